@@ -1,0 +1,268 @@
+"""What a user may write for an argument, turned into numbers or refused.
+
+Convolutions and pooling share these. Every message starts with the argument's public name, then
+says what was expected and what was given: TypeError for what an argument is, ValueError for what
+it says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import SupportsIndex, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+DTYPES = (
+    *("float16", "float32", "float64"),
+    *("int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32"),
+)
+
+MAX_INT64 = 2**63 - 1  # sizes, strides and byte offsets are signed 64-bit integers in the kernels
+MAX_ELEMENTS = MAX_INT64 // 8  # 8 bytes: the widest element, and the widest accumulator
+
+PerAxis: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
+Padding: TypeAlias = str | SupportsIndex | Sequence[SupportsIndex] | Sequence[Sequence[int]]
+Pairs: TypeAlias = tuple[tuple[int, int], ...]
+
+_NAME_OF_DTYPE = {np.dtype(name): name for name in DTYPES}  # np.dtype.name takes microseconds
+
+
+def integer(value: object, name: str, minimum: int, whole: object = None) -> int:
+    """Return `value` as a Python int of at least `minimum` (0 or 1) that fits in 64 bits.
+
+    Parameters
+    ----------
+    value : int or numpy.integer
+        A bool or a float is no integer here.
+    name : str
+        What the message calls the argument.
+    minimum : int
+        The least value accepted.
+    whole : object, optional
+        The sequence that `value` is an element of, for the message.
+
+    Raises
+    ------
+    TypeError
+        If `value` is no integer.
+    ValueError
+        If it is out of range.
+    """
+    if type(value) is int:
+        number = value
+    elif isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64):
+        number = int(value)
+    else:
+        kind = "an int" if whole is None else "ints"
+        raise TypeError(f"{name} must be {kind}, got {_quoted(value, whole)}")
+    if number < minimum:
+        expected = {0: "must not be negative", 1: "must be positive"}.get(
+            minimum, f"must be at least {minimum}"
+        )
+        raise ValueError(f"{name} {expected}, got {_quoted(number, whole)}")
+    if number > MAX_INT64:
+        raise ValueError(f"{name} must be at most 2**63 - 1, got {_quoted(number, whole)}")
+    return number
+
+
+def _quoted(value: object, whole: object) -> str:
+    kind = "" if type(value) is int else f" of type {type(value).__name__}"
+    return f"{value!r}{kind}" if whole is None else f"{value!r}{kind} in {whole!r}"
+
+
+def per_axis(value: object, rank: int, name: str, minimum: int) -> tuple[int, ...]:
+    """Return one int an axis from an int, or from a tuple or list of `rank` ints.
+
+    Raises
+    ------
+    TypeError
+        If `value` is neither, or holds something that is no integer.
+    ValueError
+        If the length is not `rank`, or a number is less than `minimum`.
+
+    Examples
+    --------
+    >>> per_axis(2, 3, "stride", 1)
+    (2, 2, 2)
+    >>> per_axis([2, 1], 2, "stride", 1)
+    (2, 1)
+    """
+    if not isinstance(value, tuple | list):
+        return (integer(value, name, minimum),) * rank
+    check_length(value, rank, name)
+    return tuple([integer(number, name, minimum, value) for number in value])
+
+
+def check_length(value: Sequence[object], rank: int, name: str) -> None:
+    """Raise ValueError unless `value` has one entry for each of `rank` spatial axes."""
+    if len(value) != rank:
+        raise ValueError(
+            f"{name} must have length {rank}, one entry an axis, got length {len(value)}: {value!r}"
+        )
+
+
+def one_of(value: object, options: Sequence[str], name: str) -> str:
+    """Return `value` if it is one of the strings in `options`.
+
+    Raises
+    ------
+    TypeError
+        If `value` is no string.
+    ValueError
+        If it is another string.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {_quoted(value, None)}")
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
+    return value
+
+
+def truth(value: object, name: str) -> bool:
+    """Return `value` as a Python bool; anything but a bool raises TypeError."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be a bool, got {_quoted(value, None)}")
+    return bool(value)
+
+
+def dtype_name(dtype: npt.DTypeLike, name: str = "dtype") -> str:
+    """Return the NumPy name of a supported data type, whatever its byte order.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is no data type, or none of `DTYPES`.
+
+    Examples
+    --------
+    >>> dtype_name(">f4")
+    'float32'
+    """
+    try:
+        known = None if dtype is None else np.dtype(dtype)  # np.dtype(None) would be float64
+    except (TypeError, ValueError):
+        known = None
+    if known in _NAME_OF_DTYPE:
+        return _NAME_OF_DTYPE[known]
+    shown = repr(dtype) if known is None else known.name
+    if shown in DTYPES:  # another byte order
+        return shown
+    raise TypeError(f"{name} must be one of {', '.join(DTYPES)}, got {shown}")
+
+
+def shape(value: object, name: str, minimum: int = 0) -> tuple[int, ...]:
+    """Return a shape, a tuple or list of ints of at least `minimum`, as a tuple of Python ints."""
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"{name} must be a tuple of ints, got {_quoted(value, None)}")
+    return per_axis(value, len(value), name, minimum)
+
+
+def padding_pairs(
+    padding: object,
+    rank: int,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    name: str = "padding",
+) -> Pairs:
+    """Return the padding before and after each axis.
+
+    Parameters
+    ----------
+    padding : int, sequence or str
+        An int; one int an axis; one (before, after) pair an axis; ``"valid"``, no padding;
+        ``"same"``, as much as makes the output ``ceil(size / stride)``, the odd one at the end;
+        ``"same_lower"``, the odd one at the beginning.
+    rank : int
+        The number of spatial axes.
+    size, kernel, stride, dilation : sequence of int
+        One int an axis, already validated. Only ``"same"`` and ``"same_lower"`` read them.
+    name : str, optional
+        What the message calls the argument.
+
+    Raises
+    ------
+    TypeError
+        If `padding` is none of these, or holds something that is no integer.
+    ValueError
+        If it is another string, has a wrong length or is negative.
+
+    Examples
+    --------
+    >>> padding_pairs((1, 2), 2, (5, 5), (3, 3), (1, 1), (1, 1))
+    ((1, 1), (2, 2))
+    >>> padding_pairs("same", 2, (5, 5), (3, 4), (1, 1), (1, 1))
+    ((1, 1), (1, 2))
+    """
+    if isinstance(padding, str):
+        one_of(padding, ("valid", "same", "same_lower"), name)
+        if padding == "valid":
+            return ((0, 0),) * rank
+        axes = zip(size, kernel, stride, dilation, strict=True)
+        return tuple([_same_padding(*axis, lower=padding == "same_lower") for axis in axes])
+    if not isinstance(padding, tuple | list):
+        number = integer(padding, name, 0)
+        return ((number, number),) * rank
+    check_length(padding, rank, name)
+    are_pairs = {isinstance(entry, tuple | list) for entry in padding}
+    if are_pairs == {False}:
+        return tuple([(number, number) for number in per_axis(padding, rank, name, 0)])
+    if are_pairs != {True}:
+        raise TypeError(
+            f"{name} must be one int an axis or one (before, after) pair an axis, got {padding!r}"
+        )
+    return tuple([_pair(entry, name, padding) for entry in padding])
+
+
+def _pair(entry: Sequence[object], name: str, whole: object) -> tuple[int, int]:
+    if len(entry) != 2:
+        raise ValueError(f"{name} must be a (before, after) pair an axis, got {entry!r}")
+    before, after = entry
+    return integer(before, name, 0, whole), integer(after, name, 0, whole)
+
+
+def _same_padding(
+    size: int, kernel: int, stride: int, dilation: int, *, lower: bool
+) -> tuple[int, int]:
+    """Return the padding of one axis that makes the output ``ceil(size / stride)``."""
+    output = -(-size // stride)
+    total = max(0, (output - 1) * stride + dilation * (kernel - 1) + 1 - size)
+    smaller, larger = total // 2, total - total // 2
+    return (larger, smaller) if lower else (smaller, larger)
+
+
+def receptive_fields(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
+    """Return ``D * (F - 1) + 1`` for each axis: what one window spans of the input."""
+    return tuple([d * (f - 1) + 1 for f, d in zip(kernel, dilation, strict=True)])
+
+
+def check_padding_mode(mode: str, padding: Pairs, size: Sequence[int]) -> None:
+    """Raise ValueError where a padding mode would need more of the input than there is.
+
+    ``reflect`` does not repeat the edge, so it can supply ``size - 1`` elements; ``symmetric``
+    and ``circular`` can supply ``size``; ``zeros`` and ``replicate`` any number.
+    """
+    if mode in ("zeros", "replicate"):
+        return
+    for axis, (pair, extent) in enumerate(zip(padding, size, strict=True)):
+        most = extent - 1 if mode == "reflect" else extent
+        if max(pair) > most:
+            raise ValueError(
+                f"padding must be at most {most} on axis {axis} of size {extent} "
+                f"with padding_mode={mode!r}, got {pair}"
+            )
+
+
+def check_elements(name: str, sizes: Sequence[int]) -> None:
+    """Raise ValueError unless an array of these sizes can be addressed in 64-bit bytes.
+
+    An empty axis counts as one element: what strides are computed from must fit as well.
+    """
+    if math.prod([extent or 1 for extent in sizes]) > MAX_ELEMENTS:
+        raise ValueError(
+            f"{name} must fit in 2**63 - 1 bytes at 8 bytes an element, got shape {tuple(sizes)}"
+        )

@@ -1,0 +1,73 @@
+"""What the figures were taken on: versions, processor, threads, cache directory, GPU."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from importlib import import_module, metadata
+
+import fastconv
+from fastconv import config
+
+__all__ = ["describe"]
+
+CORE = ("fastconv", "numpy", "numba", "llvmlite")
+PEERS = ("torch", "onnxruntime", "opencv-python-headless", "opencv-python", "scipy")
+
+
+def describe() -> dict[str, object]:
+    """Return the machine and the software on it, ready for JSON.
+
+    ``versions`` and ``peers`` name distributions; ``cpu`` is LLVM's name of the processor, which is
+    also what kernels are generated for; cache sizes are in bytes.
+    """
+    from fastconv.codegen import target  # LLVM: only where it is asked for
+
+    directory = config.cache_directory()
+    return {
+        "versions": {"python": platform.python_version(), **_versions(CORE)},
+        "peers": _versions(PEERS),
+        "system": platform.platform(),
+        "cpu": {
+            "name": target.cpu_name(),
+            "vector_bits": target.vector_bits(),
+            "fused_multiply_add": target.has_fma(),
+            "cache_bytes": asdict(target.caches()),
+            "available_to_process": _available_processors(),
+        },
+        "threads": fastconv.get_num_threads(),
+        "cache_directory": None if directory is None else str(directory),
+        "gpu": _gpu(),
+    }
+
+
+def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _available_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _gpu() -> str:
+    """Return the first CUDA device's name, or in one line why there is none."""
+    try:
+        cuda = import_module("numba.cuda")  # without types
+    except ImportError as error:
+        return f"none: {error}"
+    try:
+        if not cuda.is_available():
+            return "none: no CUDA driver or no device answers"
+        name = cuda.get_current_device().name
+    except Exception as error:  # a broken driver fails in its own ways, and this only describes
+        return f"none: {type(error).__name__}: {error}"
+    return name.decode() if isinstance(name, bytes) else str(name)

@@ -1,0 +1,144 @@
+"""Results as text: the table of a suite and the lines under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from fastconv.bench.run import REFERENCE, LayerResult, Outcome
+from fastconv.bench.summary import Mean, Summary
+
+__all__ = ["heading", "layer_table", "notes"]
+
+NOT_RUN = "–"
+WRONG = "WRONG"
+DIGITS = 5  # of a number, with its point
+
+
+def heading(name: str, results: Sequence[LayerResult]) -> str:
+    """Return the line above a suite's table, with what its rows leave out of their problems."""
+    tokens = _tokens(results)
+    before, after = _common_ends(tokens)
+    shared = ",".join((*tokens[0][:before], "…", *tokens[0][len(tokens[0]) - after :]))
+    problem = "" if before == after == 0 else f", problems {shared}"
+    return f"{name}: minimum of the rounds in milliseconds{problem}"
+
+
+def layer_table(results: Sequence[LayerResult]) -> Table:
+    """Return one row a layer: milliseconds of every contender, the pick, how far it is off."""
+    tokens = _tokens(results)
+    before, after = _common_ends(tokens)
+    names = _names_shown(results)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("layer", no_wrap=True)
+    cells = [own[before : len(own) - after] for own in tokens]
+    longest = max(len(token) for cell in cells for token in cell)
+    table.add_column("problem", min_width=longest)  # a narrow terminal breaks between tokens
+    for name in ("GFLOP", *names):
+        header = name.replace(" ", "\n").replace("_", " ")
+        table.add_column(header, justify="right", overflow="fold", min_width=DIGITS)
+    table.add_column("pick", no_wrap=True)
+    table.add_column("pick\n/ best", justify="right", no_wrap=True)
+    for result, cell in zip(results, cells, strict=True):
+        table.add_row(
+            result.layer,
+            " ".join(cell),
+            _number(2e-9 * result.multiply_adds),
+            *(_milliseconds(one) for one in result.outcomes if one.name in names),
+            result.picked,
+            NOT_RUN if result.regret is None else f"{result.regret:.2f}",
+        )
+    return table
+
+
+def _names_shown(results: Sequence[LayerResult]) -> list[str]:
+    """Return the contenders that have something to show in some row, in their order.
+
+    The reference is there to be compared with; it has a column where it has a time in every row.
+    """
+    columns = list(zip(*(result.outcomes for result in results), strict=True))
+    return [
+        column[0].name
+        for column in columns
+        if any(one.failure is not None for one in column)
+        or (all if column[0].name == REFERENCE else any)(
+            one.minimum_ms is not None for one in column
+        )
+    ]
+
+
+def _tokens(results: Sequence[LayerResult]) -> list[list[str]]:
+    return [result.problem.split(",") for result in results]
+
+
+def _common_ends(rows: Sequence[Sequence[str]]) -> tuple[int, int]:
+    """Return how many tokens all rows share at their beginning, and at their end."""
+    if len(rows) == 1:
+        return 0, 0
+    before = _shared(rows)
+    return before, _shared([row[before:][::-1] for row in rows])
+
+
+def _shared(rows: Sequence[Sequence[str]]) -> int:
+    count = 0
+    for tokens in zip(*rows, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        count += 1
+    return count
+
+
+def _milliseconds(outcome: Outcome) -> Text:
+    if outcome.failure is not None:
+        return Text(WRONG, style="bold red")
+    if outcome.minimum_ms is None:
+        return Text(NOT_RUN, style="dim")
+    return Text(_number(outcome.minimum_ms))
+
+
+def _number(value: float) -> str:
+    """Return a number in five characters at most below 100 000: 0.012, 1.23, 12.3, 123."""
+    decimals = 3 if value < 0.9995 else 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f}"
+
+
+def notes(results: Sequence[LayerResult], summary: Summary) -> Iterator[str]:
+    """Yield the lines under a table: what was wrong or not run, means, the worst, losses."""
+    checked = sum(one.skipped is None for result in results for one in result.outcomes)
+    wrong = f"{summary.wrong} WRONG" if summary.wrong else "all within their limits"
+    yield f"{checked} results compared with the reference: {wrong}"
+    for result in results:
+        for outcome in result.failures:
+            yield f"{WRONG}: {outcome.name} on {result.layer} ({result.problem}): {outcome.failure}"
+    yield from _reasons(results)
+    if summary.regret is not None:
+        yield f"pick / best: {_mean(summary.regret)}"
+    if summary.share_of_peak is not None:
+        yield f"auto / peak of multiply-adds: {_mean(summary.share_of_peak)}"
+    for peer, mean in summary.peers.items():
+        yield f"{peer} / auto: {_mean(mean)}"
+        if losses := mean.below_one:
+            named = ", ".join(f"{layer} {ratio:.2f}" for layer, ratio in losses.items())
+            yield f"  slower than {peer} on {len(losses)} of {len(mean.layers)}: {named}"
+
+
+def _mean(mean: Mean) -> str:
+    return (
+        f"geometric mean {mean.geometric_mean:.2f}, worst {mean.worst:.2f} ({mean.worst_layer}), "
+        f"{len(mean.layers)} layer{'' if len(mean.layers) == 1 else 's'}"
+    )
+
+
+def _reasons(results: Sequence[LayerResult]) -> Iterator[str]:
+    """Yield why contenders were not run, a reason once, with the number of layers it held for."""
+    layers: dict[tuple[str, str], int] = {}
+    for result in results:
+        for outcome in result.outcomes:
+            if outcome.skipped is not None:
+                key = (outcome.name, outcome.skipped)
+                layers[key] = layers.get(key, 0) + 1
+    for (name, reason), count in layers.items():
+        where = "" if count == len(results) else f" ({count} of {len(results)} layers)"
+        yield f"{NOT_RUN} {name}: {reason}{where}"

@@ -1,0 +1,6 @@
+"""Machine code made to measure: LLVM IR written by small Python generators and compiled by llvmlite.
+
+`target` says what the processor has, `vector` is the vocabulary (loads, stores, fused multiply-adds), `activation`
+and `tile` are the generators, `jit` turns what they emit into an address and keeps the machine code on disk.
+Print ``fastconv.codegen.tile.emit(tile)`` to read the code of a register tile.
+"""

@@ -1,0 +1,286 @@
+"""The register tile: the one inner kernel of every convolution that is a sum of products.
+
+A tile holds `rows` x `vectors` sums in registers. One side of each product is a scalar, broadcast ("a", one for
+each row), the other a vector ("b", one for each column of vectors):
+
+    y[m, v] += sum over o, i of a[m][a_table[o] + i * a_step] * b[v][b_table[o] + i * b_step]
+
+for o < OUTER and i < INNER. The tables are what makes it a convolution: for a direct convolution an entry is a kernel
+tap's offset in the input, and i runs over channels; for im2col there is one entry and i runs over the whole panel.
+With channels first, rows are output channels and vectors run along pixels; with channels last, rows are pixels
+and vectors run along output channels.
+
+The tile ends with the epilogue: what is in y already, bias, residual and activation, as the frame asks.
+
+A tile takes one argument, the address of its frame: int64 slots, listed below. Strides, steps and table entries are
+in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from fastconv.codegen import activation, jit
+from fastconv.codegen import target as targets
+from fastconv.codegen.vector import I32, I64, POINTER, Builder, VectorModule
+
+MAX_VECTORS = 4
+
+OUTER = 0  # table entries
+INNER = 1  # steps an entry
+A = 2  # address of the first row's scalars
+A_ROW = 3  # from one row to the next
+A_STEP = 4
+A_TABLE = 5  # address of OUTER offsets
+B_STEP = 6
+B_TABLE = 7
+Y_ROW = 8  # from one row of the result to the next
+ACCUMULATE = 9  # 1: add to what y holds, 0: overwrite it
+FINISH = 10  # 1: add bias and residual, apply the activation
+BIAS = 11  # address, or 0 for none; one element a row, or one an element of the vectors
+RESIDUAL_ROW = 12
+B = 13  # addresses, one a vector, from here on
+Y = B + MAX_VECTORS
+RESIDUAL = Y + MAX_VECTORS  # 0 in the first: none
+LANES = RESIDUAL + MAX_VECTORS  # valid lanes of each vector, read by partial tiles only
+FRAME_SLOTS = LANES + MAX_VECTORS
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What the code of a tile depends on."""
+
+    dtype: str
+    rows: int
+    vectors: int
+    partial: bool  # vectors may be shorter than the register: LANES says how short
+    bias_along_rows: bool  # bias belongs to rows (channels first), else to columns
+    activation: str | None
+
+    @property
+    def name(self) -> str:
+        parts = [
+            f"tile_{self.dtype}_{self.rows}x{self.vectors}",
+            "partial" if self.partial else "whole",
+            "bias_rows" if self.bias_along_rows else "bias_columns",
+            self.activation or "linear",
+        ]
+        return "_".join(parts)
+
+
+def address(tile: Tile) -> int:
+    """Return the address of the tile's machine code for the target in force."""
+    target = targets.current()
+    return jit.address(tile.name, lambda: str(emit(tile, target)), target)
+
+
+def shape(target: targets.Target, rows: int) -> tuple[int, int]:
+    """Return the (rows, vectors) of a full tile where the product has `rows` rows.
+
+    Sums fill the registers but for the vectors of b and one broadcast: 12 sums of 16 registers (6 x 2: 6 broadcasts
+    and 2 loads for 12 fused multiply-adds), 24 of 32 (8 x 3). Products of few rows take more vectors instead.
+    """
+    most_rows, vectors = (8, 3) if target.vector_registers == 32 else (6, 2)
+    if rows <= 3:
+        return rows, MAX_VECTORS
+    return min(rows, most_rows), vectors
+
+
+def emit(tile: Tile, target: targets.Target) -> ir.Module:
+    """Return the tile as an LLVM module; ``str`` of it is readable."""
+    own = VectorModule(tile.name, tile.dtype, target)
+    finish = activation.declare(own, tile.activation) if tile.activation else None
+    function, b = own.define(tile.name, ir.VoidType(), [POINTER])
+    function.args[0].name = "frame"
+    frame = _Frame(b, function.args[0], tile)
+    sums = _emit_sums(b, frame, tile)
+    _emit_epilogue(b, frame, tile, sums, finish)
+    b.ret_void()
+    return own.module
+
+
+class _Frame:
+    """The slots of the frame, loaded when asked for."""
+
+    def __init__(self, b: Builder, pointer: ir.Value, tile: Tile) -> None:
+        self.b, self.pointer, self.tile = b, pointer, tile
+
+    def integer(self, slot: int, name: str) -> ir.Value:
+        return self.b.load_int(self.b.at(self.pointer, 8 * slot), name)
+
+    def address(self, slot: int, name: str) -> ir.Value:
+        return self.b.pointer(self.integer(slot, f"{name}.address"), name)
+
+    def vectors(self, slot: int, name: str) -> list[ir.Value]:
+        return [self.address(slot + v, f"{name}{v}") for v in range(self.tile.vectors)]
+
+    def rows_of(self, pointer: ir.Value, stride: ir.Value) -> list[ir.Value]:
+        """`pointer` and the pointers `stride` bytes apart after it, one a row."""
+        pointers = [pointer]
+        for _ in range(self.tile.rows - 1):
+            pointers.append(self.b.at(pointers[-1], stride))
+        return pointers
+
+
+def _emit_sums(b: Builder, frame: _Frame, tile: Tile) -> list[ir.Value]:
+    """The two loops; returns the sums, row by row."""
+    outer, inner = frame.integer(OUTER, "outer"), frame.integer(INNER, "inner")
+    a_step, b_step = frame.integer(A_STEP, "a_step"), frame.integer(B_STEP, "b_step")
+    a_table, b_table = frame.address(A_TABLE, "a_table"), frame.address(B_TABLE, "b_table")
+    a_rows = frame.rows_of(frame.address(A, "a"), frame.integer(A_ROW, "a_row"))
+    b_vectors = frame.vectors(B, "b")
+    b_length = b.mul(inner, b_step, "b_length")
+
+    entry = b.block
+    entries = b.append_basic_block("entries")
+    steps = b.append_basic_block("steps")
+    next_entry = b.append_basic_block("next_entry")
+    done = b.append_basic_block("sums_done")
+    count = tile.rows * tile.vectors
+    zero = ir.Constant(b.owner.vector, None)
+
+    b.branch(entries)
+    b.position_at_end(entries)
+    o = b.phi(I64, "o")
+    outer_sums = [b.phi(b.owner.vector) for _ in range(count)]
+    offset = b.shl(o, I64(3))
+    a_first = b.load_int(b.at(a_table, offset), "a_first")
+    b_first = b.load_int(b.at(b_table, offset), "b_first")
+    b_end = b.add(b_first, b_length, "b_end")
+    b.branch(steps)
+
+    b.position_at_end(steps)
+    a_offset, b_offset = b.phi(I64, "a_offset"), b.phi(I64, "b_offset")
+    sums = [b.phi(b.owner.vector) for _ in range(count)]
+    columns = [b.load_vector(b.at(pointer, b_offset)) for pointer in b_vectors]
+    new: list[ir.Value] = []
+    for m, row in enumerate(a_rows):
+        scalar = b.broadcast(b.at(row, a_offset))
+        for v, column in enumerate(columns):
+            new.append(b.multiply_add(scalar, column, sums[m * tile.vectors + v]))
+    a_next, b_next = b.add(a_offset, a_step, "a_next"), b.add(b_offset, b_step, "b_next")
+    b.cbranch(b.icmp_signed("!=", b_next, b_end), steps, next_entry)
+
+    b.position_at_end(next_entry)
+    o_next = b.add(o, I64(1), "o_next")
+    b.cbranch(b.icmp_signed("<", o_next, outer), entries, done)
+
+    _phi(o, (I64(0), entry), (o_next, next_entry))
+    _phi(a_offset, (a_first, entries), (a_next, steps))
+    _phi(b_offset, (b_first, entries), (b_next, steps))
+    for outer_sum, total, value in zip(outer_sums, sums, new, strict=True):
+        _phi(outer_sum, (zero, entry), (value, next_entry))
+        _phi(total, (outer_sum, entries), (value, steps))
+    b.position_at_end(done)
+    return new
+
+
+def _phi(phi: ir.PhiInstr, *incoming: tuple[ir.Value, ir.Block]) -> None:
+    for value, block in incoming:
+        phi.add_incoming(value, block)
+
+
+def _emit_epilogue(
+    b: Builder, frame: _Frame, tile: Tile, sums: Sequence[ir.Value], finish: ir.Function | None
+) -> None:
+    """Y = activation(sums + y + bias + residual), each term where the frame asks for it."""
+    lanes = [frame.integer(LANES + v, f"lanes{v}") for v in range(tile.vectors)]
+    masks = [b.first_lanes(count) for count in lanes] if tile.partial else [None] * tile.vectors
+    places = [(m, v) for m in range(tile.rows) for v in range(tile.vectors)]
+    y_row = frame.integer(Y_ROW, "y_row")
+    columns = [frame.rows_of(pointer, y_row) for pointer in frame.vectors(Y, "y")]
+    targets_ = [columns[v][m] for m, v in places]
+
+    def wanted(slot: int, name: str) -> ir.Value:
+        return b.icmp_signed("!=", frame.integer(slot, name), I64(0))
+
+    def accumulate(values: Sequence[ir.Value]) -> list[ir.Value]:
+        return [
+            b.fadd(b.load_vector(pointer, masks[v]), value)
+            for (_, v), pointer, value in zip(places, targets_, values, strict=True)
+        ]
+
+    def add_bias(values: Sequence[ir.Value]) -> list[ir.Value]:
+        bias = frame.address(BIAS, "bias")
+        if tile.bias_along_rows:
+            of_row = [b.broadcast(b.at(bias, m * b.owner.bytes)) for m in range(tile.rows)]
+            return [b.fadd(value, of_row[m]) for (m, _), value in zip(places, values, strict=True)]
+        width = b.owner.lanes * b.owner.bytes
+        of_vector = [b.load_vector(b.at(bias, v * width), masks[v]) for v in range(tile.vectors)]
+        return [b.fadd(value, of_vector[v]) for (_, v), value in zip(places, values, strict=True)]
+
+    def add_residual(values: Sequence[ir.Value]) -> list[ir.Value]:
+        stride = frame.integer(RESIDUAL_ROW, "residual_row")
+        pointers = [frame.rows_of(pointer, stride) for pointer in frame.vectors(RESIDUAL, "residual")]
+        return [
+            b.fadd(value, b.load_vector(pointers[v][m], masks[v]))
+            for (m, v), value in zip(places, values, strict=True)
+        ]
+
+    def complete(values: Sequence[ir.Value]) -> list[ir.Value]:
+        values = b.values_if(wanted(BIAS, "has_bias"), values, add_bias, "bias")
+        values = b.values_if(wanted(RESIDUAL, "has_residual"), values, add_residual, "residual")
+        return [b.call(finish, [value]) for value in values] if finish else list(values)
+
+    total = b.values_if(wanted(ACCUMULATE, "accumulates"), sums, accumulate, "accumulate")
+    total = b.values_if(wanted(FINISH, "finishes"), total, complete, "finish")
+    store = _store_lanes(b.owner) if tile.partial else None
+    for (_, v), pointer, value in zip(places, targets_, total, strict=True):
+        if store is None:
+            b.store_vector(value, pointer)
+        else:
+            b.call(store, [value, pointer, lanes[v]])
+
+
+def _store_lanes(own: VectorModule) -> ir.Function:
+    """A function that stores the first lanes of a vector: store_lanes(value, pointer, lanes).
+
+    AVX-512 has masks. Elsewhere masked stores are slow (tens of cycles) or absent, so the count is written as a sum
+    of powers of two and stored in as many pieces.
+    """
+    function, b = own.define(
+        "store_lanes", ir.VoidType(), [own.vector, POINTER, I64], internal=True
+    )
+    value, pointer, lanes = function.args
+    if own.target.native_masks:
+        kinds = [own.vector, POINTER, I32, own.mask]
+        masked = own.declare(f"llvm.masked.store.{own.suffix}.p0", ir.VoidType(), kinds)
+        b.call(masked, [value, pointer, I32(own.bytes), b.first_lanes(lanes)])
+        b.ret_void()
+        return function
+
+    whole = b.icmp_signed("==", lanes, I64(own.lanes))
+    b.do_if(whole, lambda: b.store_vector(value, pointer), "whole")
+    width = own.lanes
+    while width > 1:
+        half = width // 2
+        taken = b.icmp_signed("!=", b.and_(lanes, I64(half)), I64(0))
+        value, pointer = b.values_if(
+            taken, [value, pointer], lambda now, n=half: _store_half(b, now, n), f"store{half}"
+        )
+        value = _part(b, value, 0, half)
+        width = half
+    b.ret_void()
+    return function
+
+
+def _store_half(b: Builder, now: Sequence[ir.Value], half: int) -> list[ir.Value]:
+    """Store the lower half of now[0] at now[1]; return the vector with its upper half moved down."""
+    value, pointer = now
+    b.store(_part(b, value, 0, half), pointer, align=b.owner.bytes)
+    places = [*range(half, 2 * half), *range(half)]
+    moved = _shuffle(b, value, places)
+    return [moved, b.at(pointer, half * b.owner.bytes)]
+
+
+def _part(b: Builder, value: ir.Value, first: int, count: int) -> ir.Value:
+    return _shuffle(b, value, list(range(first, first + count)))
+
+
+def _shuffle(b: Builder, value: ir.Value, places: Sequence[int]) -> ir.Value:
+    undefined = ir.Constant(value.type, ir.Undefined)
+    picked = ir.Constant(ir.VectorType(I32, len(places)), list(places))
+    return b.shuffle_vector(value, undefined, picked)

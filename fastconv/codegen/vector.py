@@ -1,0 +1,183 @@
+"""The vocabulary that generators write in: vectors of floats, their loads and stores, and loops over them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+
+from fastconv.codegen.target import Target
+
+I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+POINTER = ir.PointerType()
+BYTES = {"float32": 4, "float64": 8}
+
+
+class VectorModule:
+    """One module for one element type and vector width."""
+
+    def __init__(self, name: str, dtype: str, target: Target) -> None:
+        self.module = ir.Module(name)
+        self.module.triple = llvm.get_process_triple()
+        self.target = target
+        self.dtype = dtype
+        self.bytes = BYTES[dtype]
+        self.lanes = target.lanes(dtype)
+        self.element = ir.FloatType() if dtype == "float32" else ir.DoubleType()
+        self.integer = ir.IntType(8 * self.bytes)
+        self.vector = ir.VectorType(self.element, self.lanes)
+        self.integers = ir.VectorType(self.integer, self.lanes)
+        self.mask = ir.VectorType(I1, self.lanes)
+        self.suffix = f"v{self.lanes}f{8 * self.bytes}"
+
+    def declare(self, name: str, returns: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
+        """Return the function `name`, declared on first use."""
+        known = self.module.globals.get(name)
+        if isinstance(known, ir.Function):
+            return known
+        return ir.Function(self.module, ir.FunctionType(returns, arguments), name)
+
+    def define(
+        self, name: str, returns: ir.Type, arguments: Sequence[ir.Type], *, internal: bool = False
+    ) -> tuple[ir.Function, Builder]:
+        """Return a new function and a builder at its entry; an internal one is no symbol."""
+        function = ir.Function(self.module, ir.FunctionType(returns, arguments), name)
+        function.attributes.add("nounwind")
+        if internal:
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+        return function, Builder(self, function.append_basic_block("entry"))
+
+    def constant(self, value: float) -> ir.Constant:
+        """`value` in every lane."""
+        rounded = float(np.float32(value)) if self.dtype == "float32" else float(value)
+        return ir.Constant(self.vector, [rounded] * self.lanes)
+
+    def integer_constant(self, value: int) -> ir.Constant:
+        """The integer `value` in every lane."""
+        return ir.Constant(self.integers, [value] * self.lanes)
+
+
+class Builder(ir.IRBuilder):
+    """An IR builder that speaks in vectors and in byte addresses."""
+
+    def __init__(self, owner: VectorModule, block: ir.Block) -> None:
+        super().__init__(block)
+        self.owner = owner
+
+    # -- addresses: byte offsets everywhere, so that strides are multiplied once, by the caller
+
+    def at(self, pointer: ir.Value, offset: ir.Value | int, name: str = "") -> ir.Value:
+        """The address `offset` bytes beyond `pointer`."""
+        value = I64(offset) if isinstance(offset, int) else offset
+        return self.gep(pointer, [value], source_etype=I8, name=name)
+
+    def pointer(self, address: ir.Value, name: str = "") -> ir.Value:
+        return self.inttoptr(address, POINTER, name)
+
+    def load_int(self, pointer: ir.Value, name: str = "") -> ir.Value:
+        return self.load(pointer, name, typ=I64)
+
+    # -- vectors
+
+    def load_vector(self, pointer: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        """A vector from an address of any alignment; lanes outside `mask` are zero, not read."""
+        own = self.owner
+        if mask is None:
+            return self.load(pointer, typ=own.vector, align=own.bytes)
+        kinds = [POINTER, I32, own.mask, own.vector]
+        load = own.declare(f"llvm.masked.load.{own.suffix}.p0", own.vector, kinds)
+        return self.call(load, [pointer, I32(own.bytes), mask, own.constant(0.0)])
+
+    def store_vector(self, value: ir.Value, pointer: ir.Value) -> None:
+        self.store(value, pointer, align=self.owner.bytes)
+
+    def broadcast(self, pointer: ir.Value) -> ir.Value:
+        """The element at `pointer` in every lane."""
+        own = self.owner
+        return self.splat(self.load(pointer, typ=own.element, align=own.bytes))
+
+    def splat(self, scalar: ir.Value) -> ir.Value:
+        """A scalar, float or integer, in every lane."""
+        kind = ir.VectorType(scalar.type, self.owner.lanes)
+        undefined = ir.Constant(kind, ir.Undefined)
+        first = self.insert_element(undefined, scalar, I32(0))
+        zeros = ir.Constant(ir.VectorType(I32, self.owner.lanes), None)
+        return self.shuffle_vector(first, undefined, zeros)
+
+    def first_lanes(self, count: ir.Value) -> ir.Value:
+        """The mask of the first `count` (an i64) lanes."""
+        kind = ir.VectorType(I32, self.owner.lanes)
+        places = ir.Constant(kind, list(range(self.owner.lanes)))
+        return self.icmp_signed("<", places, self.splat(self.trunc(count, I32)))
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """A * b + c, with one rounding where the processor can (elsewhere `fma` would be a call)."""
+        own = self.owner
+        operation = "fma" if own.target.fused_multiply_add else "fmuladd"
+        function = own.declare(f"llvm.{operation}.{own.suffix}", own.vector, [own.vector] * 3)
+        return self.call(function, [a, b, c])
+
+    def polynomial(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+        """Sum of coefficients[i] * x^i by Horner's rule."""
+        own = self.owner
+        total: ir.Value = own.constant(coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            total = self.multiply_add(total, x, own.constant(coefficient))
+        return total
+
+    def absolute(self, x: ir.Value) -> ir.Value:
+        own = self.owner
+        magnitude = own.integer_constant((1 << (8 * own.bytes - 1)) - 1)
+        return self.bitcast(self.and_(self.bitcast(x, own.integers), magnitude), own.vector)
+
+    def with_sign_of(self, magnitude: ir.Value, sign: ir.Value) -> ir.Value:
+        """`magnitude` (not negative) with the sign bit of `sign`."""
+        own = self.owner
+        bit = own.integer_constant(-(1 << (8 * own.bytes - 1)))
+        signs = self.and_(self.bitcast(sign, own.integers), bit)
+        return self.bitcast(self.or_(self.bitcast(magnitude, own.integers), signs), own.vector)
+
+    # -- control flow
+
+    def values_if(
+        self,
+        condition: ir.Value,
+        values: Sequence[ir.Value],
+        change: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
+        name: str,
+    ) -> list[ir.Value]:
+        """`change(values)` where `condition` holds, else `values`."""
+        before = self.block
+        inside = self.function.append_basic_block(name)
+        after = self.function.append_basic_block(f"{name}.done")
+        self.cbranch(condition, inside, after)
+        self.position_at_end(inside)
+        changed = change(values)
+        inside_end = self.block
+        self.branch(after)
+        self.position_at_end(after)
+        merged = []
+        for old, new in zip(values, changed, strict=True):
+            value = self.phi(old.type)
+            value.add_incoming(old, before)
+            value.add_incoming(new, inside_end)
+            merged.append(value)
+        return merged
+
+    def do_if(self, condition: ir.Value, body: Callable[[], None], name: str) -> None:
+        """Run `body` where `condition` holds."""
+
+        def change(values: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            body()
+            return values
+
+        self.values_if(condition, [], change, name)
+
+
+def mantissa_bits(dtype: str) -> int:
+    """Explicit bits of the significand: 23 or 52."""
+    return int(math.log2(1 / np.finfo(dtype).eps))

@@ -1,0 +1,379 @@
+"""The convolution functions: validate, make the problem, choose the algorithm, run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.arguments import Padding, PerAxis, dtype_name, one_of
+from fastconv.errors import UnsupportedError
+from fastconv.problem import ACTIVATIONS, ConvProblem
+
+if TYPE_CHECKING:
+    from fastconv.selection.algorithm import Algorithm
+
+Array: TypeAlias = npt.NDArray[np.generic]
+
+_ARGUMENTS = """
+    Parameters
+    ----------
+    x : array
+        Input, shape ``(N, C, *spatial)``, or ``(N, *spatial, C)`` with ``layout="channels_last"``;
+        without N, one image, whose result lacks it too. Any strides and byte order.
+    weight : array
+        Shape ``(K, C / groups, *kernel)`` in either layout.
+    bias : array, optional
+        Shape ``(K,)``, added to each output channel.
+    stride : int or sequence of int
+        Step between windows.
+    padding : int, sequence or str
+        An int; one int an axis; one (before, after) pair an axis; ``"valid"``; ``"same"``, an
+        output of ``ceil(size / stride)`` with the odd element at the end; ``"same_lower"``, at
+        the beginning.
+    dilation : int or sequence of int
+        Step between the elements of one window.
+    groups : int
+        Channels are cut into that many groups, convolved apart.
+    padding_mode : str
+        ``"zeros"``, ``"reflect"`` (edge not repeated), ``"symmetric"`` (edge repeated),
+        ``"replicate"`` or ``"circular"``.
+    flip : bool
+        Reverse the kernel along each spatial axis: the convolution of mathematics. By default
+        it is not reversed (cross-correlation), as in every network library.
+    activation : str, optional
+        Applied last: ``"relu"``, ``"relu6"``, ``"leaky_relu"`` (slope 0.01), ``"sigmoid"``,
+        ``"tanh"``, ``"silu"``, ``"gelu"`` (by erf) or ``"hardswish"``.
+    residual : array, optional
+        Added before the activation; the result's shape.
+    layout : str
+        ``"channels_first"`` or ``"channels_last"``, of `x`, `residual` and the result.
+    algorithm : str
+        ``"auto"``, or a name of :func:`fastconv.algorithms`, which runs or raises.
+    out : array, optional
+        Receives the result and is returned; its shape and type must be the result's, its strides
+        may be any (a slice of channels of a larger array). It may overlap an input.
+
+    Returns
+    -------
+    array
+        Of the common type of `x` and `weight`; of int64, exact, if that is an integer type.
+        Output size ``floor((W + before + after - D * (F - 1) - 1) / S) + 1`` an axis.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of a wrong kind or an array of an unsupported type.
+    ValueError
+        If a value or shape is not possible; the message has the numbers.
+    UnsupportedError
+        If the algorithm asked for by name does not compute this problem.
+    OverflowError
+        If an exact integer result might not fit in int64.
+"""
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _documented(function: F) -> F:
+    """Put the description of the arguments, alike for every rank, where the docstring has its mark."""
+    function.__doc__ = (function.__doc__ or "").replace("%(arguments)s", _ARGUMENTS.strip())
+    return function
+
+
+@_documented
+def conv1d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    flip: bool = False,
+    activation: str | None = None,
+    residual: npt.ArrayLike | None = None,
+    layout: str = "channels_first",
+    algorithm: str = "auto",
+    out: Array | None = None,
+) -> Array:
+    """Convolve along one spatial axis.
+
+    %(arguments)s
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.arange(5.0).reshape(1, 1, 5)
+    >>> difference = np.array([[[-1.0, 0.0, 1.0]]])
+    >>> fastconv.conv1d(x, difference, padding="same", padding_mode="replicate")
+    array([[[1., 2., 2., 2., 1.]]])
+    """
+    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout)
+    return _convolve(1, x, weight, bias, arguments, activation, residual, algorithm, out)
+
+
+@_documented
+def conv2d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    flip: bool = False,
+    activation: str | None = None,
+    residual: npt.ArrayLike | None = None,
+    layout: str = "channels_first",
+    algorithm: str = "auto",
+    out: Array | None = None,
+) -> Array:
+    """Convolve along two spatial axes.
+
+    %(arguments)s
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> fastconv.conv2d(x, np.ones((1, 1, 2, 2)), bias=[0.5])
+    array([[[[ 8.5, 12.5],
+             [20.5, 24.5]]]])
+    """
+    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout)
+    return _convolve(2, x, weight, bias, arguments, activation, residual, algorithm, out)
+
+
+@_documented
+def conv3d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    flip: bool = False,
+    activation: str | None = None,
+    residual: npt.ArrayLike | None = None,
+    layout: str = "channels_first",
+    algorithm: str = "auto",
+    out: Array | None = None,
+) -> Array:
+    """Convolve along three spatial axes.
+
+    %(arguments)s
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 4, 4, 4))  # one volume of two channels, without a batch axis
+    >>> fastconv.conv3d(x, np.ones((1, 2, 3, 3, 3))).shape
+    (1, 2, 2, 2)
+    """
+    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout)
+    return _convolve(3, x, weight, bias, arguments, activation, residual, algorithm, out)
+
+
+def _convolve(
+    rank: int,
+    x: object,
+    weight: object,
+    bias: object,
+    arguments: tuple[object, ...],
+    activation: object,
+    residual: object,
+    algorithm: object,
+    out: object,
+) -> Array:
+    """Validate, make the problem, choose the algorithm, run it."""
+    images, filters = _array(x, "x"), _array(weight, "weight")
+    batched = _check_axes(images, filters, rank)
+    if not batched:
+        images = images[np.newaxis]
+    problem = _problem(images, filters, arguments)
+    if activation is not None:
+        one_of(activation, ACTIVATIONS, "activation")
+    result = _result_type(problem)
+    shape = problem.output_shape if batched else problem.output_shape[1:]
+    term = None if bias is None else _addend(bias, (problem.filters,), result, "bias")
+    addend = None if residual is None else _addend(residual, shape, result, "residual")
+    if addend is not None:
+        addend = addend.reshape(problem.output_shape)
+    target = np.empty(shape, result) if out is None else _checked_out(out, shape, result)
+    chosen = _chosen(problem, algorithm)  # everything that can be refused has been
+    images, filters = (_dense(array, _NATIVE[problem.dtype]) for array in (images, filters))
+    written = target
+    if out is not None and _needs_a_copy(target, (images, filters, term, addend)):
+        written = np.empty(shape, result)
+    if problem.batch:
+        plane = written if batched else written[np.newaxis]
+        chosen.run(problem, images, filters, term, addend, activation, plane)  # type: ignore[arg-type]
+    if written is not target:
+        target[...] = written
+    return target
+
+
+def _array(value: object, name: str) -> Array:
+    """Return what is or can show itself as an array, without a copy."""
+    if type(value) is np.ndarray:
+        return value
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(f"{name} must be an array in the computer's memory, got one on a GPU")
+    special = isinstance(value, np.ma.MaskedArray | np.matrix)
+    if special or not (
+        isinstance(value, np.ndarray | list | tuple)
+        or hasattr(value, "__array_interface__")
+        or hasattr(value, "__array__")
+    ):
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}")
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # a ragged list
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from None
+
+
+def _check_axes(x: Array, weight: Array, rank: int) -> bool:
+    """Return whether x has a batch axis."""
+    if weight.ndim != rank + 2:
+        raise ValueError(
+            f"weight must have {rank + 2} axes, (filters, channels / groups, *kernel), "
+            f"got shape {weight.shape}"
+        )
+    if x.ndim not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"x must have {rank + 2} axes, or {rank + 1} for one image, got shape {x.shape}"
+        )
+    return x.ndim == rank + 2
+
+
+# Making a problem takes tens of microseconds: those of earlier calls are kept.
+_problems: dict[Hashable, ConvProblem] = {}
+_MOST_PROBLEMS = 4096
+
+
+def _problem(x: Array, weight: Array, arguments: tuple[object, ...]) -> ConvProblem:
+    key = (x.shape, weight.shape, x.dtype, weight.dtype, *map(_exactly, arguments))
+    try:
+        known = _problems.get(key)
+    except TypeError:  # an argument that cannot be a key cannot be right either: refused below
+        known, key = None, ()
+    if known is not None:
+        return known
+    common = x.dtype if x.dtype == weight.dtype else _common_type(x.dtype, weight.dtype)
+    stride, padding, dilation, groups, padding_mode, flip, layout = arguments
+    problem = ConvProblem.from_shapes(
+        x.shape, weight.shape, dtype_name(common, "x"),
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+        padding_mode=padding_mode, flip=flip, layout=layout,
+    )  # type: ignore[arg-type]  # from_shapes refuses what is wrong  # fmt: skip
+    if len(_problems) >= _MOST_PROBLEMS:
+        _problems.clear()
+    if key:
+        _problems[key] = problem
+    return problem
+
+
+def _common_type(x: np.dtype[np.generic], weight: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    dtype_name(x, "x")
+    dtype_name(weight, "weight")
+    return np.result_type(x, weight)
+
+
+def _exactly(value: object) -> Hashable:
+    """`value` as part of a key in which 1, 1.0 and True differ."""
+    kind = type(value)
+    if kind is int or kind is str:
+        return value  # type: ignore[return-value]
+    if kind is tuple or kind is list:
+        return (kind, *map(_exactly, value))  # type: ignore[call-overload]
+    return (kind, value)
+
+
+_NATIVE = {
+    name: np.dtype(name)
+    for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64")
+} | {name: np.dtype(name) for name in ("uint8", "uint16", "uint32")}
+_INT64 = np.dtype(np.int64)
+
+
+def _result_type(problem: ConvProblem) -> np.dtype[np.generic]:
+    """The problem's type, int64 for integers: their sums are exact."""
+    native = _NATIVE[problem.dtype]
+    return native if native.kind == "f" else _INT64
+
+
+def _addend(
+    value: object, shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str
+) -> Array:
+    """Return a bias or residual in `dtype`, dense."""
+    array = _array(value, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if array.dtype != dtype:
+        dtype_name(array.dtype, name)
+        if not np.can_cast(array.dtype, dtype, "same_kind"):
+            raise TypeError(f"{name} must have a type that casts to {dtype}, got {array.dtype}")
+    return _dense(array, dtype)
+
+
+def _dense(array: Array, dtype: np.dtype[np.generic]) -> Array:
+    """`array` C-contiguous, aligned, in native byte order and of type `dtype`; itself if it is."""
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned and array.dtype.isnative:
+        return array
+    return np.require(array, dtype, ["C", "A"])
+
+
+def _checked_out(out: object, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if out.dtype != dtype:
+        raise TypeError(f"out must have type {dtype}, got {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
+    return out
+
+
+def _needs_a_copy(out: Array, operands: tuple[Array | None, ...]) -> bool:
+    """Whether `out` cannot be written while the operands are read, or not by plain stores."""
+    if not (out.flags.aligned and out.dtype.isnative):
+        return True
+    return any(array is not None and np.may_share_memory(out, array) for array in operands)
+
+
+def _chosen(problem: ConvProblem, name: object) -> Algorithm:
+    from fastconv import selection  # LLVM comes with it: not before the first call
+
+    if name == "auto":
+        return selection.chosen(problem)
+    entry = selection.algorithm(name)  # type: ignore[arg-type]  # refuses what is no name
+    reason = entry.supports(problem)
+    if reason is not None:
+        raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
+    return entry
+
+
+def clear_cache() -> None:
+    """Forget problems, choices, plans and scratch memory of this process; stored kernels stay.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.clear_cache()
+    """
+    from fastconv import selection
+
+    _problems.clear()
+    selection.clear_cache()

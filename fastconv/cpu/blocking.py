@@ -1,0 +1,168 @@
+"""How a problem is cut so that each piece stays in the cache it is read from: policy, in numbers of elements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
+
+import numpy as np
+
+from fastconv.codegen import target as targets
+from fastconv.codegen import tile as tiles
+from fastconv.cpu import plan as at
+from fastconv.cpu.geometry import Geometry, Triple, balanced
+from fastconv.cpu.plan import Request
+
+#: Products summed in one pass: enough to hide a tile's epilogue, few enough that the window of the input under a
+#: tile stays in the first level cache (320 steps of two 32-byte vectors take 20 KiB of 32).
+STEPS_A_PASS = 320
+
+#: Pixels from which weights are worth copying into panels. Reading rows of the weights where they lie costs 3 to 8 %
+#: more time a product; copying costs one to two cycles an element.
+PIXELS_WORTH_PANELS = 160
+
+#: Filters that a task keeps when a problem is cut along them to occupy more threads.
+FEWEST_FILTERS = 24
+
+
+def half_of_level2() -> int:
+    """Bytes of the second level cache for the packed input; the other half is for weights and sums."""
+    return targets.caches().level2 // 2
+
+
+def channel_block(shape: Geometry) -> int:
+    """Channels summed in one pass: about STEPS_A_PASS products, in blocks as equal as can be."""
+    most = max(1, STEPS_A_PASS // shape.taps)
+    return -(-shape.channels // -(-shape.channels // most))
+
+
+def tile_shape(request: Request, shape: Geometry) -> tuple[int, int]:
+    """(rows, vectors) of a full register tile for this problem."""
+    lanes = request.target.lanes(request.problem.dtype)
+    if request.problem.layout == "channels_first":
+        along_rows, along_vectors = shape.filters, shape.pixels
+    else:
+        along_rows, along_vectors = shape.output[2], shape.filters
+    rows, vectors = tiles.shape(request.target, along_rows)
+    return rows, min(vectors, -(-along_vectors // lanes))
+
+
+def filter_numbers(
+    request: Request, shape: Geometry, steps: int, pixels: int, other_tasks: int
+) -> dict[int, int]:
+    """The slots on filter tiles: their sizes, how many a task takes, and whether weights are packed.
+
+    `steps` is what a panel holds, `pixels` what a task computes, `other_tasks` the tasks of one filter block.
+    """
+    rows, vectors = tile_shape(request, shape)
+    if request.problem.layout == "channels_first":
+        parts, size, larger = balanced(shape.filters, rows)
+        pitch = size + (larger > 0)
+        packed = pixels >= PIXELS_WORTH_PANELS
+    else:
+        pitch = size = vectors * request.target.lanes(request.problem.dtype)
+        parts, larger, packed = -(-shape.filters // size), 0, True
+    panel_bytes = steps * pitch * np.dtype(request.problem.dtype).itemsize
+    block = max(1, half_of_level2() // panel_bytes) if packed else parts
+    if request.threads > 1:
+        wanted = -(-2 * request.threads // other_tasks)
+        block = min(block, max(-(-parts // wanted), -(-FEWEST_FILTERS // pitch)))
+    blocks, *_ = balanced(parts, block)
+    return {
+        at.TILE_ROWS: rows,
+        at.TILE_VECTORS: vectors,
+        at.PARTS: parts,
+        at.PART_SIZE: size,
+        at.PART_LARGER: larger,
+        at.BLOCK_PARTS: -(-parts // blocks),
+        at.FILTER_BLOCKS: blocks,
+        at.PACK_WEIGHTS: int(packed),
+        at.WEIGHT_PITCH: pitch,
+        at.PANEL_SIZE: steps * pitch,
+    }
+
+
+def weight_elements(numbers: dict[int, int]) -> int:
+    """Elements of scratch that a task's weight panels take."""
+    return numbers[at.BLOCK_PARTS] * numbers[at.PANEL_SIZE] if numbers[at.PACK_WEIGHTS] else 0
+
+
+def choose_box(
+    request: Request, shape: Geometry, passes: int, input_bytes: Callable[[Triple], int]
+) -> Triple:
+    """The largest box of output pixels whose packed input, and sums between passes, stay in the second level cache."""
+    item = np.dtype(request.problem.dtype).itemsize
+    limit = half_of_level2()
+    few = 256  # pixels: below, weights would be read too often
+
+    def fits(box: Triple) -> bool:
+        pixels = math.prod(box)
+        sums = shape.filters * pixels * item if passes > 1 and pixels > few else 0
+        return input_bytes(box) <= limit and sums <= limit
+
+    depth, height, width = shape.output
+    if request.threads > 1:
+        wanted = -(-2 * request.threads // (request.problem.batch * request.problem.groups))
+        fewest_rows = max(shape.kernel[1] - 1, -(-128 // width))
+        height = min(height, max(-(-height // wanted), fewest_rows))
+    depth = _largest(depth, lambda d: fits((d, height, width)))
+    height = _largest(height, lambda h: fits((depth, h, width)))
+    step = request.target.lanes(request.problem.dtype) * tile_shape(request, shape)[1]
+    if not fits((depth, height, width)):
+        columns = _largest(-(-width // step), lambda count: fits((depth, height, count * step)))
+        width = min(width, columns * step)
+    return depth, _equal(shape.output[1], height), width
+
+
+def _largest(most: int, fits: Callable[[int], bool]) -> int:
+    """The largest number up to `most` that fits, or 1."""
+    low, high = 1, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _equal(total: int, most: int) -> int:
+    """The size of the fewest pieces of at most `most`, as equal as can be."""
+    return -(-total // -(-total // most))
+
+
+def box_sizes(output: Triple, box: Triple) -> Iterator[Triple]:
+    """Every size that a box can have: full, or what is left at the end of an axis."""
+    axes = [{b, o % b or b} for o, b in zip(output, box, strict=True)]
+    for d, h, w in product(*axes):
+        yield d, h, w
+
+
+def tile_shapes(
+    request: Request, numbers: dict[int, int], runs: Iterable[tuple[int, int]]
+) -> set[tuple[int, int, bool]]:
+    """(rows, vectors, partial) of every tile that sweeps over `runs` of (number, pixels) will call."""
+    lanes = request.target.lanes(request.problem.dtype)
+    vectors = numbers[at.TILE_VECTORS]
+    if request.problem.layout == "channels_first":
+        rows = {numbers[at.PART_SIZE]}
+        if numbers[at.PART_LARGER]:
+            rows.add(numbers[at.PART_SIZE] + 1)
+        columns: set[tuple[int, bool]] = set()
+        for count, length in runs:
+            total = count * -(-length // lanes)
+            counts = {vectors} if total >= vectors else set()
+            counts |= {total % vectors} - {0}
+            columns |= set(product(counts, {False, length % lanes > 0}))
+        return {(r, v, partial) for r in rows for v, partial in columns}
+    found = set()
+    filters = request.problem.filters // request.problem.groups
+    last = filters - (numbers[at.PARTS] - 1) * numbers[at.PART_SIZE]
+    for _, length in runs:
+        parts, size, larger = balanced(length, numbers[at.TILE_ROWS])
+        for tile_rows in {size, size + (larger > 0)}:
+            found.add((tile_rows, -(-last // lanes), last % lanes > 0))
+            if numbers[at.PARTS] > 1:
+                found.add((tile_rows, vectors, False))
+    return found

@@ -1,0 +1,325 @@
+"""Direct convolution: the sum over channels and taps as it stands, no matrix built.
+
+    y[k, q] = sum over c, t of w[k, c, t] * x[c, q + offset(t)]
+
+A box of output pixels at a time, a block of channels at a time: the input under the box is copied into scratch with its
+padding resolved, and then a kernel tap is nothing but an offset. Channels first, a strided input is copied as its
+phases (the places 0, S, 2S, ... of an axis, those one further, and so on), so that every tap again reads consecutive
+elements. Channels last, a step of S pixels is as good as a step of one, and an input without padding is read in place.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.codegen import tile as slot
+from fastconv.codegen import tile as tiles
+from fastconv.cpu import plan as at
+from fastconv.cpu.algorithm import Planner, TiledProduct
+from fastconv.cpu.blocking import (
+    box_sizes,
+    channel_block,
+    choose_box,
+    filter_numbers,
+    tile_shapes,
+    weight_elements,
+)
+from fastconv.cpu.geometry import Geometry, Triple, geometry
+from fastconv.cpu.kernel import Ints, Reals, address_of, driver, ints_at, kernel
+from fastconv.cpu.packing import copy_row, copy_run, fill_zeros, pack_panels
+from fastconv.cpu.plan import Plan, Request
+from fastconv.cpu.product import FIRST_A, start_frame, sweep_pixel_columns, sweep_pixel_rows
+
+# fmt: off
+(
+    BOX_D, BOX_H, BOX_W, BOXES_D, BOXES_H, BOXES_W,   # output pixels of a box, boxes along each axis
+    SPAN_D, SPAN_H, SPAN_W,                           # packed places that a box's windows reach beyond it
+    ROW_PITCH, SLICE_PITCH, PHASE_PITCH, CHANNEL_PITCH,  # of the packed input
+    PHASES, PHASE_D, PHASE_H, PHASE_W,                # phases; addresses of their first places
+    FLAT,                                             # 1: the rows of a box follow each other without a gap
+    IN_PLACE,                                         # 1: nothing is packed
+    PLAN_SLOTS,
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 20)
+# fmt: on
+
+
+@kernel
+def pack_planes(
+    plan: Ints, x: Reals, packed: Reals, first_plane: int, channels: int,
+    d: int, h: int, w: int, box_d: int, box_h: int, box_w: int,
+) -> None:  # fmt: skip
+    """Channels first: packed[channel][phase][depth][row][column] of the input under an output box at (d, h, w)."""
+    map_d, map_h, map_w = ints_at(plan[at.MAP_D]), ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
+    phase_d, phase_h, phase_w = ints_at(plan[PHASE_D]), ints_at(plan[PHASE_H]), ints_at(plan[PHASE_W])
+    rows = plan[at.IN_D] * plan[at.IN_H]
+    count = box_w + plan[SPAN_W]
+    for channel in range(channels):
+        for phase in range(plan[PHASES]):
+            start = channel * plan[CHANNEL_PITCH] + phase * plan[PHASE_PITCH]
+            first = w * plan[at.STRIDE_W] + phase_w[phase]
+            for i in range(box_d + plan[SPAN_D]):
+                in_d = map_d[(d + i) * plan[at.STRIDE_D] + phase_d[phase]]
+                for j in range(box_h + plan[SPAN_H]):
+                    in_h = map_h[(h + j) * plan[at.STRIDE_H] + phase_h[phase]]
+                    to = start + i * plan[SLICE_PITCH] + j * plan[ROW_PITCH]
+                    if in_d < 0 or in_h < 0:
+                        fill_zeros(packed, to, count)
+                    else:
+                        row = ((first_plane + channel) * rows + in_d * plan[at.IN_H] + in_h) * plan[at.IN_W]
+                        copy_row(plan, map_w, packed, to, x, row, first, plan[at.STRIDE_W], count)
+
+
+@kernel
+def pack_pixels(
+    plan: Ints, x: Reals, packed: Reals, image: int, first_channel: int, channels: int,
+    d: int, h: int, w: int, box_d: int, box_h: int, box_w: int,
+) -> None:  # fmt: skip
+    """Channels last: packed[depth][row][column][channel] of the input under an output box at (d, h, w)."""
+    map_d, map_h, map_w = ints_at(plan[at.MAP_D]), ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
+    all_channels = plan[at.CHANNELS] * plan[at.GROUPS]
+    pitch = plan[at.BLOCK]
+    for i in range((box_d - 1) * plan[at.STRIDE_D] + plan[SPAN_D] + 1):
+        in_d = map_d[d * plan[at.STRIDE_D] + i]
+        for j in range((box_h - 1) * plan[at.STRIDE_H] + plan[SPAN_H] + 1):
+            in_h = map_h[h * plan[at.STRIDE_H] + j]
+            row = ((image * plan[at.IN_D] + in_d) * plan[at.IN_H] + in_h) * plan[at.IN_W]
+            to = i * plan[SLICE_PITCH] + j * plan[ROW_PITCH]
+            for column in range((box_w - 1) * plan[at.STRIDE_W] + plan[SPAN_W] + 1):
+                in_w = map_w[w * plan[at.STRIDE_W] + column]
+                if in_d < 0 or in_h < 0 or in_w < 0:
+                    fill_zeros(packed, to + column * pitch, channels)
+                else:
+                    source = (row + in_w) * all_channels + first_channel
+                    copy_run(packed, to + column * pitch, x, source, channels)
+
+
+@kernel
+def box_of(plan: Ints, task: int) -> tuple[int, int, int, int, int, int, int, int, int]:
+    """(filter block, image, group, d, h, w, and the box's sizes) of a task."""
+    rest, filter_block = divmod(task, plan[at.FILTER_BLOCKS])
+    rest, w = divmod(rest, plan[BOXES_W])
+    rest, h = divmod(rest, plan[BOXES_H])
+    rest, d = divmod(rest, plan[BOXES_D])
+    image, group = divmod(rest, plan[at.GROUPS])
+    d, h, w = d * plan[BOX_D], h * plan[BOX_H], w * plan[BOX_W]
+    box_d = min(plan[BOX_D], plan[at.OUT_D] - d)
+    box_h = min(plan[BOX_H], plan[at.OUT_H] - h)
+    box_w = min(plan[BOX_W], plan[at.OUT_W] - w)
+    return filter_block, image, group, d, h, w, box_d, box_h, box_w
+
+
+@driver
+def direct_channels_first(
+    plan: Ints, frame: Ints, memory: Reals, x: Reals, weight: Reals,
+    bias: int, residual: int, out: int, first_task: int, last_task: int,
+) -> None:  # fmt: skip
+    """Y (filters, pixels) += W (filters, channels x taps) X (channels x taps, pixels), box by box."""
+    item = plan[at.ITEM]
+    channels, taps, block = plan[at.CHANNELS], plan[at.TAPS], plan[at.BLOCK]
+    frame[slot.OUTER] = taps
+    frame[slot.B_STEP] = plan[CHANNEL_PITCH] * item
+    frame[slot.A_ROW] = item if plan[at.PACK_WEIGHTS] else channels * taps * item
+    frame[slot.A_STEP] = (plan[at.WEIGHT_PITCH] if plan[at.PACK_WEIGHTS] else taps) * item
+    for task in range(first_task, last_task):
+        filter_block, image, group, d, h, w, box_d, box_h, box_w = box_of(plan, task)
+        first_part = filter_block * plan[at.BLOCK_PARTS]
+        last_part = min(first_part + plan[at.BLOCK_PARTS], plan[at.PARTS])
+        filter_ = group * plan[at.FILTERS]
+        runs, length = (1, box_h * box_w) if plan[FLAT] else (box_h, box_w)
+        for c in range(0, channels, block):
+            count = min(block, channels - c)
+            first_plane = (image * plan[at.GROUPS] + group) * channels + c
+            pack_planes(plan, x, memory, first_plane, count, d, h, w, box_d, box_h, box_w)
+            start_frame(plan, frame, count, c == 0, c + count == channels, bias, filter_)
+            begin = (filter_ * channels + c) * taps
+            frame[FIRST_A] = address_of(weight) + begin * item
+            if plan[at.PACK_WEIGHTS]:
+                frame[FIRST_A] = address_of(memory) + plan[at.WEIGHTS_AT] * item
+                for tap in range(taps):
+                    pack_panels(
+                        plan, weight, begin + tap, taps, count, memory, tap * block, first_part, last_part
+                    )
+            for slice_ in range(box_d):
+                pixel = ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
+                operand = address_of(memory) + slice_ * plan[SLICE_PITCH] * item
+                sweep_pixel_columns(
+                    plan, frame, first_part, last_part, image, filter_, residual, out,
+                    operand, pixel, runs, plan[at.OUT_W], length, plan[ROW_PITCH] * item,
+                )  # fmt: skip
+
+
+@driver
+def direct_channels_last(
+    plan: Ints, frame: Ints, memory: Reals, x: Reals, weight: Reals,
+    bias: int, residual: int, out: int, first_task: int, last_task: int,
+) -> None:  # fmt: skip
+    """Y (pixels, filters) += X (pixels, taps x channels) W (taps x channels, filters), box by box."""
+    item = plan[at.ITEM]
+    channels, taps, block = plan[at.CHANNELS], plan[at.TAPS], plan[at.BLOCK]
+    all_channels = channels * plan[at.GROUPS]
+    frame[slot.OUTER] = taps
+    frame[slot.A_STEP] = item
+    frame[slot.B_STEP] = plan[at.WEIGHT_PITCH] * item
+    frame[slot.A_ROW] = plan[at.STRIDE_W] * (all_channels if plan[IN_PLACE] else block) * item
+    panels = address_of(memory) + plan[at.WEIGHTS_AT] * item
+    for task in range(first_task, last_task):
+        filter_block, image, group, d, h, w, box_d, box_h, box_w = box_of(plan, task)
+        first_part = filter_block * plan[at.BLOCK_PARTS]
+        last_part = min(first_part + plan[at.BLOCK_PARTS], plan[at.PARTS])
+        filter_ = group * plan[at.FILTERS]
+        for c in range(0, channels, block):
+            count = min(block, channels - c)
+            channel = group * channels + c
+            operand = address_of(memory)
+            if plan[IN_PLACE]:
+                in_d, in_h = d * plan[at.STRIDE_D], h * plan[at.STRIDE_H]
+                in_row = (image * plan[at.IN_D] + in_d) * plan[at.IN_H] + in_h
+                in_pixel = in_row * plan[at.IN_W] + w * plan[at.STRIDE_W]
+                operand = address_of(x) + (in_pixel * all_channels + channel) * item
+            else:
+                pack_pixels(plan, x, memory, image, channel, count, d, h, w, box_d, box_h, box_w)
+            start_frame(plan, frame, count, c == 0, c + count == channels, bias, filter_)
+            for tap in range(taps):
+                begin = (filter_ * channels + c) * taps + tap
+                pack_panels(plan, weight, begin, taps, count, memory, tap * block, first_part, last_part)
+            for slice_ in range(box_d):
+                pixel = ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
+                sweep_pixel_rows(
+                    plan, frame, first_part, last_part, image, filter_, residual, out, panels,
+                    pixel, box_h, plan[at.OUT_W], box_w,
+                    operand + slice_ * plan[at.STRIDE_D] * plan[SLICE_PITCH] * item,
+                    plan[at.STRIDE_H] * plan[ROW_PITCH] * item,
+                )  # fmt: skip
+
+
+class Direct(TiledProduct):
+    """The sum as it stands, tap by tap over shifted copies of the input."""
+
+    name = "direct"
+
+    @property
+    def planner(self) -> Planner:
+        """The function from a request to its plan."""
+        return _plan
+
+    def copied_elements(self, shape: Geometry) -> float:
+        """Elements of the input that the copy of one image's group holds."""
+        places = map(math.prod, zip(shape.output, shape.stride, strict=True))
+        return shape.channels * float(math.prod(places))
+
+
+@lru_cache(maxsize=1024)
+def _plan(request: Request) -> Plan:
+    shape = geometry(request.problem)
+    block = channel_block(shape)
+    channels_first = request.problem.layout == "channels_first"
+    packing = _pack_planes_numbers if channels_first else _pack_pixels_numbers
+    item = np.dtype(request.problem.dtype).itemsize
+
+    def input_elements(box: Triple) -> int:
+        return packing(request, shape, block, box).elements
+
+    passes = -(-shape.channels // block)
+    box = choose_box(request, shape, passes, lambda box: input_elements(box) * item)
+    packed = packing(request, shape, block, box)
+    boxes = [-(-o // b) for o, b in zip(shape.output, box, strict=True)]
+    images = request.problem.batch * request.problem.groups
+    numbers, tables = at.common_numbers(request, shape)
+    other_tasks = images * math.prod(boxes)
+    numbers |= filter_numbers(request, shape, block * shape.taps, math.prod(box), other_tasks)
+    numbers |= packed.numbers
+    numbers |= dict(zip((BOX_D, BOX_H, BOX_W, BOXES_D, BOXES_H, BOXES_W), (*box, *boxes), strict=True))
+    numbers |= {at.BLOCK: block, at.WEIGHTS_AT: packed.elements}
+    sizes = box_sizes(shape.output, box)
+    runs = [(1, h * w) if packed.numbers[FLAT] else (h, w) for _, h, w in sizes]
+
+    pitch = numbers[at.WEIGHT_PITCH]
+    panel = np.arange(shape.taps, dtype=np.int64) * block * pitch  # [tap][channel][filter]
+    in_place = np.arange(shape.taps, dtype=np.int64)  # [filter][channel][tap]
+    weight_table = (panel if numbers[at.PACK_WEIGHTS] else in_place) * item
+    input_table = packed.taps * item
+    a_table, b_table = (
+        (weight_table, input_table) if channels_first else (input_table, weight_table)
+    )
+    numbers |= {at.A_TABLE_AT: at.address(a_table), at.B_TABLE_AT: at.address(b_table)}
+    elements = packed.elements + weight_elements(numbers)
+    driver_ = direct_channels_first if channels_first else direct_channels_last
+    return Plan(
+        numbers=numbers,
+        length=PLAN_SLOTS,
+        driver=driver_,
+        shapes=tile_shapes(request, numbers, runs),
+        tasks=other_tasks * numbers[at.FILTER_BLOCKS],
+        request=request,
+        scratch_elements=elements,
+        keep=(a_table, b_table, *tables, *packed.tables),
+    )
+
+
+@dataclass(frozen=True)
+class _PackedInput:
+    """How a box's input lies in scratch."""
+
+    numbers: dict[int, int]
+    taps: npt.NDArray[np.int64]  # where each tap begins
+    elements: int  # of scratch
+    tables: list[npt.NDArray[np.int64]]  # that `numbers` point to
+
+
+def _pack_planes_numbers(request: Request, shape: Geometry, block: int, box: Triple) -> _PackedInput:
+    """[channel][phase][depth][row][column], each axis of a phase reaching as far as the farthest tap."""
+    axes = range(3)
+    phase_of_tap = [tuple(p[i] % shape.stride[i] for i in axes) for p in shape.tap_positions]
+    step_of_tap = [tuple(p[i] // shape.stride[i] for i in axes) for p in shape.tap_positions]
+    phases = sorted(set(phase_of_tap))
+    span = [max(step[i] for step in step_of_tap) for i in axes]
+    row = box[2] + span[2]
+    slice_ = row * (box[1] + span[1])
+    phase = slice_ * (box[0] + span[0])
+    # An odd number of cache lines: planes a multiple of 4096 bytes apart would share a few sets of the cache.
+    line = 64 // np.dtype(request.problem.dtype).itemsize
+    channel = (-(-phase * len(phases) // line) | 1) * line
+    pitches = np.array([slice_, row, 1])
+    taps = [phases.index(p) * phase + pitches @ s for p, s in zip(phase_of_tap, step_of_tap, strict=True)]
+    tables = [np.array(axis, np.int64) for axis in zip(*phases, strict=True)]
+    whole_rows = span == [0, 0, 0] and box[2] == shape.output[2]
+    numbers = {
+        **dict(zip((SPAN_D, SPAN_H, SPAN_W), span, strict=True)),
+        ROW_PITCH: row,
+        SLICE_PITCH: slice_,
+        PHASE_PITCH: phase,
+        CHANNEL_PITCH: channel,
+        PHASES: len(phases),
+        **dict(zip((PHASE_D, PHASE_H, PHASE_W), map(at.address, tables), strict=True)),
+        FLAT: int(whole_rows),
+    }
+    # The last vectors of a row read beyond it, and of the last row beyond the planes.
+    beyond = tiles.MAX_VECTORS * 2 * line
+    return _PackedInput(numbers, np.array(taps, np.int64), block * channel + beyond, tables)
+
+
+def _pack_pixels_numbers(request: Request, shape: Geometry, block: int, box: Triple) -> _PackedInput:
+    """[depth][row][column][channel]; where nothing is padded, the input itself."""
+    span = [(f - 1) * d for f, d in zip(shape.kernel, shape.dilation, strict=True)]
+    if shape.padded:
+        depth, rows, columns = ((b - 1) * s + p + 1 for b, s, p in zip(box, shape.stride, span, strict=True))
+        column = block
+    else:
+        depth, (_, rows, columns) = 0, shape.size
+        column = request.problem.channels
+    row = columns * column
+    slice_ = rows * row
+    taps = np.array(shape.tap_positions, np.int64) @ np.array([slice_, row, column])
+    numbers = {
+        **dict(zip((SPAN_D, SPAN_H, SPAN_W), span, strict=True)),
+        ROW_PITCH: row,
+        SLICE_PITCH: slice_,
+        IN_PLACE: int(not shape.padded),
+        FLAT: 0,
+    }
+    return _PackedInput(numbers, taps, depth * slice_, [])

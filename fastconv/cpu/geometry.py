@@ -1,0 +1,124 @@
+"""Every forward problem in one form: three spatial axes, tables of taps, maps from padded places to input places."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.problem import ConvProblem
+
+Ints = npt.NDArray[np.int64]
+Triple = tuple[int, int, int]
+
+#: np.pad's names for the padding modes other than zeros.
+NUMPY_MODES = {
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+    "symmetric": "symmetric",
+}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of one group of one image, three axes each (depth, height, width; missing ones of size 1)."""
+
+    channels: int
+    filters: int
+    size: Triple
+    output: Triple
+    kernel: Triple
+    stride: Triple
+    dilation: Triple
+    padding: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    padding_mode: str
+    flip: bool
+
+    @property
+    def taps(self) -> int:
+        return math.prod(self.kernel)
+
+    @property
+    def pixels(self) -> int:
+        """Output elements of one plane."""
+        return math.prod(self.output)
+
+    @property
+    def padded(self) -> bool:
+        return any(before or after for before, after in self.padding)
+
+    @cached_property
+    def tap_positions(self) -> list[Triple]:
+        """Where each tap, in the order of the weights, lies relative to its window's corner."""
+        positions = [
+            (d * self.dilation[0], h * self.dilation[1], w * self.dilation[2])
+            for d in range(self.kernel[0])
+            for h in range(self.kernel[1])
+            for w in range(self.kernel[2])
+        ]
+        return positions[::-1] if self.flip else positions
+
+    @cached_property
+    def maps(self) -> tuple[Ints, Ints, Ints]:
+        """For each axis: place in the padded input -> place in the input, or -1 where zeros are."""
+        axes = zip(self.size, self.padding, strict=True)
+        first, second, third = (_axis_map(size, pair, self.padding_mode) for size, pair in axes)
+        return first, second, third
+
+
+def _axis_map(size: int, padding: tuple[int, int], mode: str) -> Ints:
+    places = np.arange(size, dtype=np.int64)
+    if mode == "zeros":
+        return np.pad(places, padding, constant_values=-1)
+    return np.pad(places, padding, mode=NUMPY_MODES[mode])  # type: ignore[call-overload, no-any-return]
+
+
+@lru_cache(maxsize=1024)
+def geometry(problem: ConvProblem) -> Geometry:
+    """Return the geometry of `problem`.
+
+    A pointwise convolution (1x1, stride 1, no padding) is a matrix product: its pixels become one axis.
+    """
+    lead = 3 - problem.rank
+    size = (1,) * lead + problem.size
+    output = (1,) * lead + problem.output_size
+    kernel = (1,) * lead + problem.kernel
+    stride = (1,) * lead + problem.stride
+    padding = ((0, 0),) * lead + problem.padding
+    if math.prod(kernel) == 1 and math.prod(stride) == 1 and not any(map(any, padding)):
+        size = output = (1, 1, math.prod(size))
+    return Geometry(
+        channels=problem.channels // problem.groups,
+        filters=problem.filters // problem.groups,
+        size=_triple(size),
+        output=_triple(output),
+        kernel=_triple(kernel),
+        stride=_triple(stride),
+        dilation=_triple((1,) * lead + problem.dilation),
+        padding=(padding[0], padding[1], padding[2]),
+        padding_mode=problem.padding_mode,
+        flip=problem.flip,
+    )
+
+
+def _triple(values: tuple[int, ...]) -> Triple:
+    first, second, third = values
+    return first, second, third
+
+
+def balanced(total: int, most: int) -> tuple[int, int, int]:
+    """Cut `total` into the fewest parts of at most `most`, as equal as can be.
+
+    Returns (parts, smaller, larger_parts): the first `larger_parts` have smaller + 1 elements.
+
+    Examples
+    --------
+    >>> balanced(64, 6)  # 9 of 6 and 2 of 5: no narrow remainder that would waste registers
+    (11, 5, 9)
+    """
+    parts = -(-total // most)
+    return parts, total // parts, total % parts

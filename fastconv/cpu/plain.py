@@ -1,0 +1,56 @@
+"""The reference as an algorithm of the table: slow, exact, and there for every problem."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastconv import reference
+from fastconv.problem import ConvProblem
+from fastconv.selection.algorithm import Algorithm, Array, Machine
+
+
+class Reference(Algorithm):
+    """`fastconv.reference.conv`, rounded once to the result's type."""
+
+    name = "reference"
+
+    def supports(self, problem: ConvProblem) -> str | None:
+        """Refuse nothing but other directions than forward."""
+        if problem.direction != "forward":
+            return f"{self.name} computes the forward direction, not {problem.direction}"
+        return None
+
+    def workspace(self, problem: ConvProblem) -> int:
+        """Return the float64 copies of padded input and weights, and the float64 result."""
+        padded = [size + sum(pair) for size, pair in zip(problem.size, problem.padding, strict=True)]
+        elements = problem.batch * (
+            problem.channels * math.prod(padded) + problem.filters * math.prod(problem.output_size)
+        )
+        return 8 * (elements + problem.parameters)
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+        """Predict a pass of NumPy over memory for every tap."""
+        taps = math.prod(problem.kernel)
+        return 50e-6 * taps * problem.groups + 2 * problem.multiply_adds / (machine.flops / 20)
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        """Half a unit in the last place of the result's type: sums are float64, or exact."""
+        if not problem.dtype.startswith("float"):
+            return 0.0
+        return float(np.finfo(problem.dtype).eps)
+
+    def run(
+        self,
+        problem: ConvProblem,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        residual: Array | None,
+        activation: str | None,
+        out: Array,
+    ) -> None:
+        """Compute into `out`, rounding once."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[...] = reference.conv(problem, x, weight, bias, residual, activation)

@@ -1,0 +1,162 @@
+"""What drivers are told: a plan, one array of int64 numbers made once for a problem and read by every call.
+
+The names number its slots. Sizes, pitches and strides count elements, frames (see `fastconv.codegen.tile`) bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.codegen import target as targets
+from fastconv.codegen import tile as tiles
+from fastconv.cpu import scratch, threads
+from fastconv.cpu.geometry import Geometry
+from fastconv.cpu.kernel import Driver
+from fastconv.problem import ConvProblem
+
+# fmt: off
+(
+    ITEM,                                     # bytes of an element
+    GROUPS, CHANNELS, FILTERS,                # channels and filters of one group
+    IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W,
+    STRIDE_D, STRIDE_H, STRIDE_W,
+    TAPS, TAP_D, TAP_H, TAP_W,                # addresses of the taps' positions in the window
+    MAP_D, MAP_H, MAP_W,                      # addresses of the maps padded place -> place
+    BEFORE_W,                                 # padding before the innermost axis
+    OUT_IMAGE, OUT_FILTER, OUT_PIXEL,         # strides of the result and of the residual
+    RESIDUAL_IMAGE, RESIDUAL_FILTER, RESIDUAL_PIXEL,
+    LANES,                                    # of a whole vector
+    TILE_ROWS, TILE_VECTORS,                  # of a full tile
+    BLOCK,                                    # channels (direct) or steps (im2col) summed in one pass
+    PARTS, PART_SIZE, PART_LARGER,            # filter tiles: how many, filters of one, how many have one more
+    BLOCK_PARTS, FILTER_BLOCKS,               # filter tiles of a task, tasks along the filters
+    PACK_WEIGHTS,                             # 1: weights are copied into panels
+    WEIGHT_PITCH,                             # elements of a panel from one step to the next
+    PANEL_SIZE,                               # elements of one weight panel
+    WEIGHTS_AT,                               # where in scratch the weight panels begin
+    A_TABLE_AT, B_TABLE_AT,                   # addresses of the tiles' offset tables
+    COMMON_SLOTS,
+) = range(43)
+# fmt: on
+TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS), whole or partial
+FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * 2  # an algorithm's own slots follow
+
+#: Bytes at the start of a thread's scratch that hold the frame.
+FRAME_BYTES = 512
+
+@dataclass(frozen=True)
+class Request:
+    """Everything besides the problem that a plan depends on; strides in elements (image, filter, pixel)."""
+
+    problem: ConvProblem
+    activation: str | None
+    out_strides: tuple[int, int, int]
+    residual_strides: tuple[int, int, int]
+    threads: int
+    target: targets.Target
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a request is computed; compiled when it first runs."""
+
+    numbers: dict[int, int]
+    length: int
+    driver: Driver
+    shapes: set[tuple[int, int, bool]]  # (rows, vectors, partial) of the tiles it calls
+    tasks: int
+    request: Request
+    scratch_elements: int
+    keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of scratch of one thread."""
+        return FRAME_BYTES + self.scratch_elements * self.numbers[ITEM]
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of scratch that a call allocates, all threads together."""
+        working = max(1, min(self.request.threads, self.tasks))
+        return (self.scratch_bytes + scratch.ALIGNMENT) * working
+
+    @cached_property
+    def compiled(self) -> tuple[npt.NDArray[np.int64], Callable[..., int]]:
+        """The numbers as the driver reads them, tiles' addresses among them, and the driver's machine code."""
+        request = self.request
+        array = np.zeros(self.length, np.int64)
+        for place, value in self.numbers.items():
+            array[place] = value
+        rows_are_filters = request.problem.layout == "channels_first"
+        for rows, vectors, partial in self.shapes:
+            array[tile_slot(rows, vectors, partial)] = tiles.address(
+                tiles.Tile(
+                    request.problem.dtype, rows, vectors, partial, rows_are_filters, request.activation
+                )
+            )
+        return array, self.driver.compiled(request.problem.dtype)
+
+    def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
+        """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
+        array, driver = self.compiled
+        numbers, dtype = address(array), self.request.problem.dtype
+
+        def work(first: int, last: int) -> None:
+            frame = scratch.address(self.scratch_bytes, dtype)
+            driver(numbers, frame, frame + FRAME_BYTES, x, weight, bias, residual, out, first, last)
+
+        threads.run(work, self.tasks, self.request.threads)
+
+
+def address(array: npt.NDArray[np.int64]) -> int:
+    """The address of an array's first element."""
+    start: int = array.__array_interface__["data"][0]
+    return start
+
+
+def natural_strides(problem: ConvProblem) -> tuple[int, int, int]:
+    """(image, filter, pixel) strides of a contiguous result."""
+    pixels = int(np.prod(problem.output_size))
+    if problem.layout == "channels_first":
+        return problem.filters * pixels, pixels, 1
+    return problem.filters * pixels, 1, problem.filters
+
+
+def common_numbers(request: Request, geometry: Geometry) -> tuple[dict[int, int], list[npt.NDArray[np.int64]]]:
+    """The slots that depend on the problem alone, and the tables to keep alive."""
+    maps = [
+        np.append(axis_map, np.full(stride, -1))  # the last phase of a strided axis may look past the end
+        for axis_map, stride in zip(geometry.maps, geometry.stride, strict=True)
+    ]
+    taps = [np.array(axis, np.int64) for axis in zip(*geometry.tap_positions, strict=True)]
+    numbers: dict[int, int] = {
+        ITEM: np.dtype(request.problem.dtype).itemsize,
+        GROUPS: request.problem.groups,
+        CHANNELS: geometry.channels,
+        FILTERS: geometry.filters,
+        TAPS: geometry.taps,
+        BEFORE_W: geometry.padding[2][0],
+        LANES: request.target.lanes(request.problem.dtype),
+    }
+    triples: Iterable[tuple[tuple[int, int, int], Iterable[int]]] = [
+        ((IN_D, IN_H, IN_W), geometry.size),
+        ((OUT_D, OUT_H, OUT_W), geometry.output),
+        ((STRIDE_D, STRIDE_H, STRIDE_W), geometry.stride),
+        ((OUT_IMAGE, OUT_FILTER, OUT_PIXEL), request.out_strides),
+        ((RESIDUAL_IMAGE, RESIDUAL_FILTER, RESIDUAL_PIXEL), request.residual_strides),
+        ((MAP_D, MAP_H, MAP_W), map(address, maps)),
+        ((TAP_D, TAP_H, TAP_W), map(address, taps)),
+    ]
+    for slots, values in triples:
+        numbers.update(zip(slots, values, strict=True))
+    return numbers, [*maps, *taps]
+
+
+def tile_slot(rows: int, vectors: int, partial: bool) -> int:
+    """The slot that holds a tile's address."""
+    return TILE_ADDRESSES + ((rows - 1) * tiles.MAX_VECTORS + vectors - 1) * 2 + partial

@@ -1,0 +1,136 @@
+"""Sweeps of register tiles over one block of a product, alike for every algorithm that ends in one.
+
+Channels first, the product is Y (M = filters, N = pixels) += W (M, steps) X (steps, N): rows of a tile are filters and
+its vectors lie along pixels. Channels last, it is Y (M = pixels, N = filters) += X (M, steps) W (steps, N).
+
+Both find the tables, steps and first addresses of their operands in the frame; they add what changes from tile to tile.
+"""
+
+from __future__ import annotations
+
+from fastconv.codegen import tile as slot
+from fastconv.cpu import plan as at
+from fastconv.cpu.kernel import Ints, call_tile, kernel
+from fastconv.cpu.packing import filters_of
+
+# Slots behind the frame proper: where the block's first tile begins.
+FIRST_A = slot.FRAME_SLOTS
+FIRST_Y = FIRST_A + 1
+FIRST_RESIDUAL = FIRST_Y + slot.MAX_VECTORS
+FIRST_BIAS = FIRST_RESIDUAL + slot.MAX_VECTORS
+FIRST_B = FIRST_BIAS + 1
+
+
+@kernel
+def start_frame(
+    plan: Ints, frame: Ints, steps: int, first_pass: bool, last_pass: bool, bias: int, filter_: int
+) -> None:
+    """Fill the slots that hold for a whole block; `filter_` is the first filter of the group."""
+    item = plan[at.ITEM]
+    frame[slot.INNER] = steps
+    frame[slot.A_TABLE] = plan[at.A_TABLE_AT]
+    frame[slot.B_TABLE] = plan[at.B_TABLE_AT]
+    frame[slot.ACCUMULATE] = 0 if first_pass else 1
+    frame[slot.FINISH] = 1 if last_pass else 0
+    frame[FIRST_BIAS] = bias + filter_ * item if bias != 0 else 0
+
+
+@kernel
+def sweep_filters(
+    plan: Ints, frame: Ints, vectors: int, partial: int, first_part: int, last_part: int
+) -> None:
+    """Channels first: all filter tiles of a task over one tile of pixels, whose addresses are in the frame."""
+    item = plan[at.ITEM]
+    for part in range(first_part, last_part):
+        m, rows = filters_of(plan, part)
+        if plan[at.PACK_WEIGHTS]:
+            frame[slot.A] = frame[FIRST_A] + (part - first_part) * plan[at.PANEL_SIZE] * item
+        else:
+            frame[slot.A] = frame[FIRST_A] + m * frame[slot.A_ROW]
+        frame[slot.BIAS] = frame[FIRST_BIAS] + m * item if frame[FIRST_BIAS] != 0 else 0
+        for v in range(vectors):
+            frame[slot.Y + v] = frame[FIRST_Y + v] + m * frame[slot.Y_ROW]
+            first = frame[FIRST_RESIDUAL + v]
+            frame[slot.RESIDUAL + v] = first + m * frame[slot.RESIDUAL_ROW] if first != 0 else 0
+        tile = plan[at.TILE_ADDRESSES + ((rows - 1) * slot.MAX_VECTORS + vectors - 1) * 2 + partial]
+        call_tile(tile, frame)
+
+
+@kernel
+def sweep_pixel_columns(
+    plan: Ints, frame: Ints, first_part: int, last_part: int,
+    image: int, filter_: int, residual: int, out: int, b_address: int,
+    first_pixel: int, rows: int, row_pixels: int, row_length: int, b_row: int,
+) -> None:  # fmt: skip
+    """Channels first: tiles over `rows` runs of `row_length` pixels, times the filter tiles of a task.
+
+    The operand of the first pixel is at `b_address`; runs begin `b_row` bytes apart there and `row_pixels` pixels apart
+    in the result. A vector never crosses the end of a run; a tile's vectors may lie in different runs.
+    """
+    item = plan[at.ITEM]
+    lanes = plan[at.LANES]
+    y = out + (image * plan[at.OUT_IMAGE] + filter_ * plan[at.OUT_FILTER]) * item
+    r = residual + (image * plan[at.RESIDUAL_IMAGE] + filter_ * plan[at.RESIDUAL_FILTER]) * item
+    frame[slot.Y_ROW] = plan[at.OUT_FILTER] * item
+    frame[slot.RESIDUAL_ROW] = plan[at.RESIDUAL_FILTER] * item
+    v = 0
+    partial = 0
+    for row in range(rows):
+        for column in range(0, row_length, lanes):
+            pixel = first_pixel + row * row_pixels + column
+            frame[slot.B + v] = b_address + row * b_row + column * item
+            frame[FIRST_Y + v] = y + pixel * item
+            frame[FIRST_RESIDUAL + v] = r + pixel * item if residual != 0 else 0
+            frame[slot.LANES + v] = min(lanes, row_length - column)
+            if row_length - column < lanes:
+                partial = 1
+            v += 1
+            if v == plan[at.TILE_VECTORS]:
+                sweep_filters(plan, frame, v, partial, first_part, last_part)
+                v = 0
+                partial = 0
+    if v > 0:
+        sweep_filters(plan, frame, v, partial, first_part, last_part)
+
+
+@kernel
+def sweep_pixel_rows(
+    plan: Ints, frame: Ints, first_part: int, last_part: int,
+    image: int, filter_: int, residual: int, out: int, panels: int,
+    first_pixel: int, rows: int, row_pixels: int, row_length: int, a_address: int, a_run: int,
+) -> None:  # fmt: skip
+    """Channels last: tiles over `rows` runs of `row_length` pixels, times the filter tiles of a task.
+
+    A weight panel stays in the first level cache while all pixels pass. The operand of the first pixel is at
+    `a_address`; runs begin `a_run` bytes apart there and `row_pixels` pixels apart in the result.
+    """
+    item = plan[at.ITEM]
+    lanes = plan[at.LANES]
+    parts = (row_length + plan[at.TILE_ROWS] - 1) // plan[at.TILE_ROWS]
+    size = row_length // parts
+    larger = row_length % parts
+    frame[slot.Y_ROW] = plan[at.OUT_PIXEL] * item
+    frame[slot.RESIDUAL_ROW] = plan[at.RESIDUAL_PIXEL] * item
+    for part in range(first_part, last_part):
+        k, count = filters_of(plan, part)
+        vectors = (count + lanes - 1) // lanes
+        partial = 1 if count % lanes else 0
+        y = out + (image * plan[at.OUT_IMAGE] + (filter_ + k) * plan[at.OUT_FILTER]) * item
+        r = residual + (image * plan[at.RESIDUAL_IMAGE] + (filter_ + k) * plan[at.RESIDUAL_FILTER]) * item
+        frame[slot.BIAS] = frame[FIRST_BIAS] + k * item if frame[FIRST_BIAS] != 0 else 0
+        for v in range(vectors):
+            frame[slot.B + v] = panels + ((part - first_part) * plan[at.PANEL_SIZE] + v * lanes) * item
+            frame[slot.LANES + v] = min(lanes, count - v * lanes)
+        for row in range(rows):
+            for piece in range(parts):
+                tile_rows = size + (1 if piece < larger else 0)
+                column = piece * size + min(piece, larger)
+                pixel = first_pixel + row * row_pixels + column
+                frame[slot.A] = a_address + row * a_run + column * frame[slot.A_ROW]
+                for v in range(vectors):
+                    frame[slot.Y + v] = y + (pixel * plan[at.OUT_PIXEL] + v * lanes) * item
+                    frame[slot.RESIDUAL + v] = (
+                        r + (pixel * plan[at.RESIDUAL_PIXEL] + v * lanes) * item if residual != 0 else 0
+                    )
+                place = ((tile_rows - 1) * slot.MAX_VECTORS + vectors - 1) * 2 + partial
+                call_tile(plan[at.TILE_ADDRESSES + place], frame)

@@ -1,0 +1,41 @@
+"""Scratch memory of the drivers: one block a thread, reused from call to call, aligned, never garbage.
+
+Fresh blocks are zeroed and each element type has its own: lanes beyond a row's end compute on whatever lies there, and
+an accidental denormal number would cost a hundred cycles.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import numpy.typing as npt
+
+ALIGNMENT = 64  # a cache line, and the widest vector
+
+_local = threading.local()
+_generation = 0
+
+
+def address(size: int, dtype: str) -> int:
+    """Return the address of at least `size` bytes for this thread, kept until `clear`."""
+    if getattr(_local, "generation", None) != _generation:
+        _local.generation = _generation
+        _local.blocks = {}
+    blocks: dict[str, npt.NDArray[np.uint8]] = _local.blocks
+    block = blocks.get(dtype)
+    if block is None or block.nbytes < size + ALIGNMENT:
+        block = blocks[dtype] = allocate(size + ALIGNMENT)
+    start: int = block.__array_interface__["data"][0]
+    return start + -start % ALIGNMENT
+
+
+def allocate(size: int) -> npt.NDArray[np.uint8]:
+    """Return `size` zeroed bytes (in one place, so that tests can count)."""
+    return np.zeros(size, np.uint8)
+
+
+def clear() -> None:
+    """Let every thread forget its blocks at its next call."""
+    global _generation
+    _generation += 1

@@ -1,0 +1,65 @@
+"""What an algorithm is: one object in one file, with its limits, its price and its way to run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.problem import ConvProblem
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The constants of the cost model, one thread."""
+
+    flops: float = 90e9  # float32 operations a second in a register tile
+    bandwidth: float = 8e9  # bytes a second, read and written
+    call: float = 4e-6  # seconds before the first operation
+
+
+class Algorithm(ABC):
+    """A way to compute a convolution."""
+
+    name: str
+
+    @abstractmethod
+    def supports(self, problem: ConvProblem) -> str | None:
+        """Return None if the algorithm computes `problem`, else the reason why not."""
+
+    @abstractmethod
+    def workspace(self, problem: ConvProblem) -> int:
+        """Return the bytes of scratch memory that a call allocates, all threads together."""
+
+    @abstractmethod
+    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+        """Return the predicted time of a call in seconds, on one thread."""
+
+    @abstractmethod
+    def error_bound(self, problem: ConvProblem) -> float:
+        """Return a bound of the relative error in the 2-norm that random data stays below."""
+
+    @abstractmethod
+    def run(
+        self,
+        problem: ConvProblem,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        residual: Array | None,
+        activation: str | None,
+        out: Array,
+    ) -> None:
+        """Compute into `out`.
+
+        Every argument is validated: shapes are the problem's, batch axis included; `x`, `weight`, `bias` and `residual`
+        are C-contiguous, aligned, in the machine's byte order and of the problem's type. `out` is of that type too and
+        overlaps none of them; its strides may be any.
+        """
+
+    def clear_cache(self) -> None:
+        """Forget what is kept between calls; nothing by default."""

@@ -1,0 +1,14 @@
+"""The ordered table of algorithms; a new one is a new file and a new line here."""
+
+from __future__ import annotations
+
+from fastconv.cpu.direct import Direct
+from fastconv.cpu.im2col import Im2col
+from fastconv.cpu.plain import Reference
+from fastconv.selection.algorithm import Algorithm
+
+TABLE: tuple[Algorithm, ...] = (
+    Direct(),
+    Im2col(),
+    Reference(),  # last: computes everything, slowly
+)
