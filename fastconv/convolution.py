@@ -13,7 +13,7 @@ from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
 
 if TYPE_CHECKING:
-    from fastconv.selection.algorithm import Algorithm
+    from fastconv.algorithm import Algorithm
 
 Array: TypeAlias = npt.NDArray[np.generic]
 

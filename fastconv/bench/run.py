@@ -241,8 +241,7 @@ def _peers(problem: ConvProblem, arrays: tuple[Array, Array, Array]) -> Iterator
 
 def _error_limit(problem: ConvProblem, name: str) -> float:
     """Return the bound that an algorithm states, or what its data type may be off by."""
-    bounds = {one.name: one.error_bound for one in selection.TABLE}
-    stated = bounds[name](problem) if name in bounds else 0.0
+    stated = next((one.error_bound(problem) for one in selection.TABLE if one.name == name), None)
     return float(stated or ERROR_LIMITS.get(problem.dtype, 0.0))
 
 

@@ -32,15 +32,16 @@ def layer_table(results: Sequence[LayerResult]) -> Table:
     before, after = _common_ends(tokens)
     names = _names_shown(results)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("layer", no_wrap=True)
+    widest = max(len(result.layer) for result in results)
+    table.add_column("layer", no_wrap=True, min_width=widest)  # rich would count a word alone
     cells = [own[before : len(own) - after] for own in tokens]
-    longest = max(len(token) for cell in cells for token in cell)
+    longest = max(len(token) for cell in (["problem"], *cells) for token in cell)
     table.add_column("problem", min_width=longest)  # a narrow terminal breaks between tokens
     for name in ("GFLOP", *names):
         header = name.replace(" ", "\n").replace("_", " ")
         table.add_column(header, justify="right", overflow="fold", min_width=DIGITS)
     table.add_column("pick", no_wrap=True)
-    table.add_column("pick\n/ best", justify="right", no_wrap=True)
+    table.add_column("pick\n/ best", justify="right", no_wrap=True, min_width=len("/ best"))
     for result, cell in zip(results, cells, strict=True):
         table.add_row(
             result.layer,

@@ -8,6 +8,7 @@ next.
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 __all__ = ["Timing", "fma_peak", "take_turns"]
 
 TURN_SECONDS = 2e-3  # long against the clock's resolution and an interrupt, short against drift
+LONG = 10  # turns: a call that takes as much needs no second sample
 MINIMUM_ROUNDS = 3  # the least for which a median means something
 MAXIMUM_ROUNDS = 1000
 
@@ -100,11 +102,20 @@ def take_turns(
 
 
 def _calls_in(seconds: float, contender: Contender, clock: Clock) -> int:
-    """Return the power of two of calls that takes at least `seconds`."""
+    """Return how many calls take about `seconds`, judged by the fastest of three samples.
+
+    One sample would do on a quiet machine. On a busy one an interruption in it would give this
+    contender shorter turns than its equals, and short turns are the likelier to be undisturbed.
+    """
     calls = 1
-    while _time(contender, calls, clock) < seconds:
+    while True:
+        taken = _time(contender, calls, clock)
+        if taken >= LONG * seconds:  # no interruption explains that
+            return calls
+        taken = min(taken, *(_time(contender, calls, clock) for _ in range(2)))
+        if taken >= seconds / 2:
+            return max(1, math.ceil(calls * seconds / taken))
         calls *= 2
-    return calls
 
 
 def _time(contender: Contender, calls: int, clock: Clock) -> float:

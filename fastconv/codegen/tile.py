@@ -1,16 +1,20 @@
 """The register tile: the one inner kernel of every convolution that is a sum of products.
 
-A tile holds `rows` x `vectors` sums in registers. One side of each product is a scalar, broadcast ("a", one for
-each row), the other a vector ("b", one for each column of vectors):
+A tile holds `rows` x `vectors` sums in registers. One side of each product is a scalar, broadcast ("a", one for each
+row), the other a vector ("b", one for each column of vectors). With channels first, rows are filters and vectors run
+along pixels:
 
-    y[m, v] += sum over o, i of a[m][a_table[o] + i * a_step] * b[v][b_table[o] + i * b_step]
+    y[m, v] += sum over s of w[m][s * w_step] * x[v][table[s]]
 
-for o < OUTER and i < INNER. The tables are what makes it a convolution: for a direct convolution an entry is a kernel
-tap's offset in the input, and i runs over channels; for im2col there is one entry and i runs over the whole panel.
-With channels first, rows are output channels and vectors run along pixels; with channels last, rows are pixels
-and vectors run along output channels.
+With channels last, rows are pixels and vectors run along filters:
 
-The tile ends with the epilogue: what is in y already, bias, residual and activation, as the frame asks.
+    y[m, v] += sum over s of x[m][table[s]] * w[v][s * w_step]
+
+The table is what makes it a convolution: step s is a channel and a kernel tap, and table[s] is where they lie relative
+to the first. Weights are always read one after the other, as they lie (channel, tap) or were packed.
+
+The tile ends with the epilogue: what is in y already, bias, residual and activation, as the frame asks. Then it moves on
+by as many rows as it has, REPEATS times: a call costs as much as some dozen products.
 
 A tile takes one argument, the address of its frame: int64 slots, listed below. Strides, steps and table entries are
 in bytes.
@@ -29,24 +33,26 @@ from fastconv.codegen.vector import I32, I64, POINTER, Builder, VectorModule
 
 MAX_VECTORS = 4
 
-OUTER = 0  # table entries
-INNER = 1  # steps an entry
-A = 2  # address of the first row's scalars
-A_ROW = 3  # from one row to the next
-A_STEP = 4
-A_TABLE = 5  # address of OUTER offsets
-B_STEP = 6
-B_TABLE = 7
-Y_ROW = 8  # from one row of the result to the next
-ACCUMULATE = 9  # 1: add to what y holds, 0: overwrite it
-FINISH = 10  # 1: add bias and residual, apply the activation
-BIAS = 11  # address, or 0 for none; one element a row, or one an element of the vectors
-RESIDUAL_ROW = 12
-B = 13  # addresses, one a vector, from here on
+STEPS = 0  # products of a sum
+TABLE = 1  # address of STEPS offsets into the input
+WEIGHT_STEP = 2
+A = 3  # address of the first row's scalars
+A_ROW = 4  # from one row to the next
+Y_ROW = 5  # from one row of the result to the next
+RESIDUAL_ROW = 6
+ACCUMULATE = 7  # 1: add to what y holds, 0: overwrite it
+FINISH = 8  # 1: add bias and residual, apply the activation
+BIAS = 9  # address, or 0 for none; one element a filter
+B = 10  # addresses, one a vector, from here on
 Y = B + MAX_VECTORS
 RESIDUAL = Y + MAX_VECTORS  # 0 in the first: none
 LANES = RESIDUAL + MAX_VECTORS  # valid lanes of each vector, read by partial tiles only
-FRAME_SLOTS = LANES + MAX_VECTORS
+REPEATS = LANES + MAX_VECTORS  # tiles of rows to compute, one after the other
+A_NEXT = REPEATS + 1  # from one of them to the next
+Y_NEXT = A_NEXT + 1
+RESIDUAL_NEXT = Y_NEXT + 1
+BIAS_NEXT = RESIDUAL_NEXT + 1
+FRAME_SLOTS = BIAS_NEXT + 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Tile:
     rows: int
     vectors: int
     partial: bool  # vectors may be shorter than the register: LANES says how short
-    bias_along_rows: bool  # bias belongs to rows (channels first), else to columns
+    rows_are_filters: bool  # channels first; else rows are pixels
     activation: str | None
 
     @property
@@ -65,7 +71,7 @@ class Tile:
         parts = [
             f"tile_{self.dtype}_{self.rows}x{self.vectors}",
             "partial" if self.partial else "whole",
-            "bias_rows" if self.bias_along_rows else "bias_columns",
+            "filters_by_pixels" if self.rows_are_filters else "pixels_by_filters",
             self.activation or "linear",
         ]
         return "_".join(parts)
@@ -96,8 +102,21 @@ def emit(tile: Tile, target: targets.Target) -> ir.Module:
     function, b = own.define(tile.name, ir.VoidType(), [POINTER])
     function.args[0].name = "frame"
     frame = _Frame(b, function.args[0], tile)
-    sums = _emit_sums(b, frame, tile)
-    _emit_epilogue(b, frame, tile, sums, finish)
+    repeats = frame.integer(REPEATS, "repeats")
+    moves = [frame.integer(slot, f"next{slot}") for slot in (A_NEXT, Y_NEXT, RESIDUAL_NEXT, BIAS_NEXT)]
+    entry, loop, done = b.block, b.append_basic_block("tile"), b.append_basic_block("done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    repeat = b.phi(I64, "repeat")
+    shifts = [b.phi(I64, f"shift{slot}") for slot in (A_NEXT, Y_NEXT, RESIDUAL_NEXT, BIAS_NEXT)]
+    sums = _emit_sums(b, frame, tile, shifts[0])
+    _emit_epilogue(b, frame, tile, sums, finish, *shifts[1:])
+    repeat_next = b.add(repeat, I64(1), "repeat_next")
+    _phi(repeat, (I64(0), entry), (repeat_next, b.block))
+    for shift, move in zip(shifts, moves, strict=True):
+        _phi(shift, (I64(0), entry), (b.add(shift, move), b.block))
+    b.cbranch(b.icmp_signed("<", repeat_next, repeats), loop, done)
+    b.position_at_end(done)
     b.ret_void()
     return own.module
 
@@ -125,55 +144,37 @@ class _Frame:
         return pointers
 
 
-def _emit_sums(b: Builder, frame: _Frame, tile: Tile) -> list[ir.Value]:
-    """The two loops; returns the sums, row by row."""
-    outer, inner = frame.integer(OUTER, "outer"), frame.integer(INNER, "inner")
-    a_step, b_step = frame.integer(A_STEP, "a_step"), frame.integer(B_STEP, "b_step")
-    a_table, b_table = frame.address(A_TABLE, "a_table"), frame.address(B_TABLE, "b_table")
-    a_rows = frame.rows_of(frame.address(A, "a"), frame.integer(A_ROW, "a_row"))
+def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list[ir.Value]:
+    """The loop over steps; returns the sums, row by row."""
+    steps, table = frame.integer(STEPS, "steps"), frame.address(TABLE, "table")
+    weight_step = frame.integer(WEIGHT_STEP, "weight_step")
+    a_rows = frame.rows_of(b.at(frame.address(A, "a"), a_shift), frame.integer(A_ROW, "a_row"))
     b_vectors = frame.vectors(B, "b")
-    b_length = b.mul(inner, b_step, "b_length")
 
     entry = b.block
-    entries = b.append_basic_block("entries")
-    steps = b.append_basic_block("steps")
-    next_entry = b.append_basic_block("next_entry")
-    done = b.append_basic_block("sums_done")
-    count = tile.rows * tile.vectors
-    zero = ir.Constant(b.owner.vector, None)
-
-    b.branch(entries)
-    b.position_at_end(entries)
-    o = b.phi(I64, "o")
-    outer_sums = [b.phi(b.owner.vector) for _ in range(count)]
-    offset = b.shl(o, I64(3))
-    a_first = b.load_int(b.at(a_table, offset), "a_first")
-    b_first = b.load_int(b.at(b_table, offset), "b_first")
-    b_end = b.add(b_first, b_length, "b_end")
-    b.branch(steps)
-
-    b.position_at_end(steps)
-    a_offset, b_offset = b.phi(I64, "a_offset"), b.phi(I64, "b_offset")
-    sums = [b.phi(b.owner.vector) for _ in range(count)]
+    loop, done = b.append_basic_block("steps"), b.append_basic_block("sums_done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    step, weight_offset = b.phi(I64, "step"), b.phi(I64, "weight_offset")
+    sums = [b.phi(b.owner.vector) for _ in range(tile.rows * tile.vectors)]
+    input_offset = b.load_int(b.at(table, b.shl(step, I64(3))), "input_offset")
+    a_offset, b_offset = (
+        (weight_offset, input_offset) if tile.rows_are_filters else (input_offset, weight_offset)
+    )
     columns = [b.load_vector(b.at(pointer, b_offset)) for pointer in b_vectors]
     new: list[ir.Value] = []
     for m, row in enumerate(a_rows):
         scalar = b.broadcast(b.at(row, a_offset))
         for v, column in enumerate(columns):
             new.append(b.multiply_add(scalar, column, sums[m * tile.vectors + v]))
-    a_next, b_next = b.add(a_offset, a_step, "a_next"), b.add(b_offset, b_step, "b_next")
-    b.cbranch(b.icmp_signed("!=", b_next, b_end), steps, next_entry)
+    step_next = b.add(step, I64(1), "step_next")
+    weight_next = b.add(weight_offset, weight_step, "weight_next")
+    b.cbranch(b.icmp_signed("<", step_next, steps), loop, done)
 
-    b.position_at_end(next_entry)
-    o_next = b.add(o, I64(1), "o_next")
-    b.cbranch(b.icmp_signed("<", o_next, outer), entries, done)
-
-    _phi(o, (I64(0), entry), (o_next, next_entry))
-    _phi(a_offset, (a_first, entries), (a_next, steps))
-    _phi(b_offset, (b_first, entries), (b_next, steps))
-    for outer_sum, total, value in zip(outer_sums, sums, new, strict=True):
-        _phi(outer_sum, (zero, entry), (value, next_entry))
-        _phi(total, (outer_sum, entries), (value, steps))
+    _phi(step, (I64(0), entry), (step_next, loop))
+    _phi(weight_offset, (I64(0), entry), (weight_next, loop))
+    for total, value in zip(sums, new, strict=True):
+        _phi(total, (ir.Constant(b.owner.vector, None), entry), (value, loop))
     b.position_at_end(done)
     return new
 
@@ -184,14 +185,21 @@ def _phi(phi: ir.PhiInstr, *incoming: tuple[ir.Value, ir.Block]) -> None:
 
 
 def _emit_epilogue(
-    b: Builder, frame: _Frame, tile: Tile, sums: Sequence[ir.Value], finish: ir.Function | None
+    b: Builder,
+    frame: _Frame,
+    tile: Tile,
+    sums: Sequence[ir.Value],
+    finish: ir.Function | None,
+    y_shift: ir.Value,
+    residual_shift: ir.Value,
+    bias_shift: ir.Value,
 ) -> None:
     """Y = activation(sums + y + bias + residual), each term where the frame asks for it."""
     lanes = [frame.integer(LANES + v, f"lanes{v}") for v in range(tile.vectors)]
     masks = [b.first_lanes(count) for count in lanes] if tile.partial else [None] * tile.vectors
     places = [(m, v) for m in range(tile.rows) for v in range(tile.vectors)]
     y_row = frame.integer(Y_ROW, "y_row")
-    columns = [frame.rows_of(pointer, y_row) for pointer in frame.vectors(Y, "y")]
+    columns = [frame.rows_of(b.at(pointer, y_shift), y_row) for pointer in frame.vectors(Y, "y")]
     targets_ = [columns[v][m] for m, v in places]
 
     def wanted(slot: int, name: str) -> ir.Value:
@@ -204,8 +212,8 @@ def _emit_epilogue(
         ]
 
     def add_bias(values: Sequence[ir.Value]) -> list[ir.Value]:
-        bias = frame.address(BIAS, "bias")
-        if tile.bias_along_rows:
+        bias = b.at(frame.address(BIAS, "bias"), bias_shift)
+        if tile.rows_are_filters:
             of_row = [b.broadcast(b.at(bias, m * b.owner.bytes)) for m in range(tile.rows)]
             return [b.fadd(value, of_row[m]) for (m, _), value in zip(places, values, strict=True)]
         width = b.owner.lanes * b.owner.bytes
@@ -214,7 +222,10 @@ def _emit_epilogue(
 
     def add_residual(values: Sequence[ir.Value]) -> list[ir.Value]:
         stride = frame.integer(RESIDUAL_ROW, "residual_row")
-        pointers = [frame.rows_of(pointer, stride) for pointer in frame.vectors(RESIDUAL, "residual")]
+        pointers = [
+            frame.rows_of(b.at(pointer, residual_shift), stride)
+            for pointer in frame.vectors(RESIDUAL, "residual")
+        ]
         return [
             b.fadd(value, b.load_vector(pointers[v][m], masks[v]))
             for (m, v), value in zip(places, values, strict=True)

@@ -168,6 +168,25 @@ class Builder(ir.IRBuilder):
             merged.append(value)
         return merged
 
+    def count_up(
+        self, first: ir.Value, end: ir.Value, step: int, body: Callable[[ir.Value], None], name: str
+    ) -> None:
+        """Run ``body(i)`` for i = first, first + step, ... below `end`."""
+        before = self.block
+        head = self.function.append_basic_block(name)
+        inside = self.function.append_basic_block(f"{name}.body")
+        after = self.function.append_basic_block(f"{name}.done")
+        self.branch(head)
+        self.position_at_end(head)
+        i = self.phi(first.type, "i")
+        self.cbranch(self.icmp_signed("<", i, end), inside, after)
+        self.position_at_end(inside)
+        body(i)
+        i.add_incoming(first, before)
+        i.add_incoming(self.add(i, I64(step)), self.block)
+        self.branch(head)
+        self.position_at_end(after)
+
     def do_if(self, condition: ir.Value, body: Callable[[], None], name: str) -> None:
         """Run `body` where `condition` holds."""
 

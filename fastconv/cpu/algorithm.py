@@ -13,7 +13,7 @@ from fastconv.cpu import scratch, threads
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.plan import Plan, Request, address, natural_strides
 from fastconv.problem import ConvProblem
-from fastconv.selection.algorithm import Algorithm, Array, Machine
+from fastconv.algorithm import Algorithm, Array, Machine
 
 DTYPES = ("float32", "float64")
 

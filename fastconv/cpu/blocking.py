@@ -18,9 +18,9 @@ from fastconv.cpu.plan import Request
 #: tile stays in the first level cache (320 steps of two 32-byte vectors take 20 KiB of 32).
 STEPS_A_PASS = 320
 
-#: Pixels from which weights are worth copying into panels. Reading rows of the weights where they lie costs 3 to 8 %
-#: more time a product; copying costs one to two cycles an element.
-PIXELS_WORTH_PANELS = 160
+#: Pixels from which channels-first weights are worth a copy into panels, which saves 5 to 15 % of a tile's time (a row
+#: read where it lies is too short a stream for the processor to foresee) and costs a cycle an element.
+PIXELS_WORTH_PANELS = 400
 
 #: Filters that a task keeps when a problem is cut along them to occupy more threads.
 FEWEST_FILTERS = 24
@@ -32,8 +32,12 @@ def half_of_level2() -> int:
 
 
 def channel_block(shape: Geometry) -> int:
-    """Channels summed in one pass: about STEPS_A_PASS products, in blocks as equal as can be."""
-    most = max(1, STEPS_A_PASS // shape.taps)
+    """Channels summed in one pass: about STEPS_A_PASS products, in blocks as equal as can be.
+
+    Of a strided input the taps of a row lie in several phases, each with its own window: half as many.
+    """
+    steps = STEPS_A_PASS if max(shape.stride) == 1 or shape.taps == 1 else STEPS_A_PASS // 2
+    most = max(1, steps // shape.taps)
     return -(-shape.channels // -(-shape.channels // most))
 
 
@@ -49,56 +53,82 @@ def tile_shape(request: Request, shape: Geometry) -> tuple[int, int]:
 
 
 def filter_numbers(
-    request: Request, shape: Geometry, steps: int, pixels: int, other_tasks: int
+    request: Request, shape: Geometry, filters: int, other_tasks: int
 ) -> dict[int, int]:
-    """The slots on filter tiles: their sizes, how many a task takes, and whether weights are packed.
+    """The slots on filter tiles: their sizes, and how many a task takes.
 
-    `steps` is what a panel holds, `pixels` what a task computes, `other_tasks` the tasks of one filter block.
+    A task takes about `filters`, fewer if threads would idle; `other_tasks` is the tasks of one filter block.
     """
     rows, vectors = tile_shape(request, shape)
     if request.problem.layout == "channels_first":
         parts, size, larger = balanced(shape.filters, rows)
-        pitch = size + (larger > 0)
-        packed = pixels >= PIXELS_WORTH_PANELS
     else:
-        pitch = size = vectors * request.target.lanes(request.problem.dtype)
-        parts, larger, packed = -(-shape.filters // size), 0, True
-    panel_bytes = steps * pitch * np.dtype(request.problem.dtype).itemsize
-    block = max(1, half_of_level2() // panel_bytes) if packed else parts
+        size, larger = vectors * request.target.lanes(request.problem.dtype), 0
+        parts = -(-shape.filters // size)
+    block = -(-filters // size)
     if request.threads > 1:
-        wanted = -(-2 * request.threads // other_tasks)
-        block = min(block, max(-(-parts // wanted), -(-FEWEST_FILTERS // pitch)))
-    blocks, *_ = balanced(parts, block)
+        wanted = -(-2 * request.threads // max(1, other_tasks))
+        block = min(block, max(-(-parts // wanted), -(-FEWEST_FILTERS // size)))
     return {
         at.TILE_ROWS: rows,
         at.TILE_VECTORS: vectors,
         at.PARTS: parts,
         at.PART_SIZE: size,
         at.PART_LARGER: larger,
-        at.BLOCK_PARTS: -(-parts // blocks),
-        at.FILTER_BLOCKS: blocks,
-        at.PACK_WEIGHTS: int(packed),
-        at.WEIGHT_PITCH: pitch,
-        at.PANEL_SIZE: steps * pitch,
+        **filter_blocks(parts, block),
     }
 
 
-def weight_elements(numbers: dict[int, int]) -> int:
-    """Elements of scratch that a task's weight panels take."""
-    return numbers[at.BLOCK_PARTS] * numbers[at.PANEL_SIZE] if numbers[at.PACK_WEIGHTS] else 0
+def filters_of_a_task(request: Request, shape: Geometry, steps: int) -> int:
+    """The filters whose weights of one pass, read anew for every tile of pixels, stay in the second level cache."""
+    most = half_of_level2() * 3 // 4 // (steps * np.dtype(request.problem.dtype).itemsize)
+    return min(shape.filters, max(FEWEST_FILTERS, most))
+
+
+def filter_blocks(parts: int, most: int) -> dict[int, int]:
+    """The slots that cut `parts` filter tiles into tasks of at most `most`."""
+    blocks, *_ = balanced(parts, most)
+    return {at.BLOCK_PARTS: -(-parts // blocks), at.FILTER_BLOCKS: blocks}
+
+
+def weights_as_they_lie(shape: Geometry) -> dict[int, int]:
+    """The strides of weights in the order (filter, channel, tap)."""
+    steps = shape.channels * shape.taps
+    return {
+        at.WEIGHT_GROUP: shape.filters * steps,
+        at.WEIGHT_PART: 0,
+        at.WEIGHT_FILTER: steps,
+        at.WEIGHT_STEP: 1,
+        at.WEIGHT_ROW: steps,
+    }
+
+
+def weights_in_panels(numbers: dict[int, int], steps: int) -> dict[int, int]:
+    """The strides of weights in the order (filter tile, step, filter of the tile), `steps` to a panel."""
+    pitch = numbers[at.PART_SIZE] + (numbers[at.PART_LARGER] > 0)
+    return {
+        at.WEIGHT_GROUP: numbers[at.PARTS] * steps * pitch,
+        at.WEIGHT_PART: steps * pitch,
+        at.WEIGHT_FILTER: 0,
+        at.WEIGHT_STEP: pitch,
+        at.WEIGHT_ROW: 1,
+    }
 
 
 def choose_box(
-    request: Request, shape: Geometry, passes: int, input_bytes: Callable[[Triple], int]
+    request: Request, shape: Geometry, passes: int, filters: int, input_bytes: Callable[[Triple], int]
 ) -> Triple:
-    """The largest box of output pixels whose packed input, and sums between passes, stay in the second level cache."""
+    """The largest box of output pixels whose packed input, and sums between passes, stay in the second level cache.
+
+    `filters` is what a task computes of each pixel.
+    """
     item = np.dtype(request.problem.dtype).itemsize
     limit = half_of_level2()
     few = 256  # pixels: below, weights would be read too often
 
     def fits(box: Triple) -> bool:
         pixels = math.prod(box)
-        sums = shape.filters * pixels * item if passes > 1 and pixels > few else 0
+        sums = filters * pixels * item if passes > 1 and pixels > few else 0
         return input_bytes(box) <= limit and sums <= limit
 
     depth, height, width = shape.output

@@ -22,18 +22,21 @@ from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
 from fastconv.cpu.algorithm import Planner, TiledProduct
 from fastconv.cpu.blocking import (
+    PIXELS_WORTH_PANELS,
     box_sizes,
     channel_block,
     choose_box,
     filter_numbers,
+    filters_of_a_task,
     tile_shapes,
-    weight_elements,
+    weights_as_they_lie,
+    weights_in_panels,
 )
 from fastconv.cpu.geometry import Geometry, Triple, geometry
 from fastconv.cpu.kernel import Ints, Reals, address_of, driver, ints_at, kernel
-from fastconv.cpu.packing import copy_row, copy_run, fill_zeros, pack_panels
+from fastconv.cpu.packing import copy_row, copy_run, fill_zeros, pack_weights, prefetch_run
 from fastconv.cpu.plan import Plan, Request
-from fastconv.cpu.product import FIRST_A, start_frame, sweep_pixel_columns, sweep_pixel_rows
+from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 
 # fmt: off
 (
@@ -58,7 +61,17 @@ def pack_planes(
     phase_d, phase_h, phase_w = ints_at(plan[PHASE_D]), ints_at(plan[PHASE_H]), ints_at(plan[PHASE_W])
     rows = plan[at.IN_D] * plan[at.IN_H]
     count = box_w + plan[SPAN_W]
+    # Each plane begins on a page of its own, where the processor's prefetching starts anew: ask for the next one's
+    # rows while copying this one's.
+    top = max(0, map_h[h * plan[at.STRIDE_H]])
+    ahead = min(plan[at.IN_H] - top, (box_h + plan[SPAN_H]) * plan[at.STRIDE_H])
     for channel in range(channels):
+        if channel + 1 < channels and rows == plan[at.IN_H]:
+            following = ((first_plane + channel + 1) * rows + top) * plan[at.IN_W]
+            if plan[at.IN_H] == 1:
+                prefetch_run(plan, x, following + w, box_w)
+            else:
+                prefetch_run(plan, x, following, ahead * plan[at.IN_W])
         for phase in range(plan[PHASES]):
             start = channel * plan[CHANNEL_PITCH] + phase * plan[PHASE_PITCH]
             first = w * plan[at.STRIDE_W] + phase_w[phase]
@@ -68,7 +81,7 @@ def pack_planes(
                     in_h = map_h[(h + j) * plan[at.STRIDE_H] + phase_h[phase]]
                     to = start + i * plan[SLICE_PITCH] + j * plan[ROW_PITCH]
                     if in_d < 0 or in_h < 0:
-                        fill_zeros(packed, to, count)
+                        fill_zeros(plan, packed, to, count)
                     else:
                         row = ((first_plane + channel) * rows + in_d * plan[at.IN_H] + in_h) * plan[at.IN_W]
                         copy_row(plan, map_w, packed, to, x, row, first, plan[at.STRIDE_W], count)
@@ -92,10 +105,10 @@ def pack_pixels(
             for column in range((box_w - 1) * plan[at.STRIDE_W] + plan[SPAN_W] + 1):
                 in_w = map_w[w * plan[at.STRIDE_W] + column]
                 if in_d < 0 or in_h < 0 or in_w < 0:
-                    fill_zeros(packed, to + column * pitch, channels)
+                    fill_zeros(plan, packed, to + column * pitch, channels)
                 else:
                     source = (row + in_w) * all_channels + first_channel
-                    copy_run(packed, to + column * pitch, x, source, channels)
+                    copy_run(plan, packed, to + column * pitch, x, source, channels)
 
 
 @kernel
@@ -121,10 +134,6 @@ def direct_channels_first(
     """Y (filters, pixels) += W (filters, channels x taps) X (channels x taps, pixels), box by box."""
     item = plan[at.ITEM]
     channels, taps, block = plan[at.CHANNELS], plan[at.TAPS], plan[at.BLOCK]
-    frame[slot.OUTER] = taps
-    frame[slot.B_STEP] = plan[CHANNEL_PITCH] * item
-    frame[slot.A_ROW] = item if plan[at.PACK_WEIGHTS] else channels * taps * item
-    frame[slot.A_STEP] = (plan[at.WEIGHT_PITCH] if plan[at.PACK_WEIGHTS] else taps) * item
     for task in range(first_task, last_task):
         filter_block, image, group, d, h, w, box_d, box_h, box_w = box_of(plan, task)
         first_part = filter_block * plan[at.BLOCK_PARTS]
@@ -135,15 +144,11 @@ def direct_channels_first(
             count = min(block, channels - c)
             first_plane = (image * plan[at.GROUPS] + group) * channels + c
             pack_planes(plan, x, memory, first_plane, count, d, h, w, box_d, box_h, box_w)
-            start_frame(plan, frame, count, c == 0, c + count == channels, bias, filter_)
-            begin = (filter_ * channels + c) * taps
-            frame[FIRST_A] = address_of(weight) + begin * item
-            if plan[at.PACK_WEIGHTS]:
-                frame[FIRST_A] = address_of(memory) + plan[at.WEIGHTS_AT] * item
-                for tap in range(taps):
-                    pack_panels(
-                        plan, weight, begin + tap, taps, count, memory, tap * block, first_part, last_part
-                    )
+            weights = group * plan[at.WEIGHT_GROUP] + c * taps * plan[at.WEIGHT_STEP]
+            start_frame(
+                plan, frame, address_of(weight) + weights * item, count * taps,
+                c == 0, c + count == channels, bias, group,
+            )  # fmt: skip
             for slice_ in range(box_d):
                 pixel = ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
                 operand = address_of(memory) + slice_ * plan[SLICE_PITCH] * item
@@ -162,11 +167,7 @@ def direct_channels_last(
     item = plan[at.ITEM]
     channels, taps, block = plan[at.CHANNELS], plan[at.TAPS], plan[at.BLOCK]
     all_channels = channels * plan[at.GROUPS]
-    frame[slot.OUTER] = taps
-    frame[slot.A_STEP] = item
-    frame[slot.B_STEP] = plan[at.WEIGHT_PITCH] * item
     frame[slot.A_ROW] = plan[at.STRIDE_W] * (all_channels if plan[IN_PLACE] else block) * item
-    panels = address_of(memory) + plan[at.WEIGHTS_AT] * item
     for task in range(first_task, last_task):
         filter_block, image, group, d, h, w, box_d, box_h, box_w = box_of(plan, task)
         first_part = filter_block * plan[at.BLOCK_PARTS]
@@ -183,14 +184,15 @@ def direct_channels_last(
                 operand = address_of(x) + (in_pixel * all_channels + channel) * item
             else:
                 pack_pixels(plan, x, memory, image, channel, count, d, h, w, box_d, box_h, box_w)
-            start_frame(plan, frame, count, c == 0, c + count == channels, bias, filter_)
-            for tap in range(taps):
-                begin = (filter_ * channels + c) * taps + tap
-                pack_panels(plan, weight, begin, taps, count, memory, tap * block, first_part, last_part)
+            weights = group * plan[at.WEIGHT_GROUP] + c * taps * plan[at.WEIGHT_STEP]
+            start_frame(
+                plan, frame, address_of(weight) + weights * item, count * taps,
+                c == 0, c + count == channels, bias, group,
+            )  # fmt: skip
             for slice_ in range(box_d):
                 pixel = ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
                 sweep_pixel_rows(
-                    plan, frame, first_part, last_part, image, filter_, residual, out, panels,
+                    plan, frame, first_part, last_part, image, filter_, residual, out,
                     pixel, box_h, plan[at.OUT_W], box_w,
                     operand + slice_ * plan[at.STRIDE_D] * plan[SLICE_PITCH] * item,
                     plan[at.STRIDE_H] * plan[ROW_PITCH] * item,
@@ -225,29 +227,27 @@ def _plan(request: Request) -> Plan:
         return packing(request, shape, block, box).elements
 
     passes = -(-shape.channels // block)
-    box = choose_box(request, shape, passes, lambda box: input_elements(box) * item)
+    filters = filters_of_a_task(request, shape, block * shape.taps)
+    box = choose_box(request, shape, passes, filters, lambda box: input_elements(box) * item)
     packed = packing(request, shape, block, box)
     boxes = [-(-o // b) for o, b in zip(shape.output, box, strict=True)]
     images = request.problem.batch * request.problem.groups
     numbers, tables = at.common_numbers(request, shape)
     other_tasks = images * math.prod(boxes)
-    numbers |= filter_numbers(request, shape, block * shape.taps, math.prod(box), other_tasks)
+    numbers |= filter_numbers(request, shape, filters, other_tasks)
+    packs = not channels_first or request.problem.batch * shape.pixels >= PIXELS_WORTH_PANELS
+    steps = shape.channels * shape.taps
+    numbers |= weights_in_panels(numbers, steps) if packs else weights_as_they_lie(shape)
     numbers |= packed.numbers
     numbers |= dict(zip((BOX_D, BOX_H, BOX_W, BOXES_D, BOXES_H, BOXES_W), (*box, *boxes), strict=True))
-    numbers |= {at.BLOCK: block, at.WEIGHTS_AT: packed.elements}
+    numbers[at.BLOCK] = block
     sizes = box_sizes(shape.output, box)
     runs = [(1, h * w) if packed.numbers[FLAT] else (h, w) for _, h, w in sizes]
 
-    pitch = numbers[at.WEIGHT_PITCH]
-    panel = np.arange(shape.taps, dtype=np.int64) * block * pitch  # [tap][channel][filter]
-    in_place = np.arange(shape.taps, dtype=np.int64)  # [filter][channel][tap]
-    weight_table = (panel if numbers[at.PACK_WEIGHTS] else in_place) * item
-    input_table = packed.taps * item
-    a_table, b_table = (
-        (weight_table, input_table) if channels_first else (input_table, weight_table)
-    )
-    numbers |= {at.A_TABLE_AT: at.address(a_table), at.B_TABLE_AT: at.address(b_table)}
-    elements = packed.elements + weight_elements(numbers)
+    # steps in the order of the weights: channel by channel, tap by tap
+    channel_pitch = packed.numbers[CHANNEL_PITCH]
+    offsets = (np.arange(block)[:, np.newaxis] * channel_pitch + packed.taps).ravel() * item
+    numbers[at.TABLE_AT] = at.address(offsets)
     driver_ = direct_channels_first if channels_first else direct_channels_last
     return Plan(
         numbers=numbers,
@@ -256,8 +256,11 @@ def _plan(request: Request) -> Plan:
         shapes=tile_shapes(request, numbers, runs),
         tasks=other_tasks * numbers[at.FILTER_BLOCKS],
         request=request,
-        scratch_elements=elements,
-        keep=(a_table, b_table, *tables, *packed.tables),
+        scratch_elements=packed.elements,
+        keep=(offsets, *tables, *packed.tables),
+        packer=pack_weights if packs else None,
+        packer_tasks=request.problem.groups * numbers[at.PARTS],
+        packed_elements=request.problem.groups * numbers[at.WEIGHT_GROUP] if packs else 0,
     )
 
 
@@ -319,6 +322,7 @@ def _pack_pixels_numbers(request: Request, shape: Geometry, block: int, box: Tri
         **dict(zip((SPAN_D, SPAN_H, SPAN_W), span, strict=True)),
         ROW_PITCH: row,
         SLICE_PITCH: slice_,
+        CHANNEL_PITCH: 1,
         IN_PLACE: int(not shape.padded),
         FLAT: 0,
     }

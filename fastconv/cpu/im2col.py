@@ -16,23 +16,35 @@ from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
 from fastconv.cpu.algorithm import Planner, TiledProduct
-from fastconv.cpu.blocking import STEPS_A_PASS, filter_numbers, tile_shapes, weight_elements
+from fastconv.cpu.blocking import (
+    STEPS_A_PASS,
+    channel_block,
+    filter_blocks,
+    filter_numbers,
+    tile_shapes,
+    weights_as_they_lie,
+    weights_in_panels,
+)
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.kernel import Ints, Reals, address_of, driver, ints_at, kernel
-from fastconv.cpu.packing import copy_row, copy_run, fill_zeros, pack_panels
+from fastconv.cpu.packing import copy_row, copy_run, fill_zeros, pack_panel
 from fastconv.cpu.plan import Plan, Request
-from fastconv.cpu.product import FIRST_A, start_frame, sweep_pixel_columns, sweep_pixel_rows
+from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 
 # fmt: off
 (
     COLUMNS, COLUMN_BLOCKS,   # pixels of a panel, panels along an image
     PANEL_PITCH,              # elements from one row of a panel to the next
+    WEIGHTS_AT,               # channels last: where in scratch the panels of weights begin
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 4)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 5)
 # fmt: on
 
-#: Pixels of a panel: 320 steps of 128 float32 pixels take 160 KiB.
-PIXELS_A_PANEL = 128
+#: Bytes of a panel: 320 steps of 128 float32 pixels, in the second level cache beside weights and sums.
+PANEL_BYTES = 160 * 1024
+
+#: Bytes of the weight panels of one task, channels last.
+WEIGHT_BYTES = 256 * 1024
 
 
 @kernel
@@ -42,54 +54,53 @@ def gather_columns(
     """Channels first: panel[step][pixel], steps in the order of the weights (channel, tap)."""
     map_d, map_h, map_w = ints_at(plan[at.MAP_D]), ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
     tap_d, tap_h, tap_w = ints_at(plan[at.TAP_D]), ints_at(plan[at.TAP_H]), ints_at(plan[at.TAP_W])
-    out_h, out_w = plan[at.OUT_H], plan[at.OUT_W]
     rows = plan[at.IN_D] * plan[at.IN_H]
-    for step in range(steps):
-        channel, tap = divmod(first_step + step, plan[at.TAPS])
-        to = step * plan[PANEL_PITCH]
-        done = 0
-        while done < pixels:  # a run of pixels that lie in one row of the output
-            rest, w = divmod(pixel + done, out_w)
-            d, h = divmod(rest, out_h)
-            count = min(out_w - w, pixels - done)
-            in_d = map_d[d * plan[at.STRIDE_D] + tap_d[tap]]
-            in_h = map_h[h * plan[at.STRIDE_H] + tap_h[tap]]
+    first_channel, first_tap = divmod(first_step, plan[at.TAPS])
+    done = 0
+    while done < pixels:  # a run of pixels that lie in one row of the output
+        rest, w = divmod(pixel + done, plan[at.OUT_W])
+        d, h = divmod(rest, plan[at.OUT_H])
+        count = min(plan[at.OUT_W] - w, pixels - done)
+        d, h, w = d * plan[at.STRIDE_D], h * plan[at.STRIDE_H], w * plan[at.STRIDE_W]
+        plane, tap = (first_plane + first_channel) * rows, first_tap
+        for step in range(steps):
+            to = step * plan[PANEL_PITCH] + done
+            in_d, in_h = map_d[d + tap_d[tap]], map_h[h + tap_h[tap]]
             if in_d < 0 or in_h < 0:
-                fill_zeros(panel, to + done, count)
+                fill_zeros(plan, panel, to, count)
             else:
-                row = ((first_plane + channel) * rows + in_d * plan[at.IN_H] + in_h) * plan[at.IN_W]
-                first = w * plan[at.STRIDE_W] + tap_w[tap]
-                copy_row(plan, map_w, panel, to + done, x, row, first, plan[at.STRIDE_W], count)
-            done += count
+                row = (plane + in_d * plan[at.IN_H] + in_h) * plan[at.IN_W]
+                copy_row(plan, map_w, panel, to, x, row, w + tap_w[tap], plan[at.STRIDE_W], count)
+            tap += 1
+            if tap == plan[at.TAPS]:
+                tap = 0
+                plane += rows
+        done += count
 
 
 @kernel
 def gather_rows(
-    plan: Ints, x: Reals, panel: Reals, image: int, group: int, first_step: int, steps: int,
-    pixel: int, pixels: int,
-) -> None:  # fmt: skip
-    """Channels last: panel[pixel][step], steps in the order (tap, channel) so that runs of channels are copied."""
+    plan: Ints, x: Reals, panel: Reals, image: int, first_channel: int, channels: int, pixel: int, pixels: int
+) -> None:
+    """Channels last: panel[pixel][tap][channel], for a block of channels that lie side by side in the input."""
     map_d, map_h, map_w = ints_at(plan[at.MAP_D]), ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
     tap_d, tap_h, tap_w = ints_at(plan[at.TAP_D]), ints_at(plan[at.TAP_H]), ints_at(plan[at.TAP_W])
-    channels = plan[at.CHANNELS]
+    all_channels = plan[at.CHANNELS] * plan[at.GROUPS]
+    block = plan[at.BLOCK] // plan[at.TAPS]
     for i in range(pixels):
         rest, w = divmod(pixel + i, plan[at.OUT_W])
         d, h = divmod(rest, plan[at.OUT_H])
-        done = 0
-        while done < steps:
-            tap, channel = divmod(first_step + done, channels)
-            count = min(channels - channel, steps - done)
+        for tap in range(plan[at.TAPS]):
             in_d = map_d[d * plan[at.STRIDE_D] + tap_d[tap]]
             in_h = map_h[h * plan[at.STRIDE_H] + tap_h[tap]]
             in_w = map_w[w * plan[at.STRIDE_W] + tap_w[tap]]
-            to = i * plan[PANEL_PITCH] + done
+            to = i * plan[PANEL_PITCH] + tap * block
             if in_d < 0 or in_h < 0 or in_w < 0:
-                fill_zeros(panel, to, count)
+                fill_zeros(plan, panel, to, channels)
             else:
                 row = (image * plan[at.IN_D] + in_d) * plan[at.IN_H] + in_h
-                place = (row * plan[at.IN_W] + in_w) * plan[at.GROUPS] + group
-                copy_run(panel, to, x, place * channels + channel, count)
-            done += count
+                place = row * plan[at.IN_W] + in_w
+                copy_run(plan, panel, to, x, place * all_channels + first_channel, channels)
 
 
 @kernel
@@ -111,10 +122,6 @@ def im2col_channels_first(
     """Y (filters, pixels) += W (filters, steps) X (steps, pixels), panel by panel."""
     item = plan[at.ITEM]
     all_steps = plan[at.CHANNELS] * plan[at.TAPS]
-    frame[slot.OUTER] = 1
-    frame[slot.B_STEP] = plan[PANEL_PITCH] * item
-    frame[slot.A_ROW] = item if plan[at.PACK_WEIGHTS] else all_steps * item
-    frame[slot.A_STEP] = (plan[at.WEIGHT_PITCH] if plan[at.PACK_WEIGHTS] else 1) * item
     for task in range(first_task, last_task):
         filter_block, image, group, pixel, pixels = panel_of(plan, task)
         first_part = filter_block * plan[at.BLOCK_PARTS]
@@ -124,12 +131,11 @@ def im2col_channels_first(
         for step in range(0, all_steps, plan[at.BLOCK]):
             steps = min(plan[at.BLOCK], all_steps - step)
             gather_columns(plan, x, memory, first_plane, step, steps, pixel, pixels)
-            start_frame(plan, frame, steps, step == 0, step + steps == all_steps, bias, filter_)
-            begin = filter_ * all_steps + step
-            frame[FIRST_A] = address_of(weight) + begin * item
-            if plan[at.PACK_WEIGHTS]:
-                frame[FIRST_A] = address_of(memory) + plan[at.WEIGHTS_AT] * item
-                pack_panels(plan, weight, begin, 1, steps, memory, 0, first_part, last_part)
+            weights = group * plan[at.WEIGHT_GROUP] + step * plan[at.WEIGHT_STEP]
+            start_frame(
+                plan, frame, address_of(weight) + weights * item, steps,
+                step == 0, step + steps == all_steps, bias, group,
+            )  # fmt: skip
             sweep_pixel_columns(
                 plan, frame, first_part, last_part, image, filter_, residual, out,
                 address_of(memory), pixel, 1, 0, pixels, 0,
@@ -143,12 +149,8 @@ def im2col_channels_last(
 ) -> None:  # fmt: skip
     """Y (pixels, filters) += X (pixels, steps) W (steps, filters), panel by panel."""
     item = plan[at.ITEM]
-    channels, taps = plan[at.CHANNELS], plan[at.TAPS]
-    all_steps = channels * taps
-    frame[slot.OUTER] = 1
-    frame[slot.A_STEP] = item
+    all_steps = plan[at.CHANNELS] * plan[at.TAPS]
     frame[slot.A_ROW] = plan[PANEL_PITCH] * item
-    frame[slot.B_STEP] = plan[at.WEIGHT_PITCH] * item
     for task in range(first_task, last_task):
         filter_block, image, group, pixel, pixels = panel_of(plan, task)
         first_part = filter_block * plan[at.BLOCK_PARTS]
@@ -156,18 +158,18 @@ def im2col_channels_last(
         filter_ = group * plan[at.FILTERS]
         for step in range(0, all_steps, plan[at.BLOCK]):
             steps = min(plan[at.BLOCK], all_steps - step)
-            gather_rows(plan, x, memory, image, group, step, steps, pixel, pixels)
-            start_frame(plan, frame, steps, step == 0, step + steps == all_steps, bias, filter_)
-            done = 0
-            while done < steps:  # weights lie in the order (channel, tap): tap by tap
-                tap, channel = divmod(step + done, channels)
-                count = min(channels - channel, steps - done)
-                begin = (filter_ * channels + channel) * taps + tap
-                pack_panels(plan, weight, begin, taps, count, memory, done, first_part, last_part)
-                done += count
+            channel = group * plan[at.CHANNELS] + step // plan[at.TAPS]
+            gather_rows(plan, x, memory, image, channel, steps // plan[at.TAPS], pixel, pixels)
+            for part in range(first_part, last_part):
+                to = plan[WEIGHTS_AT] + (part - first_part) * plan[at.WEIGHT_PART]
+                pack_panel(plan, weight, filter_ * all_steps + step, steps, part, memory, to)
+            weights = plan[WEIGHTS_AT] - first_part * plan[at.WEIGHT_PART]
+            start_frame(
+                plan, frame, address_of(memory) + weights * item, steps,
+                step == 0, step + steps == all_steps, bias, group,
+            )  # fmt: skip
             sweep_pixel_rows(
                 plan, frame, first_part, last_part, image, filter_, residual, out,
-                address_of(memory) + plan[at.WEIGHTS_AT] * item,
                 pixel, 1, 0, pixels, address_of(memory), 0,
             )  # fmt: skip
 
@@ -197,38 +199,48 @@ def _plan(request: Request) -> Plan:
     channels_first = request.problem.layout == "channels_first"
     item = np.dtype(request.problem.dtype).itemsize
     all_steps = shape.channels * shape.taps
-    block = -(-all_steps // -(-all_steps // STEPS_A_PASS))
-    columns = min(PIXELS_A_PANEL * 4 // item, shape.pixels)
+    if channels_first:  # a block may end between two taps of a channel
+        block = -(-all_steps // -(-all_steps // STEPS_A_PASS))
+    else:
+        block = channel_block(shape) * shape.taps
+    columns = min(shape.pixels, max(1, PANEL_BYTES // (block * item)))
     column_blocks = -(-shape.pixels // columns)
     # One more cache line: rows a multiple of 4096 bytes apart would share a few sets of the cache.
     line = 64 // item
     pitch = (-(-(columns if channels_first else block) // line) + 1) * line
     rows = block if channels_first else columns
-    beyond = tiles.MAX_VECTORS * 2 * line
-    panel_elements = rows * pitch + beyond
+    panel_elements = rows * pitch + tiles.MAX_VECTORS * 2 * line
 
     numbers, tables = at.common_numbers(request, shape)
     other_tasks = request.problem.batch * request.problem.groups * column_blocks
-    numbers |= filter_numbers(request, shape, block, columns, other_tasks)
+    numbers |= filter_numbers(request, shape, shape.filters, other_tasks)
+    if channels_first:
+        numbers |= weights_as_they_lie(shape)
+    else:  # panels of one block of steps, packed by each task for itself
+        numbers |= weights_in_panels(numbers, block)
+        most = max(1, WEIGHT_BYTES // (numbers[at.WEIGHT_PART] * item))
+        numbers |= filter_blocks(numbers[at.PARTS], min(most, numbers[at.BLOCK_PARTS]))
+    weight_elements = 0 if channels_first else numbers[at.BLOCK_PARTS] * numbers[at.WEIGHT_PART]
+    if channels_first:  # [step][pixel]
+        offsets = np.arange(block) * (pitch * item)
+    else:  # [pixel][tap][channel], stepped through channel by channel
+        offsets = np.arange(block).reshape(shape.taps, -1).T.ravel() * item
     numbers |= {
         at.BLOCK: block,
-        at.WEIGHTS_AT: panel_elements,
+        WEIGHTS_AT: panel_elements,
+        at.TABLE_AT: at.address(offsets),
         COLUMNS: columns,
         COLUMN_BLOCKS: column_blocks,
         PANEL_PITCH: pitch,
     }
     runs = {(1, columns), (1, shape.pixels % columns or columns)}
-    start = np.zeros(1, np.int64)  # one entry, at the beginning of either operand
-    numbers |= {at.A_TABLE_AT: at.address(start), at.B_TABLE_AT: at.address(start)}
-    elements = panel_elements + weight_elements(numbers)
-    driver_ = im2col_channels_first if channels_first else im2col_channels_last
     return Plan(
         numbers=numbers,
         length=PLAN_SLOTS,
-        driver=driver_,
+        driver=im2col_channels_first if channels_first else im2col_channels_last,
         shapes=tile_shapes(request, numbers, runs),
         tasks=other_tasks * numbers[at.FILTER_BLOCKS],
         request=request,
-        scratch_elements=elements,
-        keep=(start, *tables),
+        scratch_elements=panel_elements + weight_elements,
+        keep=(offsets, *tables),
     )

@@ -50,7 +50,31 @@ def ints_at(address: int) -> Ints:
     raise NotImplementedError
 
 
-_INTRINSICS = (call_tile, address_of, ints_at)
+def copy_bytes(to: int, source: int, count: int) -> None:
+    """Copy `count` bytes between addresses (an intrinsic: exists in compiled code only).
+
+    The C library's memcpy: for the short rows of small planes several times as fast as a compiled loop, whose
+    vectorised body starts at 32 elements and leaves the rest to one element at a time.
+    """
+    raise NotImplementedError
+
+
+def zero_bytes(to: int, count: int) -> None:
+    """Set `count` bytes to zero (an intrinsic: exists in compiled code only)."""
+    raise NotImplementedError
+
+
+def call_copy(function: int, to: int, source: int, count: int) -> None:
+    """Call a copying function of `fastconv.codegen.copying` (an intrinsic: exists in compiled code only)."""
+    raise NotImplementedError
+
+
+def prefetch(address: int) -> None:
+    """Ask for a cache line ahead of its use (an intrinsic: exists in compiled code only)."""
+    raise NotImplementedError
+
+
+_INTRINSICS = (call_tile, address_of, ints_at, copy_bytes, zero_bytes, call_copy, prefetch)
 
 
 F = typing.TypeVar("F", bound=Callable[..., object])
@@ -174,4 +198,62 @@ def _intrinsics() -> dict[str, object]:
 
         return numba_types.CPointer(numba_types.int64)(address), lower
 
-    return {"call_tile": call_tile, "address_of": address_of, "ints_at": ints_at}
+    def memory_intrinsic(builder, name, operands):  # type: ignore[no-untyped-def]
+        pointer, i8, i1 = ir.IntType(8).as_pointer(), ir.IntType(8), ir.IntType(1)
+        to, other, count = operands
+        to = builder.inttoptr(to, pointer)
+        if name == "llvm.memcpy":
+            other = builder.inttoptr(other, pointer)
+        kinds = [pointer, other.type, count.type]
+        function = builder.module.declare_intrinsic(
+            name, [kind for kind in kinds if kind is not i8], ir.FunctionType(ir.VoidType(), [*kinds, i1])
+        )
+        builder.call(function, [to, other, count, i1(0)])
+
+    @intrinsic
+    def copy_bytes(context, to, source, count):  # type: ignore[no-untyped-def]
+        def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            memory_intrinsic(builder, "llvm.memcpy", arguments)
+            return context.get_dummy_value()
+
+        return numba_types.void(*[numba_types.int64] * 3), lower
+
+    @intrinsic
+    def zero_bytes(context, to, count):  # type: ignore[no-untyped-def]
+        def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            to, count = arguments
+            memory_intrinsic(builder, "llvm.memset", (to, ir.IntType(8)(0), count))
+            return context.get_dummy_value()
+
+        return numba_types.void(*[numba_types.int64] * 2), lower
+
+    @intrinsic
+    def call_copy(context, function, to, source, count):  # type: ignore[no-untyped-def]
+        def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 3)
+            builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+            return context.get_dummy_value()
+
+        return numba_types.void(*[numba_types.int64] * 4), lower
+
+    @intrinsic
+    def prefetch(context, address):  # type: ignore[no-untyped-def]
+        def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+            line = builder.inttoptr(arguments[0], pointer)
+            builder.call(function, [line, i32(0), i32(3), i32(1)])  # to read, into all levels, data
+            return context.get_dummy_value()
+
+        return numba_types.void(numba_types.int64), lower
+
+    return {
+        "call_copy": call_copy,
+        "prefetch": prefetch,
+        "call_tile": call_tile,
+        "address_of": address_of,
+        "ints_at": ints_at,
+        "copy_bytes": copy_bytes,
+        "zero_bytes": zero_bytes,
+    }

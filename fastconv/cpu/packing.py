@@ -7,13 +7,30 @@ that nothing behind these functions knows of borders.
 from __future__ import annotations
 
 from fastconv.cpu import plan as at
-from fastconv.cpu.kernel import Ints, Reals, kernel
+from fastconv.cpu.kernel import (
+    Ints,
+    Reals,
+    address_of,
+    call_copy,
+    copy_bytes,
+    driver,
+    kernel,
+    prefetch,
+    zero_bytes,
+)
 
 
 @kernel
-def fill_zeros(target: Reals, to: int, count: int) -> None:
-    for i in range(count):
-        target[to + i] = 0.0
+def fill_zeros(plan: Ints, target: Reals, to: int, count: int) -> None:
+    """target[to + j] = 0 for j < count."""
+    zero_bytes(address_of(target) + to * plan[at.ITEM], count * plan[at.ITEM])
+
+
+@kernel
+def copy_run(plan: Ints, target: Reals, to: int, x: Reals, source: int, count: int) -> None:
+    """target[to + j] = x[source + j] for j < count."""
+    item = plan[at.ITEM]
+    copy_bytes(address_of(target) + to * item, address_of(x) + source * item, count * item)
 
 
 @kernel
@@ -22,16 +39,22 @@ def copy_row(
 ) -> None:
     """target[to + j] = padded row at place first + j * step, for j < count; `row` is where the row begins in x."""
     # Places [inside, beyond) lie in the input itself, one after the other; the map is for the others.
-    before = plan[at.BEFORE_W]
-    inside = min(count, max(0, (before - first + step - 1) // step))
-    beyond = min(count, max(inside, (before + plan[at.IN_W] - first + step - 1) // step))
+    before = plan[at.BEFORE_W] - first
+    after = before + plan[at.IN_W]
+    if step > 1:  # round up; a division costs as much as copying a short row
+        before, after = (before + step - 1) // step, (after + step - 1) // step
+    inside = min(count, max(0, before))
+    beyond = min(count, max(inside, after))
     for j in range(inside):
         place = map_w[first + j * step]
         target[to + j] = x[row + place] if place >= 0 else 0.0
-    source = row + first - before
+    source = row + first - plan[at.BEFORE_W]
     if step == 1:
-        for j in range(inside, beyond):
-            target[to + j] = x[source + j]
+        copy_run(plan, target, to + inside, x, source + inside, beyond - inside)
+    elif step == 2:
+        item = plan[at.ITEM]
+        begin, end = address_of(x) + (source + 2 * inside) * item, address_of(target) + (to + inside) * item
+        call_copy(plan[at.EVERY_OTHER], end, begin, beyond - inside)
     else:
         for j in range(inside, beyond):
             target[to + j] = x[source + j * step]
@@ -41,9 +64,11 @@ def copy_row(
 
 
 @kernel
-def copy_run(target: Reals, to: int, x: Reals, source: int, count: int) -> None:
-    for i in range(count):
-        target[to + i] = x[source + i]
+def prefetch_run(plan: Ints, x: Reals, source: int, count: int) -> None:
+    """Ask for x[source] to x[source + count - 1] to be read into the cache."""
+    begin = address_of(x) + source * plan[at.ITEM]
+    for line in range(begin, begin + count * plan[at.ITEM], 64):
+        prefetch(line)
 
 
 @kernel
@@ -55,23 +80,38 @@ def filters_of(plan: Ints, part: int) -> tuple[int, int]:
 
 
 @kernel
-def pack_panels(
-    plan: Ints, weight: Reals, begin: int, step_stride: int, steps: int, memory: Reals, step: int,
-    first_part: int, last_part: int,
-) -> None:  # fmt: skip
-    """Copy weights of filter tiles first_part to last_part, panel after panel, each [step][filter].
+def pack_panel(
+    plan: Ints, weight: Reals, begin: int, steps: int, part: int, panel: Reals, to: int
+) -> None:
+    """Copy the weights of a filter tile: panel[to + step * pitch + filter].
 
-    The group's first filter has the weight of the first step at `begin`, and of the next `step_stride` further; they
-    go to the panels' steps `step` to `step` + `steps`. Where a tile has fewer filters than the panel is wide: zeros.
+    The group's first filter has its weight of the first step at `begin`; the others follow in the order of the weights.
+    Where the tile has fewer filters than the panel is wide: zeros.
     """
-    pitch = plan[at.WEIGHT_PITCH]
+    pitch = plan[at.WEIGHT_STEP]
     filter_stride = plan[at.CHANNELS] * plan[at.TAPS]
-    for part in range(first_part, last_part):
-        k, rows = filters_of(plan, part)
-        source = begin + k * filter_stride
-        to = plan[at.WEIGHTS_AT] + (part - first_part) * plan[at.PANEL_SIZE] + step * pitch
-        for i in range(steps):
-            for m in range(rows):
-                memory[to + i * pitch + m] = weight[source + i * step_stride + m * filter_stride]
-            for m in range(rows, pitch):
-                memory[to + i * pitch + m] = 0.0
+    k, rows = filters_of(plan, part)
+    chunk = 256  # steps: what is written stays in the first level cache until all rows are there
+    for start in range(0, steps, chunk):
+        end = min(steps, start + chunk)
+        for m in range(rows):
+            source = begin + (k + m) * filter_stride
+            for step in range(start, end):
+                panel[to + step * pitch + m] = weight[source + step]
+    for m in range(rows, pitch):
+        for step in range(steps):
+            panel[to + step * pitch + m] = 0.0
+
+
+@driver
+def pack_weights(
+    plan: Ints, frame: Ints, panels: Reals, x: Reals, weight: Reals,
+    bias: int, residual: int, out: int, first_task: int, last_task: int,
+) -> None:  # fmt: skip
+    """Copy all weights, panel after panel: a task is a filter tile of a group."""
+    steps = plan[at.CHANNELS] * plan[at.TAPS]
+    for task in range(first_task, last_task):
+        group, part = divmod(task, plan[at.PARTS])
+        begin = group * plan[at.FILTERS] * steps
+        to = group * plan[at.WEIGHT_GROUP] + part * plan[at.WEIGHT_PART]
+        pack_panel(plan, weight, begin, steps, part, panels, to)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import reference
 from fastconv.problem import ConvProblem
-from fastconv.selection.algorithm import Algorithm, Array, Machine
+from fastconv.algorithm import Algorithm, Array, Machine
 
 
 class Reference(Algorithm):

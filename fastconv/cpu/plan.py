@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.codegen import copying
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
@@ -35,19 +36,19 @@ from fastconv.problem import ConvProblem
     BLOCK,                                    # channels (direct) or steps (im2col) summed in one pass
     PARTS, PART_SIZE, PART_LARGER,            # filter tiles: how many, filters of one, how many have one more
     BLOCK_PARTS, FILTER_BLOCKS,               # filter tiles of a task, tasks along the filters
-    PACK_WEIGHTS,                             # 1: weights are copied into panels
-    WEIGHT_PITCH,                             # elements of a panel from one step to the next
-    PANEL_SIZE,                               # elements of one weight panel
-    WEIGHTS_AT,                               # where in scratch the weight panels begin
-    A_TABLE_AT, B_TABLE_AT,                   # addresses of the tiles' offset tables
+    WEIGHT_GROUP, WEIGHT_PART, WEIGHT_FILTER, WEIGHT_STEP,  # strides of the weights that tiles read, as they
+    WEIGHT_ROW,                               # lie or packed: group, filter tile, its first filter, step; tile's row
+    TABLE_AT,                                 # address of the steps' offsets into the input
+    EVERY_OTHER,                              # address of the copy that a stride of 2 takes
     COMMON_SLOTS,
-) = range(43)
+) = range(44)
 # fmt: on
 TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS), whole or partial
 FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * 2  # an algorithm's own slots follow
 
 #: Bytes at the start of a thread's scratch that hold the frame.
 FRAME_BYTES = 512
+
 
 @dataclass(frozen=True)
 class Request:
@@ -71,8 +72,11 @@ class Plan:
     shapes: set[tuple[int, int, bool]]  # (rows, vectors, partial) of the tiles it calls
     tasks: int
     request: Request
-    scratch_elements: int
+    scratch_elements: int  # of one thread
     keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
+    packer: Driver | None = None  # copies the weights into panels before the first task
+    packer_tasks: int = 0
+    packed_elements: int = 0
 
     @property
     def scratch_bytes(self) -> int:
@@ -81,13 +85,15 @@ class Plan:
 
     @property
     def workspace(self) -> int:
-        """Bytes of scratch that a call allocates, all threads together."""
+        """Bytes that a call allocates: scratch of all threads, and packed weights."""
         working = max(1, min(self.request.threads, self.tasks))
-        return (self.scratch_bytes + scratch.ALIGNMENT) * working
+        packed = self.packed_elements * self.numbers[ITEM]
+        blocks = scratch.allocated(self.scratch_bytes) * working
+        return blocks + (scratch.allocated(packed) if packed else 0)
 
     @cached_property
-    def compiled(self) -> tuple[npt.NDArray[np.int64], Callable[..., int]]:
-        """The numbers as the driver reads them, tiles' addresses among them, and the driver's machine code."""
+    def array(self) -> npt.NDArray[np.int64]:
+        """The numbers as drivers read them, the tiles' addresses among them."""
         request = self.request
         array = np.zeros(self.length, np.int64)
         for place, value in self.numbers.items():
@@ -99,18 +105,35 @@ class Plan:
                     request.problem.dtype, rows, vectors, partial, rows_are_filters, request.activation
                 )
             )
-        return array, self.driver.compiled(request.problem.dtype)
+        if self.numbers[STRIDE_W] == 2:
+            array[EVERY_OTHER] = copying.every_other(request.problem.dtype)
+        return array
+
+    @cached_property
+    def calls(self) -> tuple[int, Callable[..., int], Callable[..., int] | None]:
+        """The address of the numbers, and the machine code of driver and packer."""
+        dtype = self.request.problem.dtype
+        pack = self.packer.compiled(dtype) if self.packer else None
+        return address(self.array), self.driver.compiled(dtype), pack
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
         """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
-        array, driver = self.compiled
-        numbers, dtype = address(array), self.request.problem.dtype
+        numbers, driver, pack = self.calls
+        dtype, count = self.request.problem.dtype, self.request.threads
+        if pack is not None:
+            packed = scratch.address(self.packed_elements * self.numbers[ITEM], f"{dtype} weights")
+
+            def copy(first: int, last: int, weight: int = weight) -> None:
+                pack(numbers, 0, packed, x, weight, 0, 0, 0, first, last)
+
+            threads.run(copy, self.packer_tasks, count)
+            weight = packed
 
         def work(first: int, last: int) -> None:
             frame = scratch.address(self.scratch_bytes, dtype)
             driver(numbers, frame, frame + FRAME_BYTES, x, weight, bias, residual, out, first, last)
 
-        threads.run(work, self.tasks, self.request.threads)
+        threads.run(work, self.tasks, count)
 
 
 def address(array: npt.NDArray[np.int64]) -> int:

@@ -3,7 +3,8 @@
 Channels first, the product is Y (M = filters, N = pixels) += W (M, steps) X (steps, N): rows of a tile are filters and
 its vectors lie along pixels. Channels last, it is Y (M = pixels, N = filters) += X (M, steps) W (steps, N).
 
-Both find the tables, steps and first addresses of their operands in the frame; they add what changes from tile to tile.
+Both find the steps, their table and the first addresses of their operands in the frame; they add what changes from tile
+to tile.
 """
 
 from __future__ import annotations
@@ -14,25 +15,35 @@ from fastconv.cpu.kernel import Ints, call_tile, kernel
 from fastconv.cpu.packing import filters_of
 
 # Slots behind the frame proper: where the block's first tile begins.
-FIRST_A = slot.FRAME_SLOTS
-FIRST_Y = FIRST_A + 1
+FIRST_WEIGHT = slot.FRAME_SLOTS
+FIRST_Y = FIRST_WEIGHT + 1
 FIRST_RESIDUAL = FIRST_Y + slot.MAX_VECTORS
 FIRST_BIAS = FIRST_RESIDUAL + slot.MAX_VECTORS
-FIRST_B = FIRST_BIAS + 1
 
 
 @kernel
 def start_frame(
-    plan: Ints, frame: Ints, steps: int, first_pass: bool, last_pass: bool, bias: int, filter_: int
+    plan: Ints, frame: Ints, weights: int, steps: int, first_pass: bool, last_pass: bool, bias: int, group: int
 ) -> None:
-    """Fill the slots that hold for a whole block; `filter_` is the first filter of the group."""
+    """Fill the slots that hold for a whole block; `weights` is where its first step's weights lie."""
     item = plan[at.ITEM]
-    frame[slot.INNER] = steps
-    frame[slot.A_TABLE] = plan[at.A_TABLE_AT]
-    frame[slot.B_TABLE] = plan[at.B_TABLE_AT]
+    frame[FIRST_WEIGHT] = weights
+    frame[slot.WEIGHT_STEP] = plan[at.WEIGHT_STEP] * item
+    frame[slot.STEPS] = steps
+    frame[slot.TABLE] = plan[at.TABLE_AT]
     frame[slot.ACCUMULATE] = 0 if first_pass else 1
     frame[slot.FINISH] = 1 if last_pass else 0
-    frame[FIRST_BIAS] = bias + filter_ * item if bias != 0 else 0
+    frame[FIRST_BIAS] = bias + group * plan[at.FILTERS] * item if bias != 0 else 0
+
+
+@kernel
+def call_rows(plan: Ints, frame: Ints, rows: int, repeats: int, vectors: int, partial: int) -> None:
+    """Call the tile of that shape for `repeats` tiles of rows, one below the other."""
+    frame[slot.REPEATS] = repeats
+    frame[slot.Y_NEXT] = rows * frame[slot.Y_ROW]
+    frame[slot.RESIDUAL_NEXT] = rows * frame[slot.RESIDUAL_ROW]
+    place = ((rows - 1) * slot.MAX_VECTORS + vectors - 1) * 2 + partial
+    call_tile(plan[at.TILE_ADDRESSES + place], frame)
 
 
 @kernel
@@ -41,19 +52,22 @@ def sweep_filters(
 ) -> None:
     """Channels first: all filter tiles of a task over one tile of pixels, whose addresses are in the frame."""
     item = plan[at.ITEM]
-    for part in range(first_part, last_part):
+    frame[slot.A_ROW] = plan[at.WEIGHT_ROW] * item
+    part = first_part
+    while part < last_part:  # first the tiles of one filter more, then the others
+        end = min(last_part, plan[at.PART_LARGER]) if part < plan[at.PART_LARGER] else last_part
         m, rows = filters_of(plan, part)
-        if plan[at.PACK_WEIGHTS]:
-            frame[slot.A] = frame[FIRST_A] + (part - first_part) * plan[at.PANEL_SIZE] * item
-        else:
-            frame[slot.A] = frame[FIRST_A] + m * frame[slot.A_ROW]
+        weights = part * plan[at.WEIGHT_PART] + m * plan[at.WEIGHT_FILTER]
+        frame[slot.A] = frame[FIRST_WEIGHT] + weights * item
+        frame[slot.A_NEXT] = (plan[at.WEIGHT_PART] + rows * plan[at.WEIGHT_FILTER]) * item
         frame[slot.BIAS] = frame[FIRST_BIAS] + m * item if frame[FIRST_BIAS] != 0 else 0
+        frame[slot.BIAS_NEXT] = rows * item
         for v in range(vectors):
             frame[slot.Y + v] = frame[FIRST_Y + v] + m * frame[slot.Y_ROW]
-            first = frame[FIRST_RESIDUAL + v]
-            frame[slot.RESIDUAL + v] = first + m * frame[slot.RESIDUAL_ROW] if first != 0 else 0
-        tile = plan[at.TILE_ADDRESSES + ((rows - 1) * slot.MAX_VECTORS + vectors - 1) * 2 + partial]
-        call_tile(tile, frame)
+            residual = frame[FIRST_RESIDUAL + v]
+            frame[slot.RESIDUAL + v] = residual + m * frame[slot.RESIDUAL_ROW] if residual != 0 else 0
+        call_rows(plan, frame, rows, end - part, vectors, partial)
+        part = end
 
 
 @kernel
@@ -96,7 +110,7 @@ def sweep_pixel_columns(
 @kernel
 def sweep_pixel_rows(
     plan: Ints, frame: Ints, first_part: int, last_part: int,
-    image: int, filter_: int, residual: int, out: int, panels: int,
+    image: int, filter_: int, residual: int, out: int,
     first_pixel: int, rows: int, row_pixels: int, row_length: int, a_address: int, a_run: int,
 ) -> None:  # fmt: skip
     """Channels last: tiles over `rows` runs of `row_length` pixels, times the filter tiles of a task.
@@ -111,6 +125,7 @@ def sweep_pixel_rows(
     larger = row_length % parts
     frame[slot.Y_ROW] = plan[at.OUT_PIXEL] * item
     frame[slot.RESIDUAL_ROW] = plan[at.RESIDUAL_PIXEL] * item
+    frame[slot.BIAS_NEXT] = 0
     for part in range(first_part, last_part):
         k, count = filters_of(plan, part)
         vectors = (count + lanes - 1) // lanes
@@ -119,18 +134,21 @@ def sweep_pixel_rows(
         r = residual + (image * plan[at.RESIDUAL_IMAGE] + (filter_ + k) * plan[at.RESIDUAL_FILTER]) * item
         frame[slot.BIAS] = frame[FIRST_BIAS] + k * item if frame[FIRST_BIAS] != 0 else 0
         for v in range(vectors):
-            frame[slot.B + v] = panels + ((part - first_part) * plan[at.PANEL_SIZE] + v * lanes) * item
+            frame[slot.B + v] = frame[FIRST_WEIGHT] + (part * plan[at.WEIGHT_PART] + v * lanes) * item
             frame[slot.LANES + v] = min(lanes, count - v * lanes)
         for row in range(rows):
-            for piece in range(parts):
-                tile_rows = size + (1 if piece < larger else 0)
-                column = piece * size + min(piece, larger)
+            done = 0
+            while done < parts:  # first the tiles of one pixel more, then the others
+                tile_rows = size + 1 if done < larger else size
+                end = larger if done < larger else parts
+                column = done * size + min(done, larger)
                 pixel = first_pixel + row * row_pixels + column
                 frame[slot.A] = a_address + row * a_run + column * frame[slot.A_ROW]
+                frame[slot.A_NEXT] = tile_rows * frame[slot.A_ROW]
                 for v in range(vectors):
                     frame[slot.Y + v] = y + (pixel * plan[at.OUT_PIXEL] + v * lanes) * item
                     frame[slot.RESIDUAL + v] = (
                         r + (pixel * plan[at.RESIDUAL_PIXEL] + v * lanes) * item if residual != 0 else 0
                     )
-                place = ((tile_rows - 1) * slot.MAX_VECTORS + vectors - 1) * 2 + partial
-                call_tile(plan[at.TILE_ADDRESSES + place], frame)
+                call_rows(plan, frame, tile_rows, end - done, vectors, partial)
+                done = end

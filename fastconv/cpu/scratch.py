@@ -17,17 +17,25 @@ _local = threading.local()
 _generation = 0
 
 
-def address(size: int, dtype: str) -> int:
-    """Return the address of at least `size` bytes for this thread, kept until `clear`."""
+def address(size: int, purpose: str) -> int:
+    """Return the address of at least `size` bytes for this thread, kept until `clear`.
+
+    `purpose` names the element type, and what the block holds where a thread needs two at a time.
+    """
     if getattr(_local, "generation", None) != _generation:
         _local.generation = _generation
         _local.blocks = {}
     blocks: dict[str, npt.NDArray[np.uint8]] = _local.blocks
-    block = blocks.get(dtype)
-    if block is None or block.nbytes < size + ALIGNMENT:
-        block = blocks[dtype] = allocate(size + ALIGNMENT)
+    block = blocks.get(purpose)
+    if block is None or block.nbytes < allocated(size):
+        block = blocks[purpose] = allocate(allocated(size))
     start: int = block.__array_interface__["data"][0]
     return start + -start % ALIGNMENT
+
+
+def allocated(size: int) -> int:
+    """Return the bytes that a block of `size` bytes takes, room to align it included."""
+    return size + ALIGNMENT
 
 
 def allocate(size: int) -> npt.NDArray[np.uint8]:

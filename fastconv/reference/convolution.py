@@ -290,5 +290,6 @@ def _padded(problem: ConvProblem, x: np.ndarray) -> np.ndarray:
 
 def _grouped_weight(problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
     """Return (K, C/G, *kernel) as (G, K/G, C/G, *kernel), each tap where it falls on the input."""
-    grouped = weight.reshape(problem.groups, problem.filters // problem.groups, *weight.shape[1:])
-    return flipped(grouped, problem.rank) if problem.flip else grouped
+    filters = problem.filters // problem.groups
+    of_groups = weight.reshape(problem.groups, filters, *weight.shape[1:])
+    return flipped(of_groups, problem.rank) if problem.flip else of_groups

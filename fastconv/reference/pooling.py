@@ -135,9 +135,8 @@ def _max_of_windows(x: np.ndarray, windows: Windows) -> tuple[np.ndarray, np.nda
     index = np.full(best.shape, -1, np.int64)
     for elements in windows.taps():
         value, position = values[elements], positions[elements]
-        # Anything of the input is better than nothing, though it be minus infinity as well.
-        greater = (index < 0) | (value > best) | (np.isnan(value) & ~np.isnan(best))
-        better = (position >= 0) & greater
+        # Anything is better than nothing: minus infinity in the input, than that in the padding.
+        better = (index < 0) | (value > best) | (np.isnan(value) & ~np.isnan(best))
         best = np.where(better, value, best)
         index = np.where(better, position, index)
     return best, index

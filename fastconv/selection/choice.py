@@ -8,7 +8,7 @@ from logging import DEBUG
 from fastconv.config import logger
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
-from fastconv.selection.algorithm import Algorithm, Machine
+from fastconv.algorithm import Algorithm, Machine
 from fastconv.selection.explanation import Candidate, Explanation
 from fastconv.selection.table import TABLE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.plain import Reference
-from fastconv.selection.algorithm import Algorithm
+from fastconv.algorithm import Algorithm
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),

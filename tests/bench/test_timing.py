@@ -57,6 +57,16 @@ def test_a_turn_has_enough_calls() -> None:
     assert found["slow"].calls == 1
 
 
+def test_an_interruption_does_not_shorten_the_turns() -> None:
+    world = World()
+    contenders = {
+        "calm": world.contender("calm", [0.8]),
+        "interrupted": world.contender("interrupted", [5.0, 0.8]),  # in its first sample
+    }
+    found = take_turns(contenders, 0.0, turn_seconds=2.0, clock=world.clock)
+    assert found["calm"].calls == found["interrupted"].calls == 3
+
+
 def test_the_budget_ends_the_rounds() -> None:
     world = World()
     found = take_turns({"a": world.contender("a", [1.0])}, 20.0, clock=world.clock)

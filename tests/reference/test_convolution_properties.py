@@ -209,6 +209,12 @@ def test_gradients_that_might_not_fit_in_integers():
         conv_weight_gradient(problem, large, large)
     with pytest.raises(OverflowError, match=f"can reach {2**63}"):
         conv_bias_gradient(problem, 2**31 * large)
+    images = ConvProblem.from_shapes((2, 1, 1), (1, 1, 1), "int64")
+    column = large.reshape(2, 1, 1)
+    with pytest.raises(OverflowError, match="2 products"):
+        conv_weight_gradient(images, column, column)
+    with pytest.raises(OverflowError, match="2 products"):
+        conv_bias_gradient(images, 2**31 * column)
     folded = ConvProblem.from_shapes(
         (1, 1, 2), (1, 1, 1), "int64", padding=1, padding_mode="circular"
     )

@@ -1,0 +1,197 @@
+"""Register tiles against the formula, called as drivers call them: one frame of int64 slots."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from fastconv.codegen import target as targets
+from fastconv.codegen import tile as tiles
+from fastconv.problem import ACTIVATIONS
+
+UNTOUCHED = 77
+STEPS = 5
+MOST_ROWS = 8
+SHAPES = list(itertools.product(range(1, MOST_ROWS + 1), range(1, tiles.MAX_VECTORS + 1)))
+
+
+def run(tile, frame):
+    """Call a tile with a frame, given as slot -> value."""
+    slots = np.zeros(tiles.FRAME_SLOTS, np.int64)
+    for slot, value in frame.items():
+        slots[slot] = value
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(tiles.address(tile))(slots.ctypes.data)
+
+
+class Setting:
+    """Operands of small integers, whose sums are exact, and a frame that points to them.
+
+    The vectors of a tile lie apart in the result, as those in different rows of an image do.
+    """
+
+    def __init__(self, tile, repeats=1, seed=0):
+        self.tile, self.random = tile, np.random.default_rng(seed)
+        self.lanes = targets.current().lanes(tile.dtype)
+        self.rows = tile.rows * repeats
+        width = tile.vectors * self.lanes
+        item = np.dtype(tile.dtype).itemsize
+        # Offsets in any order, into an input with room for a vector behind each.
+        places = self.random.permutation(11)[:STEPS]
+        self.table = places * item
+        if tile.rows_are_filters:
+            self.a = self.numbers(self.rows, STEPS)  # weights [filter][step]
+            self.b = self.numbers(11 + width)  # input, from the first pixel on
+            columns = np.arange(width)
+            self.products = self.a @ self.b[places[:, np.newaxis] + columns]
+            weight_step, self.bias = item, self.numbers(self.rows)
+        else:
+            self.a = self.numbers(self.rows, 13)  # input [pixel][place]
+            self.b = self.numbers(STEPS, width)  # weights [step][filter]
+            self.products = self.a[:, places] @ self.b
+            weight_step, self.bias = width * item, self.numbers(width)
+        # Every vector has a column of its own, three elements wider than itself.
+        shape = (self.rows, tile.vectors, self.lanes + 3)
+        self.before, self.residual = self.numbers(*shape), self.numbers(*shape)
+        valid = self.random.integers(1, self.lanes + 1, tile.vectors)
+        self.valid = valid if tile.partial else np.full(tile.vectors, self.lanes)
+        first, apart = np.arange(tile.vectors), (self.lanes + 3) * item
+        self.frame = {
+            tiles.STEPS: STEPS,
+            tiles.TABLE: self.table.ctypes.data,
+            tiles.WEIGHT_STEP: weight_step,
+            tiles.A: self.a.ctypes.data,
+            tiles.A_ROW: self.a.strides[0],
+            tiles.Y_ROW: self.before.strides[0],
+            tiles.RESIDUAL_ROW: self.residual.strides[0],
+            **self.each(tiles.B, self.b.ctypes.data + first * self.lanes * item),
+            **self.each(tiles.RESIDUAL, self.residual.ctypes.data + first * apart),
+            **self.each(tiles.LANES, self.valid),
+            tiles.BIAS: self.bias.ctypes.data,
+            tiles.REPEATS: repeats,
+            tiles.A_NEXT: tile.rows * self.a.strides[0],
+            tiles.Y_NEXT: tile.rows * self.before.strides[0],
+            tiles.RESIDUAL_NEXT: tile.rows * self.residual.strides[0],
+            tiles.BIAS_NEXT: tile.rows * item if tile.rows_are_filters else 0,
+        }
+
+    def numbers(self, *shape):
+        return self.random.integers(-4, 5, shape).astype(self.tile.dtype)
+
+    @staticmethod
+    def each(slot, values):
+        """Return consecutive slots, one a vector."""
+        return {slot + v: int(value) for v, value in enumerate(values)}
+
+    def result(self, *, accumulate=False, finish=False, bias=True, residual=True):
+        """Call the tile and return the memory it wrote to."""
+        y = self.before if accumulate else np.full_like(self.before, UNTOUCHED)
+        y = y.copy()
+        first, apart = np.arange(self.tile.vectors), y.strides[1]
+        frame = self.frame | self.each(tiles.Y, y.ctypes.data + first * apart)
+        frame |= {tiles.ACCUMULATE: int(accumulate), tiles.FINISH: int(finish)}
+        frame |= {} if bias else {tiles.BIAS: 0}
+        frame |= {} if residual else {tiles.RESIDUAL: 0}
+        run(self.tile, frame)
+        return y
+
+    def expected(self, *, accumulate=False, finish=False, bias=True, residual=True):
+        """Return what that memory should hold."""
+        y = self.before if accumulate else np.full_like(self.before, UNTOUCHED)
+        y = y.copy()
+        for v, count in enumerate(self.valid):
+            columns = slice(v * self.lanes, v * self.lanes + count)
+            total = self.products[:, columns].copy()
+            if accumulate:
+                total += self.before[:, v, :count]
+            if finish and bias and self.tile.rows_are_filters:
+                total += self.bias[:, np.newaxis]
+            elif finish and bias:
+                total += self.bias[columns]
+            if finish and residual:
+                total += self.residual[:, v, :count]
+            y[:, v, :count] = np.maximum(total, 0) if finish and self.tile.activation else total
+        return y
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_shape(vector_bits, dtype):
+    for rows, vectors in SHAPES:
+        for partial in (False, True):
+            rows_are_filters = (rows + vectors) % 2 == 0
+            tile = tiles.Tile(dtype, rows, vectors, partial, rows_are_filters, None)
+            setting = Setting(tile, seed=rows)
+            for passes in ({}, {"accumulate": True, "finish": True}):
+                np.testing.assert_array_equal(
+                    setting.result(**passes), setting.expected(**passes), str(tile)
+                )
+
+
+@pytest.mark.parametrize("rows_are_filters", [False, True])
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("terms", list(itertools.product([False, True], repeat=4)))
+def test_every_epilogue(rows_are_filters, partial, activation, terms):
+    names = ("accumulate", "finish", "bias", "residual")
+    chosen = dict(zip(names, terms, strict=True))
+    tile = tiles.Tile("float32", 4, 2, partial, rows_are_filters, activation)
+    setting = Setting(tile)
+    np.testing.assert_array_equal(setting.result(**chosen), setting.expected(**chosen))
+
+
+@pytest.mark.parametrize("rows_are_filters", [False, True])
+@pytest.mark.parametrize("partial", [False, True])
+def test_tiles_one_after_the_other(rows_are_filters, partial):
+    tile = tiles.Tile("float32", 3, 2, partial, rows_are_filters, "relu")
+    setting = Setting(tile, repeats=4)
+    for chosen in ({}, {"finish": True, "accumulate": True}):
+        np.testing.assert_array_equal(setting.result(**chosen), setting.expected(**chosen))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows_are_filters", [False, True])
+def test_every_number_of_valid_lanes(vector_bits, dtype, rows_are_filters):
+    tile = tiles.Tile(dtype, 2, 1, True, rows_are_filters, None)
+    setting = Setting(tile)
+    for count in range(1, setting.lanes + 1):
+        setting.valid[0] = setting.frame[tiles.LANES] = count
+        np.testing.assert_array_equal(setting.result(finish=True), setting.expected(finish=True))
+
+
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+def test_the_code_can_be_read_and_parsed(vector_bits, activation, partial):
+    tile = tiles.Tile("float32", 2, 2, partial, True, activation)
+    text = str(tiles.emit(tile, targets.current()))
+    module = llvm.parse_assembly(text)
+    module.verify()
+    functions = [function.name for function in module.functions if not function.is_declaration]
+    assert tile.name in functions
+    assert f"<{vector_bits // 32} x float>" in text
+    for name in ("frame", "weight_step", "steps", "residual"):  # what the slots are called
+        assert name in text
+
+
+def test_names_tell_tiles_apart():
+    found = [
+        tiles.Tile(dtype, rows, vectors, partial, filters, activation).name
+        for dtype in ("float32", "float64")
+        for rows, vectors in SHAPES
+        for partial in (False, True)
+        for filters in (False, True)
+        for activation in (None, *ACTIVATIONS)
+    ]
+    assert len(set(found)) == len(found)
+
+
+def test_full_tiles_fit_in_the_registers(vector_bits):
+    target = targets.current()
+    for rows_of_product in range(1, 100):
+        rows, vectors = tiles.shape(target, rows_of_product)
+        assert 1 <= rows <= min(rows_of_product, MOST_ROWS)
+        assert 1 <= vectors <= tiles.MAX_VECTORS
+        # sums, one step's vectors, one broadcast
+        assert rows * vectors + vectors + 1 <= target.vector_registers + (rows <= 3)

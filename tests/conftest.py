@@ -1,0 +1,47 @@
+"""What all tests share: algorithms, vector widths, and the state that a test may change."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+import fastconv
+from fastconv import config
+from fastconv.selection import TABLE
+
+settings.register_profile("fastconv", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("fastconv")
+
+
+@pytest.fixture(params=[entry.name for entry in TABLE])
+def algorithm(request):
+    """Name each algorithm in turn: a new one is tested by being in the table."""
+    return request.param
+
+
+@pytest.fixture(params=config.VECTOR_BITS)
+def vector_bits(request):
+    """Generate kernels for each vector width in turn, whatever the processor has."""
+    config.set_vector_bits(request.param)
+    yield request.param
+    config.set_vector_bits(None)
+    fastconv.clear_cache()
+
+
+@pytest.fixture
+def set_threads():
+    """`fastconv.set_num_threads`; the number is put back afterwards."""
+    before = fastconv.get_num_threads()
+    yield fastconv.set_num_threads
+    fastconv.set_num_threads(before)
+
+
+@pytest.fixture
+def always_threads(monkeypatch, set_threads):
+    """`set_threads`, and problems too small to be worth a second thread get one all the same."""
+    monkeypatch.setattr("fastconv.cpu.threads.WORTH_A_THREAD", 0)
+    fastconv.clear_cache()
+    yield set_threads
+    fastconv.clear_cache()

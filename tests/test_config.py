@@ -1,0 +1,228 @@
+"""Settings: environment variables in fresh processes, and what the functions refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import config
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    """Leave threads and vector width as they were."""
+    threads, bits = config._threads, config._forced_vector_bits
+    yield
+    config._threads, config._forced_vector_bits = threads, bits
+
+
+def evaluate(expression: str, prelude: str = "", **variables: str) -> tuple[object, list[str]]:
+    """Return what an expression gives in a fresh process, and the warnings on the way."""
+    program = f"""
+import json, os, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import fastconv
+    from fastconv import config
+{prelude}
+    value = {expression}
+print(json.dumps([value, [str(each.message) for each in caught]]))
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTCONV_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**kept, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    value, messages = json.loads(done.stdout)
+    return value, messages
+
+
+# ------------------------------------------------------------------------------------- threads
+
+THREADS = "[fastconv.get_num_threads(), fastconv.get_num_threads()]"  # warned about once
+
+
+@pytest.mark.parametrize(("text", "threads"), [("1", 1), ("3", 3), ("064", 64)])
+def test_the_number_of_threads_from_the_environment(text, threads):
+    assert evaluate(THREADS, FASTCONV_NUM_THREADS=text) == ([threads, threads], [])
+
+
+def test_an_empty_variable_is_no_variable():
+    without = evaluate(THREADS)
+    assert evaluate(THREADS, FASTCONV_NUM_THREADS="") == without
+    assert without[1] == []
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "2 threads", "1e1", "0x2", "²"])
+def test_what_is_no_number_of_threads_is_warned_about_once(text):
+    threads, messages = evaluate(THREADS, FASTCONV_NUM_THREADS=text)
+    assert threads == evaluate(THREADS)[0]
+    assert messages == [f"FASTCONV_NUM_THREADS must be a positive integer, got {text!r}: ignored"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is Linux's")
+def test_no_more_threads_than_processors_that_may_be_used():
+    one = "    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    assert evaluate("fastconv.get_num_threads()", one) == (1, [])
+
+
+@pytest.mark.parametrize("limit", ["max 100000", "150000 100000", "50000 100000", "nonsense"])
+def test_the_quota_of_the_control_group(monkeypatch, limit):
+    monkeypatch.setattr(Path, "read_text", lambda self, encoding: limit)
+    quota = {"150000 100000": 1.5, "50000 100000": 0.5}.get(limit)
+    assert config._control_group_quota() == quota
+
+
+@pytest.mark.parametrize(("quota", "threads"), [(None, 8), (0.5, 1), (1.5, 2), (4.0, 4), (64.0, 8)])
+def test_a_quota_bounds_the_threads(monkeypatch, quota, threads):
+    monkeypatch.delenv("FASTCONV_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(config, "_control_group_quota", lambda: quota)
+    assert config._default_threads.__wrapped__() == threads
+
+
+def test_the_environment_is_read_when_needed_and_not_at_import():
+    late = "    os.environ['FASTCONV_NUM_THREADS'] = '5'"
+    assert evaluate("fastconv.get_num_threads()", late) == (5, [])
+    assert evaluate("1", FASTCONV_NUM_THREADS="two", FASTCONV_VECTOR_BITS="wide") == (1, [])
+
+
+def test_the_function_has_the_last_word_over_the_environment():
+    call = "    fastconv.set_num_threads(2)"
+    assert evaluate("fastconv.get_num_threads()", call, FASTCONV_NUM_THREADS="7") == (2, [])
+    assert evaluate("fastconv.get_num_threads()", call, FASTCONV_NUM_THREADS="x") == (2, [])
+
+
+@pytest.mark.parametrize("count", [1, 2, 1000, np.int64(3)])
+def test_set_num_threads(count):
+    fastconv.set_num_threads(count)
+    assert fastconv.get_num_threads() == count
+    assert type(fastconv.get_num_threads()) is int
+
+
+@pytest.mark.parametrize(
+    ("count", "error", "message"),
+    [
+        (0, ValueError, r"count must be .*1.*got 0|count must be positive, got 0"),
+        (-4, ValueError, r"count must .*got -4"),
+        (2.0, TypeError, r"count must be an int.*2\.0"),
+        (True, TypeError, r"count must be an int.*True"),
+        ("2", TypeError, r"count must be an int.*'2'"),
+        (None, TypeError, r"count must be an int.*None"),
+        ([2], TypeError, r"count must be an int.*\[2\]"),
+    ],
+)
+def test_what_set_num_threads_refuses(count, error, message):
+    fastconv.set_num_threads(3)
+    with pytest.raises(error, match=message):
+        fastconv.set_num_threads(count)
+    assert fastconv.get_num_threads() == 3
+
+
+# -------------------------------------------------------------------------------- vector width
+
+BITS = "[config.vector_bits(), __import__('fastconv.codegen.target').codegen.target.vector_bits()]"
+
+
+@pytest.mark.parametrize("bits", config.VECTOR_BITS)
+def test_the_vector_width_from_the_environment(bits):
+    assert evaluate(BITS, FASTCONV_VECTOR_BITS=str(bits)) == ([bits, bits], [])
+
+
+def test_without_a_wish_the_processors_widest():
+    (wish, width), messages = evaluate(BITS)
+    assert wish is None
+    assert width in config.VECTOR_BITS
+    assert messages == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("wide", "FASTCONV_VECTOR_BITS must be a positive integer, got 'wide': ignored"),
+        ("-256", "FASTCONV_VECTOR_BITS must be a positive integer, got '-256': ignored"),
+        ("64", "FASTCONV_VECTOR_BITS must be one of (128, 256, 512), got 64: ignored"),
+    ],
+)
+def test_what_is_no_vector_width_is_warned_about_once(text, message):
+    found = evaluate(f"[{BITS}, {BITS}]", FASTCONV_VECTOR_BITS=text)
+    default = evaluate(BITS)[0]
+    assert found == ([default, default], [message])
+
+
+def test_set_vector_bits_has_the_last_word():
+    call = "    config.set_vector_bits(128)"
+    assert evaluate(BITS, call, FASTCONV_VECTOR_BITS="256") == ([128, 128], [])
+    call += "; config.set_vector_bits(None)"
+    assert evaluate(BITS, call, FASTCONV_VECTOR_BITS="256") == ([256, 256], [])
+
+
+@pytest.mark.parametrize("bits", [0, 64, 1024, -128])
+def test_what_set_vector_bits_refuses(bits):
+    config.set_vector_bits(256)
+    with pytest.raises(ValueError, match=rf"bits must .*got {bits}"):
+        config.set_vector_bits(bits)
+    assert config.vector_bits() == 256
+
+
+@pytest.mark.parametrize("bits", [256.0, True, "256"])
+def test_a_vector_width_is_an_int(bits):
+    with pytest.raises(TypeError, match="bits must be an int"):
+        config.set_vector_bits(bits)
+
+
+# ----------------------------------------------------------------------------- cache directory
+
+DIRECTORY = "str(config.cache_directory())"
+
+
+@pytest.mark.parametrize("name", ["plain", "with a space", "several/levels/deep", "ünïcödé"])
+def test_the_cache_directory_from_the_environment(tmp_path, name):
+    found, messages = evaluate(DIRECTORY, FASTCONV_CACHE_DIR=str(tmp_path / name))
+    assert messages == []
+    assert Path(str(found)).parent == tmp_path / name
+    assert Path(str(found)).is_dir()
+    assert list(Path(str(found)).iterdir()) == []  # the trial left nothing
+
+
+def test_the_users_cache_directory(tmp_path):
+    # the variables of Linux, and what macOS and Windows derive theirs from
+    variables = dict.fromkeys(("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"), str(tmp_path))
+    found, messages = evaluate(DIRECTORY, **variables)
+    assert messages == []
+    if sys.platform == "linux":
+        assert Path(str(found)).parent == tmp_path / "fastconv"
+
+
+def test_a_cache_directory_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert evaluate("config.cache_directory()", FASTCONV_CACHE_DIR=str(path)) == (None, [])
+
+
+def test_every_version_of_the_source_has_a_folder_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path))
+    config._usable_cache_directory.cache_clear()
+    try:
+        first = config.cache_directory()
+        monkeypatch.setattr(config, "source_digest", lambda: "another")
+        config._usable_cache_directory.cache_clear()
+        second = config.cache_directory()
+    finally:
+        config._usable_cache_directory.cache_clear()
+    assert first is not None
+    assert second is not None
+    assert first != second
+    assert first.parent == second.parent == tmp_path
