@@ -34,23 +34,19 @@ class Target:
 
 def current() -> Target:
     """The target in force: the processor's, or what the configuration makes it stand in for."""
-    return _target(
-        os.environ.get("NUMBA_CPU_NAME", ""),
-        os.environ.get("NUMBA_CPU_FEATURES", ""),
-        config.vector_bits(),
-    )
+    return _target(config.vector_bits())
 
 
 def processor() -> Target:
     """The target in force at the processor's own vector width: for code that holds no vectors of ours."""
-    return _target(
-        os.environ.get("NUMBA_CPU_NAME", ""), os.environ.get("NUMBA_CPU_FEATURES", ""), None
-    )
+    return _target(None)
 
 
 @cache
-def _target(cpu: str, features: str, forced_bits: int | None) -> Target:
-    """Describe a processor; empty strings mean this machine's own (Numba's variables, so both compilers agree)."""
+def _target(forced_bits: int | None) -> Target:
+    """Describe the processor, or what Numba's variables say instead (so both compilers agree); read once."""
+    cpu = os.environ.get("NUMBA_CPU_NAME", "")
+    features = os.environ.get("NUMBA_CPU_FEATURES", "")
     if not features and not cpu:
         features = llvm.get_host_cpu_features().flatten()
     cpu = cpu or llvm.get_host_cpu_name()

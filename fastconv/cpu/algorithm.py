@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Protocol
 
 import numpy as np
 
@@ -18,20 +17,19 @@ from fastconv.algorithm import Algorithm, Array, Machine
 DTYPES = ("float32", "float64")
 
 
-class Planner(Protocol):
-    """A function from a request to its plan that remembers its answers."""
-
-    def __call__(self, request: Request, /) -> Plan: ...
-    def cache_clear(self) -> None: ...
+#: Plans that an algorithm keeps; one takes some kilobytes.
+MOST_PLANS = 1024
 
 
 class TiledProduct(Algorithm):
     """An algorithm whose arithmetic is one product on register tiles."""
 
-    @property
+    def __init__(self) -> None:
+        self._plans: dict[tuple[object, ...], Plan] = {}
+
     @abstractmethod
-    def planner(self) -> Planner:
-        """The function from a request to its plan."""
+    def make_plan(self, request: Request) -> Plan:
+        """Return the plan of a request."""
 
     @abstractmethod
     def copied_elements(self, shape: Geometry) -> float:
@@ -47,8 +45,7 @@ class TiledProduct(Algorithm):
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return the bytes of scratch of a call with as many threads as it would use."""
-        strides = natural_strides(problem)
-        return self.planner(self._request(problem, None, strides)).workspace if problem.batch else 0
+        return self.plan(problem).workspace if problem.batch else 0
 
     def cost(self, problem: ConvProblem, machine: Machine) -> float:
         """Predict products at the rate of a tile with the lanes that are in use, plus copies at memory speed."""
@@ -89,47 +86,58 @@ class TiledProduct(Algorithm):
         out: Array,
     ) -> None:
         """Compute into `out`; through a contiguous array if its pixels do not lie evenly apart."""
-        strides = _strides(problem, out)
-        if strides is None:
+        strides = None if out.flags.c_contiguous else _strides(problem, out)
+        if strides == ():
             contiguous = np.empty(out.shape, out.dtype)
             self.run(problem, x, weight, bias, residual, activation, contiguous)
             out[...] = contiguous
             return
-        plan = self.planner(self._request(problem, activation, strides))
-        plan.run(*(0 if array is None else address(array) for array in (x, weight, bias, residual, out)))
+        plan = self.plan(problem, activation, strides)
+        plan.run(
+            address(x),
+            address(weight),
+            0 if bias is None else address(bias),
+            0 if residual is None else address(residual),
+            address(out),
+        )
+
+    def plan(
+        self,
+        problem: ConvProblem,
+        activation: str | None = None,
+        strides: tuple[int, ...] | None = None,
+    ) -> Plan:
+        """Return the plan of a problem, made once; `strides` are the result's, None where it is contiguous."""
+        count, bits = config.get_num_threads(), config.vector_bits()
+        key = (problem, activation, strides, count, bits)
+        plan = self._plans.get(key)
+        if plan is None:
+            if self.cost(problem, Machine()) < 2 * threads.WORTH_A_THREAD:
+                count = 1
+            natural = natural_strides(problem)
+            request = Request(
+                problem, activation, strides or natural, natural, count, targets.current()
+            )
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[key] = self.make_plan(request)
+        return plan
 
     def clear_cache(self) -> None:
         """Forget plans, and let threads give back their scratch memory."""
-        self.planner.cache_clear()
+        self._plans.clear()
         scratch.clear()
 
-    def _request(
-        self, problem: ConvProblem, activation: str | None, strides: tuple[int, int, int]
-    ) -> Request:
-        count = config.get_num_threads()
-        seconds = self.cost(problem, Machine())
-        worth = seconds > 2 * threads.WORTH_A_THREAD
-        return Request(
-            problem=problem,
-            activation=activation,
-            out_strides=strides,
-            residual_strides=natural_strides(problem),
-            threads=count if worth else 1,
-            target=targets.current(),
-        )
 
-
-def _strides(problem: ConvProblem, out: Array) -> tuple[int, int, int] | None:
-    """(image, filter, pixel) strides of `out` in elements, None if tiles cannot write it as it lies.
+def _strides(problem: ConvProblem, out: Array) -> tuple[int, ...]:
+    """(image, filter, pixel) strides of `out` in elements, () if tiles cannot write it as it lies.
 
     Vectors are stored along pixels (channels first) or filters (channels last): that axis must be dense, and the
     spatial axes must be as regular as one.
     """
-    if out.flags.c_contiguous:
-        return natural_strides(problem)
     item = out.itemsize
     if any(stride % item for stride in out.strides):
-        return None
+        return ()
     image, *others = (stride // item for stride in out.strides)
     if problem.layout == "channels_first":
         filter_, *spatial = others
@@ -139,7 +147,7 @@ def _strides(problem: ConvProblem, out: Array) -> tuple[int, int, int] | None:
     expected = pixel
     for size, stride in zip(problem.output_size[::-1], spatial[::-1], strict=True):
         if stride != expected and size > 1:
-            return None
+            return ()
         expected = stride * size
     dense = pixel if problem.layout == "channels_first" else filter_
-    return (image, filter_, pixel) if dense == 1 else None
+    return (image, filter_, pixel) if dense == 1 else ()

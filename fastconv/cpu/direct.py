@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
-from fastconv.cpu.algorithm import Planner, TiledProduct
+from fastconv.cpu.algorithm import TiledProduct
 from fastconv.cpu.blocking import (
     PIXELS_WORTH_PANELS,
     box_sizes,
@@ -204,10 +203,9 @@ class Direct(TiledProduct):
 
     name = "direct"
 
-    @property
-    def planner(self) -> Planner:
-        """The function from a request to its plan."""
-        return _plan
+    def make_plan(self, request: Request) -> Plan:
+        """Return the plan of a request."""
+        return _plan(request)
 
     def copied_elements(self, shape: Geometry) -> float:
         """Elements of the input that the copy of one image's group holds."""
@@ -215,7 +213,6 @@ class Direct(TiledProduct):
         return shape.channels * float(math.prod(places))
 
 
-@lru_cache(maxsize=1024)
 def _plan(request: Request) -> Plan:
     shape = geometry(request.problem)
     block = channel_block(shape)

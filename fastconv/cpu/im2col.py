@@ -8,14 +8,13 @@ hundred steps of some hundred pixels, whatever the shape, and stays in the secon
 
 from __future__ import annotations
 
-from functools import lru_cache
 
 import numpy as np
 
 from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
-from fastconv.cpu.algorithm import Planner, TiledProduct
+from fastconv.cpu.algorithm import TiledProduct
 from fastconv.cpu.blocking import (
     STEPS_A_PASS,
     channel_block,
@@ -179,10 +178,9 @@ class Im2col(TiledProduct):
 
     name = "im2col"
 
-    @property
-    def planner(self) -> Planner:
-        """The function from a request to its plan."""
-        return _plan
+    def make_plan(self, request: Request) -> Plan:
+        """Return the plan of a request."""
+        return _plan(request)
 
     def copied_elements(self, shape: Geometry) -> float:
         """The im2col matrix of one image's group, panel after panel."""
@@ -193,7 +191,6 @@ class Im2col(TiledProduct):
         return shape.pixels
 
 
-@lru_cache(maxsize=1024)
 def _plan(request: Request) -> Plan:
     shape = geometry(request.problem)
     channels_first = request.problem.layout == "channels_first"

@@ -5,6 +5,7 @@ The names number its slots. Sizes, pitches and strides count elements, frames (s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,8 +57,8 @@ class Request:
 
     problem: ConvProblem
     activation: str | None
-    out_strides: tuple[int, int, int]
-    residual_strides: tuple[int, int, int]
+    out_strides: tuple[int, ...]
+    residual_strides: tuple[int, ...]
     threads: int
     target: targets.Target
 
@@ -136,7 +137,7 @@ class Plan:
         threads.run(work, self.tasks, count)
 
 
-def address(array: npt.NDArray[np.int64]) -> int:
+def address(array: npt.NDArray[np.generic]) -> int:
     """The address of an array's first element."""
     start: int = array.__array_interface__["data"][0]
     return start
@@ -144,7 +145,7 @@ def address(array: npt.NDArray[np.int64]) -> int:
 
 def natural_strides(problem: ConvProblem) -> tuple[int, int, int]:
     """(image, filter, pixel) strides of a contiguous result."""
-    pixels = int(np.prod(problem.output_size))
+    pixels = math.prod(problem.output_size)
     if problem.layout == "channels_first":
         return problem.filters * pixels, pixels, 1
     return problem.filters * pixels, 1, problem.filters
