@@ -6,7 +6,7 @@ from llvmlite import ir
 
 from fastconv.codegen import jit
 from fastconv.codegen import target as targets
-from fastconv.codegen.vector import I32, I64, VectorModule
+from fastconv.codegen.vector import I64, VectorModule
 
 
 def every_other(dtype: str) -> int:
@@ -28,7 +28,7 @@ def emit_every_other(name: str, dtype: str, target: targets.Target) -> ir.Module
     to, source = b.pointer(to, "to"), b.pointer(source, "from")
     lanes, item = own.lanes, own.bytes
     places = [2 * i if i < lanes // 2 else lanes + 2 * i - (lanes - 1) for i in range(lanes)]
-    mask = ir.Constant(ir.VectorType(I32, lanes), places)
+    mask = b.places(places)
 
     def step(j: ir.Value) -> None:
         first = b.at(source, b.mul(j, I64(2 * item)))

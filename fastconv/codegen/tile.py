@@ -52,7 +52,15 @@ A_NEXT = REPEATS + 1  # from one of them to the next
 Y_NEXT = A_NEXT + 1
 RESIDUAL_NEXT = Y_NEXT + 1
 BIAS_NEXT = RESIDUAL_NEXT + 1
-FRAME_SLOTS = BIAS_NEXT + 1
+B_HALF = BIAS_NEXT + 1  # tiles of halves: from the lower half of a vector to its upper half
+Y_HALF = B_HALF + 1
+RESIDUAL_HALF = Y_HALF + 1
+FRAME_SLOTS = RESIDUAL_HALF + 1
+
+#: How the vectors of a tile lie: WHOLE; PARTIAL, shorter than the register, LANES says how short; HALVES, two half
+#: vectors a constant distance apart (the ends of two rows of 28 pixels fill a vector of 8 together).
+WHOLE, PARTIAL, HALVES = range(3)
+_FILL_NAMES = ("whole", "partial", "halves")
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Tile:
     dtype: str
     rows: int
     vectors: int
-    partial: bool  # vectors may be shorter than the register: LANES says how short
+    fill: int  # WHOLE, PARTIAL or HALVES
     rows_are_filters: bool  # channels first; else rows are pixels
     activation: str | None
 
@@ -70,7 +78,7 @@ class Tile:
     def name(self) -> str:
         parts = [
             f"tile_{self.dtype}_{self.rows}x{self.vectors}",
-            "partial" if self.partial else "whole",
+            _FILL_NAMES[self.fill],
             "filters_by_pixels" if self.rows_are_filters else "pixels_by_filters",
             self.activation or "linear",
         ]
@@ -150,6 +158,7 @@ def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list
     weight_step = frame.integer(WEIGHT_STEP, "weight_step")
     a_rows = frame.rows_of(b.at(frame.address(A, "a"), a_shift), frame.integer(A_ROW, "a_row"))
     b_vectors = frame.vectors(B, "b")
+    vectors = _Vectors(frame, B_HALF)
 
     entry = b.block
     loop, done = b.append_basic_block("steps"), b.append_basic_block("sums_done")
@@ -161,7 +170,7 @@ def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list
     a_offset, b_offset = (
         (weight_offset, input_offset) if tile.rows_are_filters else (input_offset, weight_offset)
     )
-    columns = [b.load_vector(b.at(pointer, b_offset)) for pointer in b_vectors]
+    columns = [vectors.load(b.at(pointer, b_offset)) for pointer in b_vectors]
     new: list[ir.Value] = []
     for m, row in enumerate(a_rows):
         scalar = b.broadcast(b.at(row, a_offset))
@@ -177,6 +186,27 @@ def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list
         _phi(total, (ir.Constant(b.owner.vector, None), entry), (value, loop))
     b.position_at_end(done)
     return new
+
+
+class _Vectors:
+    """Loads and stores of a tile's vectors, as its fill says, in one array."""
+
+    def __init__(self, frame: _Frame, half_slot: int) -> None:
+        self.b, self.fill = frame.b, frame.tile.fill
+        self.half = frame.integer(half_slot, "half") if self.fill == HALVES else None
+
+    def load(self, pointer: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        if self.fill == HALVES:
+            return self.b.load_halves(pointer, self.half)
+        return self.b.load_vector(pointer, mask)
+
+    def store(self, value: ir.Value, pointer: ir.Value, lanes: ir.Value) -> None:
+        if self.fill == HALVES:
+            self.b.store_halves(value, pointer, self.half)
+        elif self.fill == PARTIAL:
+            self.b.call(_store_lanes(self.b.owner), [value, pointer, lanes])
+        else:
+            self.b.store_vector(value, pointer)
 
 
 def _phi(phi: ir.PhiInstr, *incoming: tuple[ir.Value, ir.Block]) -> None:
@@ -196,7 +226,9 @@ def _emit_epilogue(
 ) -> None:
     """Y = activation(sums + y + bias + residual), each term where the frame asks for it."""
     lanes = [frame.integer(LANES + v, f"lanes{v}") for v in range(tile.vectors)]
-    masks = [b.first_lanes(count) for count in lanes] if tile.partial else [None] * tile.vectors
+    short = tile.fill == PARTIAL
+    masks = [b.first_lanes(count) for count in lanes] if short else [None] * tile.vectors
+    result, addend = _Vectors(frame, Y_HALF), _Vectors(frame, RESIDUAL_HALF)
     places = [(m, v) for m in range(tile.rows) for v in range(tile.vectors)]
     y_row = frame.integer(Y_ROW, "y_row")
     columns = [frame.rows_of(b.at(pointer, y_shift), y_row) for pointer in frame.vectors(Y, "y")]
@@ -207,7 +239,7 @@ def _emit_epilogue(
 
     def accumulate(values: Sequence[ir.Value]) -> list[ir.Value]:
         return [
-            b.fadd(b.load_vector(pointer, masks[v]), value)
+            b.fadd(result.load(pointer, masks[v]), value)
             for (_, v), pointer, value in zip(places, targets_, values, strict=True)
         ]
 
@@ -227,7 +259,7 @@ def _emit_epilogue(
             for pointer in frame.vectors(RESIDUAL, "residual")
         ]
         return [
-            b.fadd(value, b.load_vector(pointers[v][m], masks[v]))
+            b.fadd(value, addend.load(pointers[v][m], masks[v]))
             for (m, v), value in zip(places, values, strict=True)
         ]
 
@@ -238,12 +270,8 @@ def _emit_epilogue(
 
     total = b.values_if(wanted(ACCUMULATE, "accumulates"), sums, accumulate, "accumulate")
     total = b.values_if(wanted(FINISH, "finishes"), total, complete, "finish")
-    store = _store_lanes(b.owner) if tile.partial else None
     for (_, v), pointer, value in zip(places, targets_, total, strict=True):
-        if store is None:
-            b.store_vector(value, pointer)
-        else:
-            b.call(store, [value, pointer, lanes[v]])
+        result.store(value, pointer, lanes[v])
 
 
 def _store_lanes(own: VectorModule) -> ir.Function:
@@ -252,6 +280,9 @@ def _store_lanes(own: VectorModule) -> ir.Function:
     AVX-512 has masks. Elsewhere masked stores are slow (tens of cycles) or absent, so the count is written as a sum
     of powers of two and stored in as many pieces.
     """
+    known = own.module.globals.get("store_lanes")
+    if isinstance(known, ir.Function):
+        return known
     function, b = own.define(
         "store_lanes", ir.VoidType(), [own.vector, POINTER, I64], internal=True
     )
@@ -272,7 +303,7 @@ def _store_lanes(own: VectorModule) -> ir.Function:
         value, pointer = b.values_if(
             taken, [value, pointer], lambda now, n=half: _store_half(b, now, n), f"store{half}"
         )
-        value = _part(b, value, 0, half)
+        value = b.pick(value, range(half))
         width = half
     b.ret_void()
     return function
@@ -281,17 +312,6 @@ def _store_lanes(own: VectorModule) -> ir.Function:
 def _store_half(b: Builder, now: Sequence[ir.Value], half: int) -> list[ir.Value]:
     """Store the lower half of now[0] at now[1]; return the vector with its upper half moved down."""
     value, pointer = now
-    b.store(_part(b, value, 0, half), pointer, align=b.owner.bytes)
-    places = [*range(half, 2 * half), *range(half)]
-    moved = _shuffle(b, value, places)
+    b.store(b.pick(value, range(half)), pointer, align=b.owner.bytes)
+    moved = b.pick(value, [*range(half, 2 * half), *range(half)])
     return [moved, b.at(pointer, half * b.owner.bytes)]
-
-
-def _part(b: Builder, value: ir.Value, first: int, count: int) -> ir.Value:
-    return _shuffle(b, value, list(range(first, first + count)))
-
-
-def _shuffle(b: Builder, value: ir.Value, places: Sequence[int]) -> ir.Value:
-    undefined = ir.Constant(value.type, ir.Undefined)
-    picked = ir.Constant(ir.VectorType(I32, len(places)), list(places))
-    return b.shuffle_vector(value, undefined, picked)

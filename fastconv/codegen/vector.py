@@ -95,6 +95,31 @@ class Builder(ir.IRBuilder):
     def store_vector(self, value: ir.Value, pointer: ir.Value) -> None:
         self.store(value, pointer, align=self.owner.bytes)
 
+    def load_halves(self, pointer: ir.Value, apart: ir.Value) -> ir.Value:
+        """A vector whose upper half lies `apart` bytes from its lower half."""
+        own = self.owner
+        half = ir.VectorType(own.element, own.lanes // 2)
+        low = self.load(pointer, typ=half, align=own.bytes)
+        high = self.load(self.at(pointer, apart), typ=half, align=own.bytes)
+        return self.shuffle_vector(low, high, self.places(range(own.lanes)))
+
+    def store_halves(self, value: ir.Value, pointer: ir.Value, apart: ir.Value) -> None:
+        """Store the halves of a vector `apart` bytes from each other."""
+        own = self.owner
+        middle = own.lanes // 2
+        self.store(self.pick(value, range(middle)), pointer, align=own.bytes)
+        upper = self.pick(value, range(middle, own.lanes))
+        self.store(upper, self.at(pointer, apart), align=own.bytes)
+
+    def pick(self, value: ir.Value, places: Sequence[int]) -> ir.Value:
+        """The lanes of `value` at `places`, in that order."""
+        return self.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), self.places(places))
+
+    @staticmethod
+    def places(numbers: Sequence[int]) -> ir.Constant:
+        """The constant that a shuffle takes."""
+        return ir.Constant(ir.VectorType(I32, len(numbers)), list(numbers))
+
     def broadcast(self, pointer: ir.Value) -> ir.Value:
         """The element at `pointer` in every lane."""
         own = self.owner

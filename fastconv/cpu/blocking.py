@@ -171,28 +171,34 @@ def box_sizes(output: Triple, box: Triple) -> Iterator[Triple]:
 
 def tile_shapes(
     request: Request, numbers: dict[int, int], runs: Iterable[tuple[int, int]]
-) -> set[tuple[int, int, bool]]:
-    """(rows, vectors, partial) of every tile that sweeps over `runs` of (number, pixels) will call."""
+) -> set[tuple[int, int, int]]:
+    """(rows, vectors, fill) of every tile that sweeps over `runs` of (number, pixels) will call."""
     lanes = request.target.lanes(request.problem.dtype)
     vectors = numbers[at.TILE_VECTORS]
     if request.problem.layout == "channels_first":
         rows = {numbers[at.PART_SIZE]}
         if numbers[at.PART_LARGER]:
             rows.add(numbers[at.PART_SIZE] + 1)
-        columns: set[tuple[int, bool]] = set()
+        columns: set[tuple[int, int]] = set()
         for count, length in runs:
-            total = count * -(-length // lanes)
-            counts = {vectors} if total >= vectors else set()
-            counts |= {total % vectors} - {0}
-            columns |= set(product(counts, {False, length % lanes > 0}))
-        return {(r, v, partial) for r in rows for v, partial in columns}
+            if count > 1 and length % lanes * 2 == lanes:  # the ends of two rows make a vector
+                groups = [(count * (length // lanes), tiles.WHOLE), (count // 2, tiles.HALVES)]
+                columns |= {(1, tiles.PARTIAL)} if count % 2 else set()
+            else:
+                total = count * -(-length // lanes)
+                groups = [(total, tiles.WHOLE), (total, tiles.PARTIAL)]
+            for total, fill in groups:
+                counts = {vectors} if total >= vectors else set()
+                columns |= {(v, fill) for v in (counts | {total % vectors}) - {0}}
+        return {(r, v, fill) for r in rows for v, fill in columns}
     found = set()
     filters = request.problem.filters // request.problem.groups
     last = filters - (numbers[at.PARTS] - 1) * numbers[at.PART_SIZE]
     for _, length in runs:
         parts, size, larger = balanced(length, numbers[at.TILE_ROWS])
         for tile_rows in {size, size + (larger > 0)}:
-            found.add((tile_rows, -(-last // lanes), last % lanes > 0))
+            fill = tiles.PARTIAL if last % lanes else tiles.WHOLE
+            found.add((tile_rows, -(-last // lanes), fill))
             if numbers[at.PARTS] > 1:
-                found.add((tile_rows, vectors, False))
+                found.add((tile_rows, vectors, tiles.WHOLE))
     return found

@@ -44,8 +44,8 @@ from fastconv.problem import ConvProblem
     COMMON_SLOTS,
 ) = range(44)
 # fmt: on
-TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS), whole or partial
-FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * 2  # an algorithm's own slots follow
+TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS) and fill
+FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * 3  # an algorithm's own slots follow
 
 #: Bytes at the start of a thread's scratch that hold the frame.
 FRAME_BYTES = 512
@@ -70,7 +70,7 @@ class Plan:
     numbers: dict[int, int]
     length: int
     driver: Driver
-    shapes: set[tuple[int, int, bool]]  # (rows, vectors, partial) of the tiles it calls
+    shapes: set[tuple[int, int, int]]  # (rows, vectors, fill) of the tiles it calls
     tasks: int
     request: Request
     scratch_elements: int  # of one thread
@@ -100,10 +100,10 @@ class Plan:
         for place, value in self.numbers.items():
             array[place] = value
         rows_are_filters = request.problem.layout == "channels_first"
-        for rows, vectors, partial in self.shapes:
-            array[tile_slot(rows, vectors, partial)] = tiles.address(
+        for rows, vectors, fill in self.shapes:
+            array[tile_slot(rows, vectors, fill)] = tiles.address(
                 tiles.Tile(
-                    request.problem.dtype, rows, vectors, partial, rows_are_filters, request.activation
+                    request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation
                 )
             )
         if self.numbers[STRIDE_W] == 2:
@@ -181,6 +181,6 @@ def common_numbers(request: Request, geometry: Geometry) -> tuple[dict[int, int]
     return numbers, [*maps, *taps]
 
 
-def tile_slot(rows: int, vectors: int, partial: bool) -> int:
+def tile_slot(rows: int, vectors: int, fill: int) -> int:
     """The slot that holds a tile's address."""
-    return TILE_ADDRESSES + ((rows - 1) * tiles.MAX_VECTORS + vectors - 1) * 2 + partial
+    return TILE_ADDRESSES + ((rows - 1) * tiles.MAX_VECTORS + vectors - 1) * 3 + fill

@@ -37,18 +37,18 @@ def start_frame(
 
 
 @kernel
-def call_rows(plan: Ints, frame: Ints, rows: int, repeats: int, vectors: int, partial: int) -> None:
+def call_rows(plan: Ints, frame: Ints, rows: int, repeats: int, vectors: int, fill: int) -> None:
     """Call the tile of that shape for `repeats` tiles of rows, one below the other."""
     frame[slot.REPEATS] = repeats
     frame[slot.Y_NEXT] = rows * frame[slot.Y_ROW]
     frame[slot.RESIDUAL_NEXT] = rows * frame[slot.RESIDUAL_ROW]
-    place = ((rows - 1) * slot.MAX_VECTORS + vectors - 1) * 2 + partial
+    place = ((rows - 1) * slot.MAX_VECTORS + vectors - 1) * 3 + fill
     call_tile(plan[at.TILE_ADDRESSES + place], frame)
 
 
 @kernel
 def sweep_filters(
-    plan: Ints, frame: Ints, vectors: int, partial: int, first_part: int, last_part: int
+    plan: Ints, frame: Ints, vectors: int, fill: int, first_part: int, last_part: int
 ) -> None:
     """Channels first: all filter tiles of a task over one tile of pixels, whose addresses are in the frame."""
     item = plan[at.ITEM]
@@ -66,8 +66,16 @@ def sweep_filters(
             frame[slot.Y + v] = frame[FIRST_Y + v] + m * frame[slot.Y_ROW]
             residual = frame[FIRST_RESIDUAL + v]
             frame[slot.RESIDUAL + v] = residual + m * frame[slot.RESIDUAL_ROW] if residual != 0 else 0
-        call_rows(plan, frame, rows, end - part, vectors, partial)
+        call_rows(plan, frame, rows, end - part, vectors, fill)
         part = end
+
+
+@kernel
+def set_vector(frame: Ints, v: int, b: int, y: int, residual: int, pixel: int, item: int) -> None:
+    """Vector v of the next tiles: its operand at `b`, its place `pixel` elements behind y and residual (0: none)."""
+    frame[slot.B + v] = b
+    frame[FIRST_Y + v] = y + pixel * item
+    frame[FIRST_RESIDUAL + v] = residual + pixel * item if residual != 0 else 0
 
 
 @kernel
@@ -84,27 +92,47 @@ def sweep_pixel_columns(
     item = plan[at.ITEM]
     lanes = plan[at.LANES]
     y = out + (image * plan[at.OUT_IMAGE] + filter_ * plan[at.OUT_FILTER]) * item
-    r = residual + (image * plan[at.RESIDUAL_IMAGE] + filter_ * plan[at.RESIDUAL_FILTER]) * item
+    r = 0
+    if residual != 0:
+        r = residual + (image * plan[at.RESIDUAL_IMAGE] + filter_ * plan[at.RESIDUAL_FILTER]) * item
     frame[slot.Y_ROW] = plan[at.OUT_FILTER] * item
     frame[slot.RESIDUAL_ROW] = plan[at.RESIDUAL_FILTER] * item
+    # Where rows end in half a vector, the ends of two rows make a vector together.
+    halves = rows > 1 and row_length % lanes * 2 == lanes
+    whole = row_length - lanes // 2 if halves else row_length
     v = 0
-    partial = 0
+    fill = slot.WHOLE
     for row in range(rows):
-        for column in range(0, row_length, lanes):
-            pixel = first_pixel + row * row_pixels + column
-            frame[slot.B + v] = b_address + row * b_row + column * item
-            frame[FIRST_Y + v] = y + pixel * item
-            frame[FIRST_RESIDUAL + v] = r + pixel * item if residual != 0 else 0
+        for column in range(0, whole, lanes):
+            set_vector(frame, v, b_address + row * b_row + column * item, y, r, first_pixel + row * row_pixels + column, item)
             frame[slot.LANES + v] = min(lanes, row_length - column)
             if row_length - column < lanes:
-                partial = 1
+                fill = slot.PARTIAL
             v += 1
             if v == plan[at.TILE_VECTORS]:
-                sweep_filters(plan, frame, v, partial, first_part, last_part)
+                sweep_filters(plan, frame, v, fill, first_part, last_part)
                 v = 0
-                partial = 0
+                fill = slot.WHOLE
     if v > 0:
-        sweep_filters(plan, frame, v, partial, first_part, last_part)
+        sweep_filters(plan, frame, v, fill, first_part, last_part)
+    if not halves:
+        return
+    frame[slot.B_HALF] = b_row
+    frame[slot.Y_HALF] = frame[slot.RESIDUAL_HALF] = row_pixels * item
+    v = 0
+    for row in range(0, rows - 1, 2):
+        set_vector(frame, v, b_address + row * b_row + whole * item, y, r, first_pixel + row * row_pixels + whole, item)
+        v += 1
+        if v == plan[at.TILE_VECTORS]:
+            sweep_filters(plan, frame, v, slot.HALVES, first_part, last_part)
+            v = 0
+    if v > 0:
+        sweep_filters(plan, frame, v, slot.HALVES, first_part, last_part)
+    if rows % 2:
+        row = rows - 1
+        set_vector(frame, 0, b_address + row * b_row + whole * item, y, r, first_pixel + row * row_pixels + whole, item)
+        frame[slot.LANES] = lanes // 2
+        sweep_filters(plan, frame, 1, slot.PARTIAL, first_part, last_part)
 
 
 @kernel
@@ -129,7 +157,7 @@ def sweep_pixel_rows(
     for part in range(first_part, last_part):
         k, count = filters_of(plan, part)
         vectors = (count + lanes - 1) // lanes
-        partial = 1 if count % lanes else 0
+        fill = slot.PARTIAL if count % lanes else slot.WHOLE
         y = out + (image * plan[at.OUT_IMAGE] + (filter_ + k) * plan[at.OUT_FILTER]) * item
         r = residual + (image * plan[at.RESIDUAL_IMAGE] + (filter_ + k) * plan[at.RESIDUAL_FILTER]) * item
         frame[slot.BIAS] = frame[FIRST_BIAS] + k * item if frame[FIRST_BIAS] != 0 else 0
@@ -150,5 +178,5 @@ def sweep_pixel_rows(
                     frame[slot.RESIDUAL + v] = (
                         r + (pixel * plan[at.RESIDUAL_PIXEL] + v * lanes) * item if residual != 0 else 0
                     )
-                call_rows(plan, frame, tile_rows, end - done, vectors, partial)
+                call_rows(plan, frame, tile_rows, end - done, vectors, fill)
                 done = end

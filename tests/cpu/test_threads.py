@@ -272,6 +272,7 @@ import fastconv
 from fastconv.codegen import jit, target
 
 warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # Python 3.12 on fork
+os.environ["FASTCONV_CACHE_DIR"] = os.devnull  # or it would be loaded the next time
 started = threading.Event()
 
 def emit():
