@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 
 from fastconv import config
 from fastconv.codegen import target as targets
+from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
+from fastconv.cpu.blocking import STEPS_A_PASS
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.plan import Plan, Request, address, natural_strides
 from fastconv.problem import ConvProblem
 from fastconv.algorithm import Algorithm, Array, Machine
 
 DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the product of one group of one image takes besides its steps."""
+
+    vectors: float  # sums, counted in vectors, lanes without a wanted result included
+    copied_elements: float
+    copied_runs: float  # consecutive elements copied at once
+    weight_passes: float  # times that all weights are read
 
 
 #: Plans that an algorithm keeps; one takes some kilobytes.
@@ -32,8 +45,8 @@ class TiledProduct(Algorithm):
         """Return the plan of a request."""
 
     @abstractmethod
-    def copied_elements(self, shape: Geometry) -> float:
-        """Elements that are copied before the product, for one group of one image."""
+    def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
+        """Return what one group of one image takes."""
 
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse other types than float32 and float64, and other directions than forward."""
@@ -48,28 +61,23 @@ class TiledProduct(Algorithm):
         return self.plan(problem).workspace if problem.batch else 0
 
     def cost(self, problem: ConvProblem, machine: Machine) -> float:
-        """Predict products at the rate of a tile with the lanes that are in use, plus copies at memory speed."""
+        """Predict the time of products, of beginning tiles, of copies and of reading weights from memory."""
         shape = geometry(problem)
+        target = targets.current()
+        lanes = target.lanes(problem.dtype)
         item = np.dtype(problem.dtype).itemsize
+        work = self.work(problem, shape, lanes)
+        rows, vectors = tiles.shape(target, shape.filters if problem.layout == "channels_first" else 8)
+        steps = shape.channels * shape.taps
+        # a step of a tile waits for its products or for its loads, half of which straddle two cache lines
+        busy = rows * vectors / max(rows * vectors, rows + 1.5 * vectors)
+        products = 2.0 * work.vectors * lanes * steps / (machine.vector_flops * lanes * busy)
+        passes = -(-steps // STEPS_A_PASS)
+        begun = machine.tile * passes * work.vectors / (rows * vectors)
+        copies = machine.element * work.copied_elements + machine.run * work.copied_runs
+        weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
         images = problem.batch * problem.groups
-        products = 2.0 * problem.multiply_adds / (machine.flops * 4 / item * self.lane_use(problem, shape))
-        copies = images * self.copied_elements(shape) * item * 2 / machine.bandwidth
-        return machine.call + products + copies
-
-    def lane_use(self, problem: ConvProblem, shape: Geometry) -> float:
-        """The share of a tile's registers that hold wanted results."""
-        lanes = targets.current().lanes(problem.dtype)
-        if problem.layout == "channels_first":
-            length, rows = self.run_length(shape), shape.filters
-        else:
-            length, rows = shape.filters, shape.output[2]
-        filled = length / (-(-length // lanes) * lanes)
-        # a tile of one or two rows waits for loads: half the rate
-        return filled * min(1.0, 0.4 + 0.15 * rows)
-
-    def run_length(self, shape: Geometry) -> int:
-        """Pixels, channels first, that vectors run along without a break."""
-        return shape.output[2]
+        return machine.call + images * (products + begun + copies + weights)
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the limit that rounding of sums in blocks stays below, for random data."""

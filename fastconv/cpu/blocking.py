@@ -26,9 +26,9 @@ PIXELS_WORTH_PANELS = 2000
 FEWEST_FILTERS = 24
 
 
-def half_of_level2() -> int:
-    """Bytes of the second level cache for the packed input; the other half is for weights and sums."""
-    return targets.caches().level2 // 2
+def cache_share() -> int:
+    """Bytes of the second level cache for each of packed input, weights of a pass, and sums between passes."""
+    return targets.caches().level2 * 5 // 16
 
 
 def channel_block(shape: Geometry) -> int:
@@ -81,7 +81,7 @@ def filter_numbers(
 
 def filters_of_a_task(request: Request, shape: Geometry, steps: int) -> int:
     """The filters whose weights of one pass, read anew for every tile of pixels, stay in the second level cache."""
-    most = half_of_level2() * 3 // 4 // (steps * np.dtype(request.problem.dtype).itemsize)
+    most = cache_share() // (steps * np.dtype(request.problem.dtype).itemsize)
     return min(shape.filters, max(FEWEST_FILTERS, most))
 
 
@@ -123,7 +123,7 @@ def choose_box(
     `filters` is what a task computes of each pixel.
     """
     item = np.dtype(request.problem.dtype).itemsize
-    limit = half_of_level2()
+    limit = cache_share()
     few = 256  # pixels: below, weights would be read too often
 
     def fits(box: Triple) -> bool:

@@ -19,10 +19,11 @@ import numpy.typing as npt
 from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
-from fastconv.cpu.algorithm import TiledProduct
+from fastconv.cpu.algorithm import TiledProduct, Work
 from fastconv.cpu.blocking import (
     PIXELS_WORTH_PANELS,
     box_sizes,
+    cache_share,
     channel_block,
     choose_box,
     filter_numbers,
@@ -36,6 +37,7 @@ from fastconv.cpu.kernel import Ints, Reals, address_of, driver, ints_at, kernel
 from fastconv.cpu.packing import copy_row, copy_run, fill_zeros, pack_weights, prefetch_run
 from fastconv.cpu.plan import Plan, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
+from fastconv.problem import ConvProblem
 
 # fmt: off
 (
@@ -207,10 +209,33 @@ class Direct(TiledProduct):
         """Return the plan of a request."""
         return _plan(request)
 
-    def copied_elements(self, shape: Geometry) -> float:
-        """Elements of the input that the copy of one image's group holds."""
-        places = map(math.prod, zip(shape.output, shape.stride, strict=True))
-        return shape.channels * float(math.prod(places))
+    def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
+        """Vectors that end with the rows of the output; the padded input, once for each phase of its rows."""
+        depth, height, width = shape.output
+        span = [(f - 1) * d for f, d in zip(shape.kernel, shape.dilation, strict=True)]
+        if problem.layout == "channels_last":
+            places = [o * s + p for o, s, p in zip(shape.output, shape.stride, span, strict=True)]
+            runs = float(math.prod(places)) if shape.padded else 0.0
+            packing = shape.channels * shape.taps * shape.filters * 5  # transposed: some elements' time each
+            return Work(
+                vectors=shape.pixels * -(-shape.filters // lanes),
+                copied_elements=runs * shape.channels + packing,
+                copied_runs=runs * -(-shape.channels // channel_block(shape)),
+                weight_passes=1,
+            )
+        row_vectors = width / lanes if width % lanes * 2 == lanes else -(-width // lanes)
+        if span == [0, 0, 0]:
+            row_vectors = width / lanes
+        phases = math.prod(min(f, s) for f, s in zip(shape.kernel, shape.stride, strict=True))
+        rows = (depth + span[0] / shape.stride[0]) * (height + span[1] / shape.stride[1])
+        runs = shape.channels * phases * rows
+        sums = min(shape.filters, 180) * shape.pixels * 4
+        return Work(
+            vectors=depth * height * row_vectors * shape.filters,
+            copied_elements=runs * (width + span[2] / shape.stride[2]),
+            copied_runs=runs,
+            weight_passes=max(1, sums / cache_share()),
+        )
 
 
 def _plan(request: Request) -> Plan:

@@ -14,9 +14,10 @@ import numpy as np
 from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
-from fastconv.cpu.algorithm import TiledProduct
+from fastconv.cpu.algorithm import TiledProduct, Work
 from fastconv.cpu.blocking import (
     STEPS_A_PASS,
+    cache_share,
     channel_block,
     filter_blocks,
     filter_numbers,
@@ -29,6 +30,7 @@ from fastconv.cpu.kernel import Ints, Reals, address_of, driver, ints_at, kernel
 from fastconv.cpu.packing import copy_row, copy_run, fill_zeros, pack_panel
 from fastconv.cpu.plan import Plan, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
+from fastconv.problem import ConvProblem
 
 # fmt: off
 (
@@ -38,9 +40,6 @@ from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_r
     PLAN_SLOTS,
 ) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 5)
 # fmt: on
-
-#: Bytes of a panel: 320 steps of 128 float32 pixels, in the second level cache beside weights and sums.
-PANEL_BYTES = 160 * 1024
 
 #: Bytes of the weight panels of one task, channels last.
 WEIGHT_BYTES = 256 * 1024
@@ -182,13 +181,29 @@ class Im2col(TiledProduct):
         """Return the plan of a request."""
         return _plan(request)
 
-    def copied_elements(self, shape: Geometry) -> float:
-        """The im2col matrix of one image's group, panel after panel."""
-        return float(shape.channels * shape.taps * shape.pixels)
+    def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
+        """Dense vectors; the im2col matrix, in runs that end with the rows of the output."""
+        matrix = float(shape.channels * shape.taps * shape.pixels)
+        panels = -(-shape.pixels // _columns(min(shape.channels * shape.taps, STEPS_A_PASS), shape.pixels, 4))
+        if problem.layout == "channels_last":
+            packing = shape.channels * shape.taps * shape.filters * 5 * panels
+            return Work(
+                vectors=shape.pixels * -(-shape.filters // lanes),
+                copied_elements=matrix + packing,
+                copied_runs=shape.pixels * shape.taps * -(-shape.channels // channel_block(shape)),
+                weight_passes=panels,
+            )
+        return Work(
+            vectors=-(-shape.pixels // lanes) * shape.filters,
+            copied_elements=matrix,
+            copied_runs=matrix / shape.output[2],
+            weight_passes=panels,
+        )
 
-    def run_length(self, shape: Geometry) -> int:
-        """Vectors run along all pixels: a panel knows no rows."""
-        return shape.pixels
+
+def _columns(block: int, pixels: int, item: int) -> int:
+    """Pixels of a panel of `block` steps: so many that it stays in the second level cache."""
+    return min(pixels, max(1, cache_share() // (block * item)))
 
 
 def _plan(request: Request) -> Plan:
@@ -200,7 +215,7 @@ def _plan(request: Request) -> Plan:
         block = -(-all_steps // -(-all_steps // STEPS_A_PASS))
     else:
         block = channel_block(shape) * shape.taps
-    columns = min(shape.pixels, max(1, PANEL_BYTES // (block * item)))
+    columns = _columns(block, shape.pixels, item)
     column_blocks = -(-shape.pixels // columns)
     # One more cache line: rows a multiple of 4096 bytes apart would share a few sets of the cache.
     line = 64 // item

@@ -33,7 +33,7 @@ class Reference(Algorithm):
     def cost(self, problem: ConvProblem, machine: Machine) -> float:
         """Predict a pass of NumPy over memory for every tap."""
         taps = math.prod(problem.kernel)
-        return 50e-6 * taps * problem.groups + 2 * problem.multiply_adds / (machine.flops / 20)
+        return 50e-6 * taps * problem.groups + 2 * problem.multiply_adds / (machine.vector_flops)
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Half a unit in the last place of the result's type: sums are float64, or exact."""

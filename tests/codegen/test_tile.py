@@ -15,8 +15,17 @@ from fastconv.problem import ACTIVATIONS
 
 UNTOUCHED = 77
 STEPS = 5
+PLACES = 11  # of the input, that the steps' offsets lead to
+GAP = 3  # elements between what a tile reads or writes
 MOST_ROWS = 8
 SHAPES = list(itertools.product(range(1, MOST_ROWS + 1), range(1, tiles.MAX_VECTORS + 1)))
+
+# (fill, whether rows are filters): halves are the ends of two rows of pixels.
+KINDS = [
+    *itertools.product([tiles.WHOLE, tiles.PARTIAL], [False, True]),
+    (tiles.HALVES, True),
+]
+kinds = pytest.mark.parametrize(("fill", "rows_are_filters"), KINDS)
 
 
 def run(tile, frame):
@@ -35,30 +44,35 @@ class Setting:
 
     def __init__(self, tile, repeats=1, seed=0):
         self.tile, self.random = tile, np.random.default_rng(seed)
-        self.lanes = targets.current().lanes(tile.dtype)
-        self.rows = tile.rows * repeats
-        width = tile.vectors * self.lanes
+        self.lanes = lanes = targets.current().lanes(tile.dtype)
+        rows, width = tile.rows * repeats, tile.vectors * lanes
         item = np.dtype(tile.dtype).itemsize
-        # Offsets in any order, into an input with room for a vector behind each.
-        places = self.random.permutation(11)[:STEPS]
-        self.table = places * item
+        # Where the lanes of a vector lie after its first: one after the other, or with a gap.
+        self.places = np.arange(lanes)
+        if tile.fill == tiles.HALVES:
+            self.places[lanes // 2 :] += GAP
+        columns = np.concatenate([v * lanes + self.places for v in range(tile.vectors)])
+        table = self.random.permutation(PLACES)[:STEPS]
         if tile.rows_are_filters:
-            self.a = self.numbers(self.rows, STEPS)  # weights [filter][step]
-            self.b = self.numbers(11 + width)  # input, from the first pixel on
-            columns = np.arange(width)
-            self.products = self.a @ self.b[places[:, np.newaxis] + columns]
-            weight_step, self.bias = item, self.numbers(self.rows)
+            self.a = self.numbers(rows, STEPS)  # weights [filter][step]
+            self.b = self.numbers(PLACES + width + GAP)  # input, from the first pixel on
+            self.products = self.a @ self.b[table[:, np.newaxis] + columns]
+            weight_step, self.bias = item, self.numbers(rows)
         else:
-            self.a = self.numbers(self.rows, 13)  # input [pixel][place]
+            self.a = self.numbers(rows, PLACES)  # input [pixel][place]
             self.b = self.numbers(STEPS, width)  # weights [step][filter]
-            self.products = self.a[:, places] @ self.b
+            self.products = self.a[:, table] @ self.b
             weight_step, self.bias = width * item, self.numbers(width)
-        # Every vector has a column of its own, three elements wider than itself.
-        shape = (self.rows, tile.vectors, self.lanes + 3)
+        shape = (rows, tile.vectors, lanes + 2 * GAP)
         self.before, self.residual = self.numbers(*shape), self.numbers(*shape)
-        valid = self.random.integers(1, self.lanes + 1, tile.vectors)
-        self.valid = valid if tile.partial else np.full(tile.vectors, self.lanes)
-        first, apart = np.arange(tile.vectors), (self.lanes + 3) * item
+        valid = self.random.integers(1, lanes + 1, tile.vectors)
+        self.valid = valid if tile.fill == tiles.PARTIAL else np.full(tile.vectors, lanes)
+        self.table = table * item
+        first, apart, half = (
+            np.arange(tile.vectors),
+            self.before.strides[1],
+            self.places[lanes // 2],
+        )
         self.frame = {
             tiles.STEPS: STEPS,
             tiles.TABLE: self.table.ctypes.data,
@@ -67,7 +81,7 @@ class Setting:
             tiles.A_ROW: self.a.strides[0],
             tiles.Y_ROW: self.before.strides[0],
             tiles.RESIDUAL_ROW: self.residual.strides[0],
-            **self.each(tiles.B, self.b.ctypes.data + first * self.lanes * item),
+            **self.each(tiles.B, self.b.ctypes.data + first * lanes * item),
             **self.each(tiles.RESIDUAL, self.residual.ctypes.data + first * apart),
             **self.each(tiles.LANES, self.valid),
             tiles.BIAS: self.bias.ctypes.data,
@@ -76,6 +90,7 @@ class Setting:
             tiles.Y_NEXT: tile.rows * self.before.strides[0],
             tiles.RESIDUAL_NEXT: tile.rows * self.residual.strides[0],
             tiles.BIAS_NEXT: tile.rows * item if tile.rows_are_filters else 0,
+            **dict.fromkeys((tiles.B_HALF, tiles.Y_HALF, tiles.RESIDUAL_HALF), half * item),
         }
 
     def numbers(self, *shape):
@@ -103,26 +118,25 @@ class Setting:
         y = self.before if accumulate else np.full_like(self.before, UNTOUCHED)
         y = y.copy()
         for v, count in enumerate(self.valid):
-            columns = slice(v * self.lanes, v * self.lanes + count)
+            columns, places = slice(v * self.lanes, v * self.lanes + count), self.places[:count]
             total = self.products[:, columns].copy()
             if accumulate:
-                total += self.before[:, v, :count]
+                total += self.before[:, v, places]
             if finish and bias and self.tile.rows_are_filters:
                 total += self.bias[:, np.newaxis]
             elif finish and bias:
                 total += self.bias[columns]
             if finish and residual:
-                total += self.residual[:, v, :count]
-            y[:, v, :count] = np.maximum(total, 0) if finish and self.tile.activation else total
+                total += self.residual[:, v, places]
+            y[:, v, places] = np.maximum(total, 0) if finish and self.tile.activation else total
         return y
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_shape(vector_bits, dtype):
     for rows, vectors in SHAPES:
-        for partial in (False, True):
-            rows_are_filters = (rows + vectors) % 2 == 0
-            tile = tiles.Tile(dtype, rows, vectors, partial, rows_are_filters, None)
+        for fill, rows_are_filters in KINDS[(rows + vectors) % 2 :: 2]:
+            tile = tiles.Tile(dtype, rows, vectors, fill, rows_are_filters, None)
             setting = Setting(tile, seed=rows)
             for passes in ({}, {"accumulate": True, "finish": True}):
                 np.testing.assert_array_equal(
@@ -130,22 +144,20 @@ def test_every_shape(vector_bits, dtype):
                 )
 
 
-@pytest.mark.parametrize("rows_are_filters", [False, True])
-@pytest.mark.parametrize("partial", [False, True])
+@kinds
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("terms", list(itertools.product([False, True], repeat=4)))
-def test_every_epilogue(rows_are_filters, partial, activation, terms):
+def test_every_epilogue(fill, rows_are_filters, activation, terms):
     names = ("accumulate", "finish", "bias", "residual")
     chosen = dict(zip(names, terms, strict=True))
-    tile = tiles.Tile("float32", 4, 2, partial, rows_are_filters, activation)
+    tile = tiles.Tile("float32", 4, 2, fill, rows_are_filters, activation)
     setting = Setting(tile)
     np.testing.assert_array_equal(setting.result(**chosen), setting.expected(**chosen))
 
 
-@pytest.mark.parametrize("rows_are_filters", [False, True])
-@pytest.mark.parametrize("partial", [False, True])
-def test_tiles_one_after_the_other(rows_are_filters, partial):
-    tile = tiles.Tile("float32", 3, 2, partial, rows_are_filters, "relu")
+@kinds
+def test_tiles_one_after_the_other(fill, rows_are_filters):
+    tile = tiles.Tile("float32", 3, 2, fill, rows_are_filters, "relu")
     setting = Setting(tile, repeats=4)
     for chosen in ({}, {"finish": True, "accumulate": True}):
         np.testing.assert_array_equal(setting.result(**chosen), setting.expected(**chosen))
@@ -154,17 +166,17 @@ def test_tiles_one_after_the_other(rows_are_filters, partial):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rows_are_filters", [False, True])
 def test_every_number_of_valid_lanes(vector_bits, dtype, rows_are_filters):
-    tile = tiles.Tile(dtype, 2, 1, True, rows_are_filters, None)
+    tile = tiles.Tile(dtype, 2, 1, tiles.PARTIAL, rows_are_filters, None)
     setting = Setting(tile)
     for count in range(1, setting.lanes + 1):
         setting.valid[0] = setting.frame[tiles.LANES] = count
         np.testing.assert_array_equal(setting.result(finish=True), setting.expected(finish=True))
 
 
-@pytest.mark.parametrize("partial", [False, True])
+@kinds
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
-def test_the_code_can_be_read_and_parsed(vector_bits, activation, partial):
-    tile = tiles.Tile("float32", 2, 2, partial, True, activation)
+def test_the_code_can_be_read_and_parsed(vector_bits, activation, fill, rows_are_filters):
+    tile = tiles.Tile("float32", 2, 2, fill, rows_are_filters, activation)
     text = str(tiles.emit(tile, targets.current()))
     module = llvm.parse_assembly(text)
     module.verify()
@@ -177,11 +189,10 @@ def test_the_code_can_be_read_and_parsed(vector_bits, activation, partial):
 
 def test_names_tell_tiles_apart():
     found = [
-        tiles.Tile(dtype, rows, vectors, partial, filters, activation).name
+        tiles.Tile(dtype, rows, vectors, fill, filters, activation).name
         for dtype in ("float32", "float64")
         for rows, vectors in SHAPES
-        for partial in (False, True)
-        for filters in (False, True)
+        for fill, filters in KINDS
         for activation in (None, *ACTIVATIONS)
     ]
     assert len(set(found)) == len(found)
