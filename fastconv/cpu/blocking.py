@@ -52,12 +52,10 @@ def tile_shape(request: Request, shape: Geometry) -> tuple[int, int]:
     return rows, min(vectors, -(-along_vectors // lanes))
 
 
-def filter_numbers(
-    request: Request, shape: Geometry, filters: int, other_tasks: int
-) -> dict[int, int]:
+def filter_numbers(request: Request, shape: Geometry, other_tasks: int) -> dict[int, int]:
     """The slots on filter tiles: their sizes, and how many a task takes.
 
-    A task takes about `filters`, fewer if threads would idle; `other_tasks` is the tasks of one filter block.
+    All of them, unless threads would idle; `other_tasks` is the tasks of one filter block.
     """
     rows, vectors = tile_shape(request, shape)
     if request.problem.layout == "channels_first":
@@ -65,7 +63,7 @@ def filter_numbers(
     else:
         size, larger = vectors * request.target.lanes(request.problem.dtype), 0
         parts = -(-shape.filters // size)
-    block = -(-filters // size)
+    block = parts
     if request.threads > 1:
         wanted = -(-2 * request.threads // max(1, other_tasks))
         block = min(block, max(-(-parts // wanted), -(-FEWEST_FILTERS // size)))
@@ -79,7 +77,7 @@ def filter_numbers(
     }
 
 
-def filters_of_a_task(request: Request, shape: Geometry, steps: int) -> int:
+def filters_of_a_sweep(request: Request, shape: Geometry, steps: int) -> int:
     """The filters whose weights of one pass, read anew for every tile of pixels, stay in the second level cache."""
     most = cache_share() // (steps * np.dtype(request.problem.dtype).itemsize)
     return min(shape.filters, max(FEWEST_FILTERS, most))

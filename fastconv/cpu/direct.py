@@ -27,7 +27,7 @@ from fastconv.cpu.blocking import (
     channel_block,
     choose_box,
     filter_numbers,
-    filters_of_a_task,
+    filters_of_a_sweep,
     tile_shapes,
     weights_as_they_lie,
     weights_in_panels,
@@ -47,8 +47,9 @@ from fastconv.problem import ConvProblem
     PHASES, PHASE_D, PHASE_H, PHASE_W,                # phases; addresses of their first places
     FLAT,                                             # 1: the rows of a box follow each other without a gap
     IN_PLACE,                                         # 1: nothing is packed
+    SWEEP_PARTS,                                      # filter tiles whose weights of a pass stay in the cache
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 20)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 21)
 # fmt: on
 
 
@@ -150,13 +151,15 @@ def direct_channels_first(
                 plan, frame, address_of(weight) + weights * item, count * taps,
                 c == 0, c + count == channels, bias, group,
             )  # fmt: skip
-            for slice_ in range(box_d):
-                pixel = ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
-                operand = address_of(memory) + slice_ * plan[SLICE_PITCH] * item
-                sweep_pixel_columns(
-                    plan, frame, first_part, last_part, image, filter_, residual, out,
-                    operand, pixel, runs, plan[at.OUT_W], length, plan[ROW_PITCH] * item,
-                )  # fmt: skip
+            for part in range(first_part, last_part, plan[SWEEP_PARTS]):
+                end = min(last_part, part + plan[SWEEP_PARTS])
+                for slice_ in range(box_d):
+                    pixel = ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
+                    operand = address_of(memory) + slice_ * plan[SLICE_PITCH] * item
+                    sweep_pixel_columns(
+                        plan, frame, part, end, image, filter_, residual, out,
+                        operand, pixel, runs, plan[at.OUT_W], length, plan[ROW_PITCH] * item,
+                    )  # fmt: skip
 
 
 @driver
@@ -249,14 +252,15 @@ def _plan(request: Request) -> Plan:
         return packing(request, shape, block, box).elements
 
     passes = -(-shape.channels // block)
-    filters = filters_of_a_task(request, shape, block * shape.taps)
+    filters = filters_of_a_sweep(request, shape, block * shape.taps)
     box = choose_box(request, shape, passes, filters, lambda box: input_elements(box) * item)
     packed = packing(request, shape, block, box)
     boxes = [-(-o // b) for o, b in zip(shape.output, box, strict=True)]
     images = request.problem.batch * request.problem.groups
     numbers, tables = at.common_numbers(request, shape)
     other_tasks = images * math.prod(boxes)
-    numbers |= filter_numbers(request, shape, filters, other_tasks)
+    numbers |= filter_numbers(request, shape, other_tasks)
+    numbers[SWEEP_PARTS] = max(1, filters // numbers[at.PART_SIZE])
     packs = not channels_first or request.problem.batch * shape.pixels >= PIXELS_WORTH_PANELS
     steps = shape.channels * shape.taps
     numbers |= weights_in_panels(numbers, steps) if packs else weights_as_they_lie(shape)

@@ -225,7 +225,7 @@ def _plan(request: Request) -> Plan:
 
     numbers, tables = at.common_numbers(request, shape)
     other_tasks = request.problem.batch * request.problem.groups * column_blocks
-    numbers |= filter_numbers(request, shape, shape.filters, other_tasks)
+    numbers |= filter_numbers(request, shape, other_tasks)
     if channels_first:
         numbers |= weights_as_they_lie(shape)
     else:  # panels of one block of steps, packed by each task for itself
