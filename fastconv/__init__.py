@@ -45,7 +45,7 @@ _HOME = {
 }
 _MODULES = ("reference",)
 
-__all__ = ["__version__", *sorted((*_HOME, *_MODULES))]  # noqa: PLE0604
+__all__ = ["__version__", *sorted((*_HOME, *_MODULES))]
 
 
 def __getattr__(name: str) -> object:

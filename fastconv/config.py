@@ -70,10 +70,8 @@ def _default_threads() -> int:
     asked = _positive_int_variable("FASTCONV_NUM_THREADS")
     if asked is not None:
         return asked
-    if hasattr(os, "sched_getaffinity"):
-        available = len(os.sched_getaffinity(0))
-    else:
-        available = os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    available = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = _control_group_quota()
     return available if quota is None else max(1, min(available, math.ceil(quota)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -271,11 +271,18 @@ def _problem(x: Array, weight: Array, arguments: tuple[object, ...]) -> ConvProb
         return known
     common = x.dtype if x.dtype == weight.dtype else _common_type(x.dtype, weight.dtype)
     stride, padding, dilation, groups, padding_mode, flip, layout = arguments
-    problem = ConvProblem.from_shapes(
-        x.shape, weight.shape, dtype_name(common, "x"),
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-        padding_mode=padding_mode, flip=flip, layout=layout,
-    )  # type: ignore[arg-type]  # from_shapes refuses what is wrong  # fmt: skip
+    problem = ConvProblem.from_shapes(  # refuses what is wrong, whatever it is
+        x.shape,
+        weight.shape,
+        dtype_name(common, "x"),
+        stride=cast(PerAxis, stride),
+        padding=cast(Padding, padding),
+        dilation=cast(PerAxis, dilation),
+        groups=cast(int, groups),
+        padding_mode=cast(str, padding_mode),
+        flip=cast(bool, flip),
+        layout=cast(str, layout),
+    )
     if len(_problems) >= _MOST_PROBLEMS:
         _problems.clear()
     if key:
@@ -293,9 +300,9 @@ def _exactly(value: object) -> Hashable:
     """`value` as part of a key in which 1, 1.0 and True differ."""
     kind = type(value)
     if kind is int or kind is str:
-        return value  # type: ignore[return-value]
-    if kind is tuple or kind is list:
-        return (kind, *map(_exactly, value))  # type: ignore[call-overload]
+        return value
+    if isinstance(value, tuple | list):
+        return (kind, *[_exactly(entry) for entry in value])
     return (kind, value)
 
 

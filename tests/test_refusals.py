@@ -36,7 +36,7 @@ class OnDevice:
     """What an array on a GPU looks like."""
 
     shape, ndim, dtype = X.shape, X.ndim, X.dtype
-    __cuda_array_interface__ = {  # noqa: RUF012  # the protocol asks for a dict
+    __cuda_array_interface__ = {  # the protocol asks for a dict
         "shape": X.shape, "typestr": "<f4", "data": (0, False), "version": 3,
     }  # fmt: skip
 

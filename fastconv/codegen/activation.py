@@ -47,13 +47,13 @@ def relu6(b: Builder, x: ir.Value) -> ir.Value:
 
 
 def leaky_relu(b: Builder, x: ir.Value) -> ir.Value:
-    """X where x >= 0, else 0.01 x"""
+    """x where x >= 0, else 0.01 x"""
     scaled = b.fmul(x, b.owner.constant(LEAKY_SLOPE))
     return b.select(b.fcmp_ordered("<", x, b.owner.constant(0.0)), scaled, x)
 
 
 def hardswish(b: Builder, x: ir.Value) -> ir.Value:
-    """X * relu6(x + 3) / 6"""
+    """x * relu6(x + 3) / 6"""
     gate = relu6(b, b.fadd(x, b.owner.constant(3.0)))
     return b.fmul(x, b.fdiv(gate, b.owner.constant(6.0)))
 
@@ -107,7 +107,7 @@ def sigmoid(b: Builder, x: ir.Value) -> ir.Value:
 
 
 def silu(b: Builder, x: ir.Value) -> ir.Value:
-    """X * sigmoid(x)"""
+    """x * sigmoid(x)"""
     return b.fmul(x, sigmoid(b, x))
 
 
@@ -120,7 +120,7 @@ def tanh(b: Builder, x: ir.Value) -> ir.Value:
 
 
 def gelu(b: Builder, x: ir.Value) -> ir.Value:
-    """X * (1 + erf(x / sqrt 2)) / 2 = x * erfc(-x / sqrt 2) / 2"""
+    """x * (1 + erf(x / sqrt 2)) / 2 = x * erfc(-x / sqrt 2) / 2"""
     own = b.owner
     z = b.fmul(x, own.constant(math.sqrt(0.5)))
     tail = _erfc_of_absolute(b, b.absolute(z))
@@ -160,7 +160,8 @@ def _erfc_series(terms: int) -> tuple[float, ...]:
             values.append(math.log(_scaled_erfc(z) / t))
         return np.array(values)
 
-    return tuple(float(c) for c in np.polynomial.chebyshev.chebinterpolate(g, terms - 1))
+    coefficients = np.polynomial.chebyshev.chebinterpolate(g, terms - 1)  # type: ignore[type-var]
+    return tuple(float(c) for c in coefficients)
 
 
 def _scaled_erfc(z: float) -> float:

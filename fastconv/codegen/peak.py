@@ -41,7 +41,7 @@ def measure(dtype: str, rounds: int = 25) -> float:
 
 
 def _emit(name: str, dtype: str, count: int, target: targets.Target) -> ir.Module:
-    """Void peak(steps, sink): `count` sums of `steps` products; their total is stored so that none is dropped."""
+    """void peak(steps, sink): `count` sums of `steps` products; their total is stored so that none is dropped."""
     own = VectorModule(name, dtype, target)
     function, b = own.define(name, ir.VoidType(), [I64, POINTER])
     steps, sink = function.args

@@ -13,8 +13,8 @@ With channels last, rows are pixels and vectors run along filters:
 The table is what makes it a convolution: step s is a channel and a kernel tap, and table[s] is where they lie relative
 to the first. Weights are always read one after the other, as they lie (channel, tap) or were packed.
 
-The tile ends with the epilogue: what is in y already, bias, residual and activation, as the frame asks. Then it moves on
-by as many rows as it has, REPEATS times: a call costs as much as some dozen products.
+The tile ends with the epilogue: what is in y already, bias, residual and activation, as the frame asks. Then it moves
+on by as many rows as it has, REPEATS times: a call costs as much as some dozen products.
 
 A tile takes one argument, the address of its frame: int64 slots, listed below. Strides, steps and table entries are
 in bytes.
@@ -22,6 +22,7 @@ in bytes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,7 @@ class Tile:
 
     @property
     def name(self) -> str:
+        """The name of its function, which says all of it."""
         parts = [
             f"tile_{self.dtype}_{self.rows}x{self.vectors}",
             _FILL_NAMES[self.fill],
@@ -224,7 +226,7 @@ def _emit_epilogue(
     residual_shift: ir.Value,
     bias_shift: ir.Value,
 ) -> None:
-    """Y = activation(sums + y + bias + residual), each term where the frame asks for it."""
+    """y = activation(sums + y + bias + residual), each term where the frame asks for it."""
     lanes = [frame.integer(LANES + v, f"lanes{v}") for v in range(tile.vectors)]
     short = tile.fill == PARTIAL
     masks = [b.first_lanes(count) for count in lanes] if short else [None] * tile.vectors
@@ -300,16 +302,15 @@ def _store_lanes(own: VectorModule) -> ir.Function:
     while width > 1:
         half = width // 2
         taken = b.icmp_signed("!=", b.and_(lanes, I64(half)), I64(0))
-        value, pointer = b.values_if(
-            taken, [value, pointer], lambda now, n=half: _store_half(b, now, n), f"store{half}"
-        )
+        store = functools.partial(_store_half, b, half)
+        value, pointer = b.values_if(taken, [value, pointer], store, f"store{half}")
         value = b.pick(value, range(half))
         width = half
     b.ret_void()
     return function
 
 
-def _store_half(b: Builder, now: Sequence[ir.Value], half: int) -> list[ir.Value]:
+def _store_half(b: Builder, half: int, now: Sequence[ir.Value]) -> list[ir.Value]:
     """Store the lower half of now[0] at now[1]; return the vector with its upper half moved down."""
     value, pointer = now
     b.store(b.pick(value, range(half)), pointer, align=b.owner.bytes)

@@ -76,9 +76,11 @@ class Builder(ir.IRBuilder):
         return self.gep(pointer, [value], source_etype=I8, name=name)
 
     def pointer(self, address: ir.Value, name: str = "") -> ir.Value:
+        """An address, an i64, as a pointer."""
         return self.inttoptr(address, POINTER, name)
 
     def load_int(self, pointer: ir.Value, name: str = "") -> ir.Value:
+        """The i64 at `pointer`."""
         return self.load(pointer, name, typ=I64)
 
     # -- vectors
@@ -93,6 +95,7 @@ class Builder(ir.IRBuilder):
         return self.call(load, [pointer, I32(own.bytes), mask, own.constant(0.0)])
 
     def store_vector(self, value: ir.Value, pointer: ir.Value) -> None:
+        """Store a vector at an address of any alignment."""
         self.store(value, pointer, align=self.owner.bytes)
 
     def load_halves(self, pointer: ir.Value, apart: ir.Value) -> ir.Value:
@@ -140,7 +143,7 @@ class Builder(ir.IRBuilder):
         return self.icmp_signed("<", places, self.splat(self.trunc(count, I32)))
 
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """A * b + c, with one rounding where the processor can (elsewhere `fma` would be a call)."""
+        """a * b + c, with one rounding where the processor can (elsewhere `fma` would be a call)."""
         own = self.owner
         operation = "fma" if own.target.fused_multiply_add else "fmuladd"
         function = own.declare(f"llvm.{operation}.{own.suffix}", own.vector, [own.vector] * 3)
@@ -155,6 +158,7 @@ class Builder(ir.IRBuilder):
         return total
 
     def absolute(self, x: ir.Value) -> ir.Value:
+        """|x|"""
         own = self.owner
         magnitude = own.integer_constant((1 << (8 * own.bytes - 1)) - 1)
         return self.bitcast(self.and_(self.bitcast(x, own.integers), magnitude), own.vector)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv import config
+from fastconv.algorithm import Algorithm, Array, Machine
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
@@ -15,7 +16,6 @@ from fastconv.cpu.blocking import STEPS_A_PASS
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.plan import Plan, Request, address, natural_strides
 from fastconv.problem import ConvProblem
-from fastconv.algorithm import Algorithm, Array, Machine
 
 DTYPES = ("float32", "float64")
 

@@ -163,8 +163,7 @@ def _equal(total: int, most: int) -> int:
 def box_sizes(output: Triple, box: Triple) -> Iterator[Triple]:
     """Every size that a box can have: full, or what is left at the end of an axis."""
     axes = [{b, o % b or b} for o, b in zip(output, box, strict=True)]
-    for d, h, w in product(*axes):
-        yield d, h, w
+    yield from product(axes[0], axes[1], axes[2])
 
 
 def tile_shapes(
@@ -193,7 +192,7 @@ def tile_shapes(
     filters = request.problem.filters // request.problem.groups
     last = filters - (numbers[at.PARTS] - 1) * numbers[at.PART_SIZE]
     for _, length in runs:
-        parts, size, larger = balanced(length, numbers[at.TILE_ROWS])
+        _, size, larger = balanced(length, numbers[at.TILE_ROWS])
         for tile_rows in {size, size + (larger > 0)}:
             fill = tiles.PARTIAL if last % lanes else tiles.WHOLE
             found.add((tile_rows, -(-last // lanes), fill))

@@ -40,6 +40,7 @@ class Geometry:
 
     @property
     def taps(self) -> int:
+        """Elements of the kernel."""
         return math.prod(self.kernel)
 
     @property
@@ -49,6 +50,7 @@ class Geometry:
 
     @property
     def padded(self) -> bool:
+        """Whether any axis is padded."""
         return any(before or after for before, after in self.padding)
 
     @cached_property

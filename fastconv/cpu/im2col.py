@@ -8,7 +8,6 @@ hundred steps of some hundred pixels, whatever the shape, and stays in the secon
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from fastconv.codegen import tile as slot
@@ -211,10 +210,9 @@ def _plan(request: Request) -> Plan:
     channels_first = request.problem.layout == "channels_first"
     item = np.dtype(request.problem.dtype).itemsize
     all_steps = shape.channels * shape.taps
-    if channels_first:  # a block may end between two taps of a channel
-        block = -(-all_steps // -(-all_steps // STEPS_A_PASS))
-    else:
-        block = channel_block(shape) * shape.taps
+    # channels first, a block may end between two taps of a channel
+    even = -(-all_steps // -(-all_steps // STEPS_A_PASS))
+    block = even if channels_first else channel_block(shape) * shape.taps
     columns = _columns(block, shape.pixels, item)
     column_blocks = -(-shape.pixels // columns)
     # One more cache line: rows a multiple of 4096 bytes apart would share a few sets of the cache.

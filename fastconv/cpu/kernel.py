@@ -101,6 +101,7 @@ class Kernel:
 
     @functools.cached_property
     def dispatcher(self) -> object:
+        """What Numba calls when another kernel calls this one."""
         from numba import njit
 
         return njit(error_model="numpy")(self.resolved())
@@ -146,8 +147,8 @@ class Driver(Kernel):
             int: numba_types.int64,
         }
         signature = numba_types.void(*[kinds[kind] for kind in self._argument_kinds])  # type: ignore[index]
-        options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        dispatcher = njit(signature, **options)(self.resolved())
+        compile_ = njit(signature, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+        dispatcher = compile_(self.resolved())
         text = str(dispatcher.inspect_llvm(signature.args))
         defined = re.findall(r'^define (?!linkonce_odr|internal)[^@]*@"?([^"(]+)"?\(', text, re.M)
         if len(defined) != 1:

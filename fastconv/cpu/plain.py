@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from fastconv import reference
-from fastconv.problem import ConvProblem
 from fastconv.algorithm import Algorithm, Array, Machine
+from fastconv.problem import ConvProblem
 
 
 class Reference(Algorithm):

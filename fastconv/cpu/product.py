@@ -71,11 +71,11 @@ def sweep_filters(
 
 
 @kernel
-def set_vector(frame: Ints, v: int, b: int, y: int, residual: int, pixel: int, item: int) -> None:
-    """Vector v of the next tiles: its operand at `b`, its place `pixel` elements behind y and residual (0: none)."""
+def set_vector(frame: Ints, v: int, b: int, y: int, residual: int, offset: int) -> None:
+    """Vector v of the next tiles: its operand at `b`, its place `offset` bytes behind y and residual (0: none)."""
     frame[slot.B + v] = b
-    frame[FIRST_Y + v] = y + pixel * item
-    frame[FIRST_RESIDUAL + v] = residual + pixel * item if residual != 0 else 0
+    frame[FIRST_Y + v] = y + offset
+    frame[FIRST_RESIDUAL + v] = residual + offset if residual != 0 else 0
 
 
 @kernel
@@ -97,14 +97,15 @@ def sweep_pixel_columns(
         r = residual + (image * plan[at.RESIDUAL_IMAGE] + filter_ * plan[at.RESIDUAL_FILTER]) * item
     frame[slot.Y_ROW] = plan[at.OUT_FILTER] * item
     frame[slot.RESIDUAL_ROW] = plan[at.RESIDUAL_FILTER] * item
-    # Where rows end in half a vector, the ends of two rows make a vector together.
+    # Where runs end in half a vector, the ends of two make a vector together.
     halves = rows > 1 and row_length % lanes * 2 == lanes
     whole = row_length - lanes // 2 if halves else row_length
     v = 0
     fill = slot.WHOLE
     for row in range(rows):
+        b_run, pixel = b_address + row * b_row, first_pixel + row * row_pixels
         for column in range(0, whole, lanes):
-            set_vector(frame, v, b_address + row * b_row + column * item, y, r, first_pixel + row * row_pixels + column, item)
+            set_vector(frame, v, b_run + column * item, y, r, (pixel + column) * item)
             frame[slot.LANES + v] = min(lanes, row_length - column)
             if row_length - column < lanes:
                 fill = slot.PARTIAL
@@ -115,13 +116,27 @@ def sweep_pixel_columns(
                 fill = slot.WHOLE
     if v > 0:
         sweep_filters(plan, frame, v, fill, first_part, last_part)
-    if not halves:
-        return
+    if halves:
+        b_end, pixel = b_address + whole * item, first_pixel + whole
+        sweep_run_ends(
+            plan, frame, first_part, last_part, b_end, y, r, pixel, rows, row_pixels, lanes // 2, b_row
+        )
+
+
+@kernel
+def sweep_run_ends(
+    plan: Ints, frame: Ints, first_part: int, last_part: int, b_end: int, y: int, residual: int,
+    first_pixel: int, rows: int, row_pixels: int, half: int, b_row: int,
+) -> None:  # fmt: skip
+    """The last half vectors of all runs, two to a vector; a single one is left where `rows` is odd."""
+    item = plan[at.ITEM]
     frame[slot.B_HALF] = b_row
-    frame[slot.Y_HALF] = frame[slot.RESIDUAL_HALF] = row_pixels * item
+    frame[slot.Y_HALF] = row_pixels * item
+    frame[slot.RESIDUAL_HALF] = row_pixels * item
     v = 0
     for row in range(0, rows - 1, 2):
-        set_vector(frame, v, b_address + row * b_row + whole * item, y, r, first_pixel + row * row_pixels + whole, item)
+        pixel = first_pixel + row * row_pixels
+        set_vector(frame, v, b_end + row * b_row, y, residual, pixel * item)
         v += 1
         if v == plan[at.TILE_VECTORS]:
             sweep_filters(plan, frame, v, slot.HALVES, first_part, last_part)
@@ -129,9 +144,9 @@ def sweep_pixel_columns(
     if v > 0:
         sweep_filters(plan, frame, v, slot.HALVES, first_part, last_part)
     if rows % 2:
-        row = rows - 1
-        set_vector(frame, 0, b_address + row * b_row + whole * item, y, r, first_pixel + row * row_pixels + whole, item)
-        frame[slot.LANES] = lanes // 2
+        pixel = first_pixel + (rows - 1) * row_pixels
+        set_vector(frame, 0, b_end + (rows - 1) * b_row, y, residual, pixel * item)
+        frame[slot.LANES] = half
         sweep_filters(plan, frame, 1, slot.PARTIAL, first_part, last_part)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from logging import DEBUG
 
+from fastconv.algorithm import Algorithm, Machine
 from fastconv.config import logger
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
-from fastconv.algorithm import Algorithm, Machine
 from fastconv.selection.explanation import Candidate, Explanation
 from fastconv.selection.table import TABLE
 

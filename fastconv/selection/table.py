@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from fastconv.algorithm import Algorithm
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.plain import Reference
-from fastconv.algorithm import Algorithm
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),

@@ -1,0 +1,299 @@
+"""What is picked, what explains it, and that workspaces are what is allocated."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import threading
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import ConvProblem, UnsupportedError, selection
+from fastconv.selection import TABLE
+
+PROBLEM = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,float32")
+INTEGERS = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,int32")
+TILED = [entry for entry in TABLE if entry.name != "reference"]
+MIB = 2**20
+
+
+def operands(problem, seed=0):
+    random = np.random.default_rng(seed)
+    shapes = problem.input_shape, problem.weight_shape
+    return [random.integers(-4, 5, shape).astype(problem.dtype) for shape in shapes]
+
+
+def convolve(problem, algorithm="auto", **arguments):
+    function = getattr(fastconv, f"conv{problem.rank}d")
+    x, weight = operands(problem)
+    return function(x, weight, algorithm=algorithm, **problem.arguments(), **arguments)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The names of the algorithms that ran, in order; nothing is computed."""
+    names = []
+    for entry in TABLE:
+        monkeypatch.setattr(entry, "run", lambda *_, name=entry.name: names.append(name))
+    return names
+
+
+# --- the table and the pick -----------------------------------------------------------------------
+
+
+def test_names_in_the_order_of_the_table():
+    names = fastconv.algorithms()
+    assert names == tuple(entry.name for entry in TABLE)
+    assert len(set(names)) == len(names)
+    assert names[-1] == "reference"
+    assert {"direct", "im2col"} <= set(names)
+
+
+def test_named_means_named(runs):
+    for entry in TABLE:
+        convolve(PROBLEM, entry.name)
+    assert runs == list(fastconv.algorithms())
+
+
+def test_named_never_falls_back(runs):
+    for entry in TABLE:
+        reason = entry.supports(INTEGERS)
+        if reason is None:
+            convolve(INTEGERS, entry.name)
+            continue
+        with pytest.raises(UnsupportedError) as raised:
+            convolve(INTEGERS, entry.name)
+        assert (
+            str(raised.value) == f"algorithm {entry.name!r} does not compute {INTEGERS}: {reason}"
+        )
+    assert runs == ["reference"]
+
+
+def test_auto_runs_what_select_says(runs):
+    problems = [
+        PROBLEM,
+        INTEGERS,
+        ConvProblem.parse("conv1d,n2,c3,100,k5,7,s2,channels_last,float64"),
+    ]
+    for problem in problems:
+        convolve(problem)
+    assert runs == [fastconv.select(problem) for problem in problems]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "uint8", "int16", "int32", "uint32", "int64"])
+def test_only_the_reference_computes_other_types(dtype):
+    problem = ConvProblem.parse(f"conv2d,n1,c8,14x14,k8,3x3,{dtype}")
+    assert fastconv.select(problem) == "reference"
+
+
+def test_floats_do_not_run_on_the_reference():
+    for text in (
+        "conv2d,n1,c64,56x56,k64,3x3,p1,float32",
+        "conv2d,n1,c256,14x14,k64,1x1,channels_last,float64",
+        "conv3d,n1,c3,9x30x30,k8,3x3x3,float32",
+    ):
+        assert fastconv.select(ConvProblem.parse(text)) != "reference"
+
+
+def test_the_pick_is_the_cheapest(monkeypatch):
+    for cheap in TABLE:
+        for entry in TABLE:
+            seconds = 1e-9 if entry is cheap else 1.0
+            monkeypatch.setattr(entry, "cost", lambda *_, seconds=seconds: seconds)
+        fastconv.clear_cache()
+        assert fastconv.select(PROBLEM) == cheap.name
+        assert fastconv.select(INTEGERS) == "reference"  # however dear
+    monkeypatch.undo()
+    fastconv.clear_cache()
+
+
+def test_the_first_of_equals_is_picked(monkeypatch):
+    for entry in TABLE:
+        monkeypatch.setattr(entry, "cost", lambda *_: 1.0)
+    fastconv.clear_cache()
+    assert fastconv.select(PROBLEM) == TABLE[0].name
+    monkeypatch.undo()
+    fastconv.clear_cache()
+
+
+def test_the_choice_is_logged_once_with_its_reasons(caplog):
+    fastconv.clear_cache()
+    with caplog.at_level(logging.DEBUG, "fastconv"):
+        picked = fastconv.select(PROBLEM)
+        assert fastconv.select(PROBLEM) == picked
+    (record,) = [record for record in caplog.records if str(PROBLEM) in record.getMessage()]
+    assert record.levelno == logging.DEBUG
+    assert f": {picked} (predicted: " in record.getMessage()
+    for name in fastconv.algorithms():
+        assert name in record.getMessage()
+
+
+def test_an_algorithm_by_name():
+    for entry in TABLE:
+        assert selection.algorithm(entry.name) is entry
+
+
+# --- explanations ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [PROBLEM, INTEGERS], ids=str)
+def test_explanations_are_ready_for_json(problem):
+    explanation = fastconv.explain(problem)
+    told = json.loads(json.dumps(explanation.as_dict()))
+    assert told == explanation.as_dict()
+    assert ConvProblem.parse(told["problem"]) == problem
+    assert told["picked"] == fastconv.select(problem) == explanation.picked
+    assert [candidate["name"] for candidate in told["candidates"]] == list(fastconv.algorithms())
+    for candidate, entry in zip(told["candidates"], TABLE, strict=True):
+        assert set(candidate) == {
+            "name", "reason", "workspace_bytes", "predicted_seconds", "error_bound",
+        }  # fmt: skip
+        assert candidate["reason"] == entry.supports(problem)
+        if candidate["reason"] is None:
+            assert candidate["workspace_bytes"] == entry.workspace(problem)
+            assert candidate["predicted_seconds"] > 0
+            assert candidate["error_bound"] == entry.error_bound(problem)
+        else:
+            figures = ("workspace_bytes", "predicted_seconds", "error_bound")
+            assert [candidate[figure] for figure in figures] == [None] * 3
+
+
+def test_explanations_can_be_read():
+    problem, *lines = str(fastconv.explain(INTEGERS)).splitlines()
+    assert problem == str(INTEGERS)
+    assert len(lines) == len(TABLE)
+    for line, entry in zip(lines, TABLE, strict=True):
+        assert line[0] == ("*" if entry.name == "reference" else " ")
+        assert line[2:].startswith(f"{entry.name}: ")
+    assert lines[0].endswith("no: direct computes float32 and float64, not int32")
+    assert "workspace" in lines[-1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_errors_stay_below_their_bounds(algorithm, dtype):
+    problem = ConvProblem.parse(f"conv2d,n1,c67,9x11,k19,3x3,p1,{dtype}")
+    random = np.random.default_rng(0)
+    x, weight = (
+        random.standard_normal(shape).astype(dtype)
+        for shape in (problem.input_shape, problem.weight_shape)
+    )
+    y = fastconv.conv2d(x, weight, padding=1, algorithm=algorithm)
+    exact = fastconv.conv2d(
+        x.astype(np.float64), weight.astype(np.float64), padding=1, algorithm="reference"
+    )
+    error = np.linalg.norm(y - exact) / np.linalg.norm(exact)
+    assert error <= selection.algorithm(algorithm).error_bound(problem) <= 2e-6
+
+
+# --- workspaces -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def allocated(monkeypatch):
+    """Sizes of the scratch that was allocated since `fastconv.clear_cache()`."""
+    from fastconv.cpu import scratch
+
+    sizes, allocate = [], scratch.allocate
+
+    def count(size):
+        sizes.append(size)
+        return allocate(size)
+
+    monkeypatch.setattr(scratch, "allocate", count)
+    yield sizes
+    fastconv.clear_cache()
+
+
+def on_threads_of_their_own(work, tasks, threads):
+    """Run as `fastconv.cpu.threads.run`, each thread certain to work, and forgotten afterwards."""
+    count = max(1, min(tasks, threads))
+    bounds = [tasks * i // count for i in range(count + 1)]
+    workers = [threading.Thread(target=work, args=pair) for pair in itertools.pairwise(bounds)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+SHAPES = [
+    "conv1d,n1,c1,1,k1,1",
+    "conv1d,n1,c3,5000,k2,301,p150",
+    "conv1d,n2,c5,1000,k7,9,s3,d2,circular",
+    "conv2d,n1,c1,60x70,k1,11x11,p5,reflect",
+    "conv2d,n1,c3,64x64,k32,7x7,s2,p3",
+    "conv2d,n2,c64,14x14,k64,3x3,p1",
+    "conv2d,n1,c64,14x14,k200,1x1",
+    "conv2d,n1,c700,7x7,k64,1x1",
+    "conv2d,n1,c300,7x7,k33,3x3,p1",
+    "conv2d,n1,c67,9x11,k67,3x3,g67",
+    "conv2d,n1,c48,20x20,k96,3x3,s2,p1,g4",
+    "conv2d,n1,c2,5x6,k500,5x6",
+    "conv3d,n1,c4,6x7x8,k10,3x3x3,p1",
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("entry", TILED, ids=lambda entry: entry.name)
+def test_the_workspace_is_what_is_allocated(
+    monkeypatch, allocated, always_threads, entry, count, layout, dtype
+):
+    monkeypatch.setattr("fastconv.cpu.threads.run", on_threads_of_their_own)
+    always_threads(count)
+    for shape in SHAPES:
+        problem = ConvProblem.parse(f"{shape},{layout},{dtype}")
+        fastconv.clear_cache()
+        allocated.clear()
+        convolve(problem, entry.name)
+        assert sum(allocated) == entry.workspace(problem), problem
+
+
+@pytest.mark.parametrize("entry", TILED, ids=lambda entry: entry.name)
+def test_a_second_call_allocates_nothing(allocated, set_threads, entry):
+    set_threads(1)
+    fastconv.clear_cache()
+    convolve(PROBLEM, entry.name)
+    assert allocated
+    allocated.clear()
+    convolve(PROBLEM, entry.name)
+    assert not allocated
+
+
+@pytest.mark.parametrize("entry", TILED, ids=lambda entry: entry.name)
+def test_no_images_need_no_workspace(entry):
+    assert entry.workspace(ConvProblem.parse("conv2d,n0,c8,14x14,k8,3x3,float32")) == 0
+
+
+EXTREMES = [
+    "conv2d,n1,c3,20000x20000,k64,3x3,p1",
+    "conv2d,n1,c3,20000x20000,k64,7x7,s2,p3",
+    "conv2d,n1,c16384,7x7,k16,1x1",
+    "conv2d,n1,c8192,14x14,k8192,3x3,p1",
+    "conv2d,n1,c2048,7x7,k2048,3x3,p1",
+    "conv2d,n1,c1,1000x1000,k1,101x101",
+    "conv2d,n1,c64,300x300,k512,101x101,p50",
+    "conv2d,n64,c3,224x224,k100000,1x1",
+    "conv2d,n1,c4096,64x64,k4096,3x3,g4096",
+    "conv2d,n1,c1,3x1000000,k1,3x3",
+    "conv2d,n1,c1,1000000x3,k1,3x3",
+    "conv1d,n1,c1,1000000,k1,65536",
+    "conv1d,n1,c2,1000000,k300,65536,d3,s2",
+    "conv3d,n1,c64,200x200x200,k64,5x5x5,p2",
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("count", [1, 2, 16])
+def test_im2col_needs_a_few_mib_a_thread_whatever_the_shape(set_threads, count, layout, dtype):
+    set_threads(count)
+    im2col = selection.algorithm("im2col")
+    for shape in EXTREMES:
+        problem = ConvProblem.parse(f"{shape},{layout},{dtype}")
+        workspace = im2col.workspace(problem)
+        assert 0 < workspace <= 4 * MIB * count, f"{problem}: {workspace / MIB:.1f} MiB"
+    fastconv.clear_cache()
