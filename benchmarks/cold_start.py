@@ -4,6 +4,8 @@ Each figure is the time from starting an interpreter to its end, taken by the pr
 it. The programs take turns, every other round in reverse order, because the time of a shared
 machine drifts by more than there is to measure; the figure is the minimum of the rounds. An
 untimed round goes first: it brings files into the system's cache and fills the warm kernel cache.
+Beside it stands the minimum of the processor time, which is the same figure on an idle machine: where
+it is much lower, the processes had to wait for others, and the ratios in brackets are the better ones.
 
 The kernel caches are directories of the benchmark's own: ``warm`` was filled by another process,
 ``empty`` is made anew for each run. One thread computes.
@@ -20,6 +22,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -65,6 +69,7 @@ class Contender:
     program: str
     warm: bool = True
     seconds: list[float] = field(default_factory=list)
+    processor_seconds: list[float] = field(default_factory=list)
     compiled: set[int] = field(default_factory=set)
     loaded: set[int] = field(default_factory=set)
 
@@ -74,14 +79,21 @@ class Contender:
             cache = str(warm_cache) if self.warm else empty_cache
             environment = {**os.environ, "FASTCONV_CACHE_DIR": cache, "FASTCONV_NUM_THREADS": "1"}
             command = [sys.executable, "-c", self.program]
-            start = time.perf_counter()
+            start, processor_start = time.perf_counter(), _processor_seconds()
             done = subprocess.run(command, env=environment, capture_output=True, check=True)
-            taken = time.perf_counter() - start
+            end, processor_end = time.perf_counter(), _processor_seconds()
         if timed:
-            self.seconds.append(taken)
+            self.seconds.append(end - start)
+            self.processor_seconds.append(processor_end - processor_start)
             if counts := done.stdout.split():
                 self.compiled.add(int(counts[0]))
                 self.loaded.add(int(counts[1]))
+
+
+def _processor_seconds() -> float:
+    """Return what all processes took that ended and were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def contenders(problem: ConvProblem) -> dict[str, Contender]:
@@ -116,14 +128,14 @@ def measure(problem: ConvProblem, rounds: int) -> dict[str, Contender]:
 
 def table(found: dict[str, Contender]) -> Table:
     result = Table(box=None, pad_edge=False)
-    result.add_column("process")
-    for name in ("minimum ms", "median ms", "compiled", "loaded"):
+    result.add_column("process", no_wrap=True)
+    for name in ("minimum ms", "median ms", "processor ms", "compiled", "loaded"):
         result.add_column(name, justify="right")
     for name, contender in found.items():
-        times = sorted(contender.seconds)
-        figures = (f"{1e3 * time:.1f}" for time in (times[0], times[len(times) // 2]))
+        times = contender.seconds
+        figures = min(times), statistics.median(times), min(contender.processor_seconds)
         counts = (_counts(each) for each in (contender.compiled, contender.loaded))
-        result.add_row(name, *figures, *counts)
+        result.add_row(name, *(f"{1e3 * seconds:.1f}" for seconds in figures), *counts)
     return result
 
 
@@ -135,7 +147,8 @@ def _counts(seen: set[int]) -> str:
 def ratios(found: dict[str, Contender]) -> Iterator[str]:
     for over, under in RATIOS:
         ratio = min(found[over].seconds) / min(found[under].seconds)
-        yield f"{over} / {under}: {ratio:.2f}"
+        processor = min(found[over].processor_seconds) / min(found[under].processor_seconds)
+        yield f"{over} / {under}: {ratio:.2f} ({processor:.2f})"
 
 
 def main() -> None:

@@ -64,5 +64,6 @@ class Algorithm(ABC):
         overlaps none of them; its strides may be any.
         """
 
-    def clear_cache(self) -> None:  # most have nothing to forget
-        """Forget what is kept between calls; nothing by default."""
+    def clear_cache(self) -> None:
+        """Forget what is kept between calls."""
+        return

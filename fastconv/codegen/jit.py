@@ -18,7 +18,12 @@ from fastconv.codegen import target as targets
 #: Functions "compiled" and "loaded" from disk by this process.
 counts: Counter[str] = Counter()
 
-_lock = threading.Lock()
+# Reentrant, because a fork may come from the thread that compiles.
+_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child forked while another thread compiles would inherit locks, ours and LLVM's, that nobody releases.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
 _addresses: dict[tuple[targets.Target, str], int] = {}
 # An engine owns its machine code, and LLVM crashes when one that shares a target machine is
 # collected: all of them live as long as the process.
