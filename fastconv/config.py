@@ -129,7 +129,7 @@ def set_vector_bits(bits: int | None) -> None:
         If `bits` is another number.
     """
     global _forced_vector_bits
-    if bits is not None and bits not in VECTOR_BITS:
+    if bits is not None and integer(bits, "bits", 0) not in VECTOR_BITS:
         raise ValueError(f"bits must be None or one of {VECTOR_BITS}, got {bits!r}")
     _forced_vector_bits = bits
 

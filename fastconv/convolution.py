@@ -202,7 +202,7 @@ def _convolve(
         images = images[np.newaxis]
     problem = _problem(images, filters, arguments)
     if activation is not None:
-        one_of(activation, ACTIVATIONS, "activation")
+        _check_activation(activation, problem)
     result = _result_type(problem)
     shape = problem.output_shape if batched else problem.output_shape[1:]
     term = None if bias is None else _addend(bias, (problem.filters,), result, "bias")
@@ -223,14 +223,26 @@ def _convolve(
     return target
 
 
+_ACTIVATIONS_OF_INTEGERS = ("relu", "relu6")
+
+
+def _check_activation(activation: object, problem: ConvProblem) -> None:
+    one_of(activation, ACTIVATIONS, "activation")
+    if not problem.dtype.startswith("float") and activation not in _ACTIVATIONS_OF_INTEGERS:
+        options = ", ".join(_ACTIVATIONS_OF_INTEGERS)
+        raise TypeError(f"activation must be one of {options} for integers, got {activation!r}")
+
+
+_SPECIAL_ARRAYS = (np.ma.MaskedArray, np.matrix)  # whose operations mean something else
+
+
 def _array(value: object, name: str) -> Array:
     """Return what is or can show itself as an array, without a copy."""
     if type(value) is np.ndarray:
         return value
     if hasattr(value, "__cuda_array_interface__"):
         raise TypeError(f"{name} must be an array in the computer's memory, got one on a GPU")
-    special = isinstance(value, np.ma.MaskedArray | np.matrix)
-    if special or not (
+    if isinstance(value, _SPECIAL_ARRAYS) or not (
         isinstance(value, np.ndarray | list | tuple)
         or hasattr(value, "__array_interface__")
         or hasattr(value, "__array__")
@@ -342,7 +354,7 @@ def _dense(array: Array, dtype: np.dtype[np.generic]) -> Array:
 
 
 def _checked_out(out: object, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, np.ndarray) or isinstance(out, _SPECIAL_ARRAYS):
         raise TypeError(f"out must be an array, got {type(out).__name__}")
     if out.shape != shape:
         raise ValueError(f"out must have shape {shape}, got {out.shape}")

@@ -170,6 +170,10 @@ class Builder(ir.IRBuilder):
         signs = self.and_(self.bitcast(sign, own.integers), bit)
         return self.bitcast(self.or_(self.bitcast(magnitude, own.integers), signs), own.vector)
 
+    def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The lesser of two integers."""
+        return self.select(self.icmp_signed("<", a, b), a, b)
+
     # -- control flow
 
     def values_if(

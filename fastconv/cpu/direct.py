@@ -33,8 +33,8 @@ from fastconv.cpu.blocking import (
     weights_in_panels,
 )
 from fastconv.cpu.geometry import Geometry, Triple, geometry
-from fastconv.cpu.kernel import Ints, Reals, address_of, driver, ints_at, kernel
-from fastconv.cpu.packing import copy_row, copy_run, fill_zeros, pack_weights, prefetch_run
+from fastconv.cpu.kernel import Ints, Reals, address_of, copy_run, driver, fill_zeros, ints_at, kernel
+from fastconv.cpu.packing import copy_row, prefetch_run
 from fastconv.cpu.plan import Plan, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 from fastconv.problem import ConvProblem
@@ -83,7 +83,7 @@ def pack_planes(
                     in_h = map_h[(h + j) * plan[at.STRIDE_H] + phase_h[phase]]
                     to = start + i * plan[SLICE_PITCH] + j * plan[ROW_PITCH]
                     if in_d < 0 or in_h < 0:
-                        fill_zeros(plan, packed, to, count)
+                        fill_zeros(packed, to, count)
                     else:
                         row = ((first_plane + channel) * rows + in_d * plan[at.IN_H] + in_h) * plan[at.IN_W]
                         copy_row(plan, map_w, packed, to, x, row, first, plan[at.STRIDE_W], count)
@@ -107,10 +107,10 @@ def pack_pixels(
             for column in range((box_w - 1) * plan[at.STRIDE_W] + plan[SPAN_W] + 1):
                 in_w = map_w[w * plan[at.STRIDE_W] + column]
                 if in_d < 0 or in_h < 0 or in_w < 0:
-                    fill_zeros(plan, packed, to + column * pitch, channels)
+                    fill_zeros(packed, to + column * pitch, channels)
                 else:
                     source = (row + in_w) * all_channels + first_channel
-                    copy_run(plan, packed, to + column * pitch, x, source, channels)
+                    copy_run(packed, to + column * pitch, x, source, channels)
 
 
 @kernel
@@ -284,8 +284,6 @@ def _plan(request: Request) -> Plan:
         request=request,
         scratch_elements=packed.elements,
         keep=(offsets, *tables, *packed.tables),
-        packer=pack_weights if packs else None,
-        packer_tasks=request.problem.groups * numbers[at.PARTS],
         packed_elements=request.problem.groups * numbers[at.WEIGHT_GROUP] if packs else 0,
     )
 

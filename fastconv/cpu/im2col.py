@@ -25,8 +25,18 @@ from fastconv.cpu.blocking import (
     weights_in_panels,
 )
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.kernel import Ints, Reals, address_of, driver, ints_at, kernel
-from fastconv.cpu.packing import copy_row, copy_run, fill_zeros, pack_panel
+from fastconv.cpu.kernel import (
+    Ints,
+    Reals,
+    address_of,
+    call_panels,
+    copy_run,
+    driver,
+    fill_zeros,
+    ints_at,
+    kernel,
+)
+from fastconv.cpu.packing import copy_row
 from fastconv.cpu.plan import Plan, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 from fastconv.problem import ConvProblem
@@ -64,7 +74,7 @@ def gather_columns(
             to = step * plan[PANEL_PITCH] + done
             in_d, in_h = map_d[d + tap_d[tap]], map_h[h + tap_h[tap]]
             if in_d < 0 or in_h < 0:
-                fill_zeros(plan, panel, to, count)
+                fill_zeros(panel, to, count)
             else:
                 row = (plane + in_d * plan[at.IN_H] + in_h) * plan[at.IN_W]
                 copy_row(plan, map_w, panel, to, x, row, w + tap_w[tap], plan[at.STRIDE_W], count)
@@ -93,11 +103,11 @@ def gather_rows(
             in_w = map_w[w * plan[at.STRIDE_W] + tap_w[tap]]
             to = i * plan[PANEL_PITCH] + tap * block
             if in_d < 0 or in_h < 0 or in_w < 0:
-                fill_zeros(plan, panel, to, channels)
+                fill_zeros(panel, to, channels)
             else:
                 row = (image * plan[at.IN_D] + in_d) * plan[at.IN_H] + in_h
                 place = row * plan[at.IN_W] + in_w
-                copy_run(plan, panel, to, x, place * all_channels + first_channel, channels)
+                copy_run(panel, to, x, place * all_channels + first_channel, channels)
 
 
 @kernel
@@ -157,12 +167,14 @@ def im2col_channels_last(
             steps = min(plan[at.BLOCK], all_steps - step)
             channel = group * plan[at.CHANNELS] + step // plan[at.TAPS]
             gather_rows(plan, x, memory, image, channel, steps // plan[at.TAPS], pixel, pixels)
-            for part in range(first_part, last_part):
-                to = plan[WEIGHTS_AT] + (part - first_part) * plan[at.WEIGHT_PART]
-                pack_panel(plan, weight, filter_ * all_steps + step, steps, part, memory, to)
-            weights = plan[WEIGHTS_AT] - first_part * plan[at.WEIGHT_PART]
+            panels = address_of(memory) + (plan[WEIGHTS_AT] - first_part * plan[at.WEIGHT_PART]) * item
+            call_panels(
+                plan[at.PANELS], panels, address_of(weight) + (filter_ * all_steps + step) * item,
+                first_part, last_part, plan[at.PARTS], plan[at.PART_SIZE], plan[at.PART_LARGER],
+                plan[at.FILTERS], steps, all_steps, plan[at.WEIGHT_PART], plan[at.WEIGHT_STEP],
+            )  # fmt: skip
             start_frame(
-                plan, frame, address_of(memory) + weights * item, steps,
+                plan, frame, panels, steps,
                 step == 0, step + steps == all_steps, bias, group,
             )  # fmt: skip
             sweep_pixel_rows(

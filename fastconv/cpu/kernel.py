@@ -50,8 +50,8 @@ def ints_at(address: int) -> Ints:
     raise NotImplementedError
 
 
-def copy_bytes(to: int, source: int, count: int) -> None:
-    """Copy `count` bytes between addresses (an intrinsic: exists in compiled code only).
+def copy_run(target: Reals, to: int, source: Reals, first: int, count: int) -> None:
+    """target[to + j] = source[first + j] for j < count (an intrinsic: exists in compiled code only).
 
     The C library's memcpy: for the short rows of small planes several times as fast as a compiled loop, whose
     vectorised body starts at 32 elements and leaves the rest to one element at a time.
@@ -59,8 +59,8 @@ def copy_bytes(to: int, source: int, count: int) -> None:
     raise NotImplementedError
 
 
-def zero_bytes(to: int, count: int) -> None:
-    """Set `count` bytes to zero (an intrinsic: exists in compiled code only)."""
+def fill_zeros(target: Reals, to: int, count: int) -> None:
+    """target[to + j] = 0 for j < count (an intrinsic: exists in compiled code only)."""
     raise NotImplementedError
 
 
@@ -69,67 +69,95 @@ def call_copy(function: int, to: int, source: int, count: int) -> None:
     raise NotImplementedError
 
 
+def call_panels(function: int, *arguments: int) -> None:
+    """Call the function of `fastconv.codegen.copying.panels` (an intrinsic: exists in compiled code only)."""
+    raise NotImplementedError
+
+
 def prefetch(address: int) -> None:
     """Ask for a cache line ahead of its use (an intrinsic: exists in compiled code only)."""
     raise NotImplementedError
 
 
-_INTRINSICS = (call_tile, address_of, ints_at, copy_bytes, zero_bytes, call_copy, prefetch)
+_INTRINSICS = (call_tile, address_of, ints_at, copy_run, fill_zeros, call_copy, call_panels, prefetch)
+
+
+class _Dispatcher(Protocol):
+    """What is used here of Numba's compiled functions."""
+
+    signatures: list[object]
+
+    def inspect_llvm(self, signature: object) -> str: ...
 
 
 F = typing.TypeVar("F", bound=Callable[..., object])
 
 
 class Kernel:
-    """A function that Numba will compile when a driver that uses it is compiled."""
+    """A function that Numba will compile when a driver that uses it is compiled.
+
+    Its parameters are annotated `Ints`, `Reals`, `int` or `bool`, its result nothing or a tuple of `int`: the signature
+    is known, so that Numba compiles it once and not again for each constant it is called with.
+    """
 
     def __init__(self, function: Callable[..., object]) -> None:
         self.function = function
+        self._dispatchers: dict[str, object] = {}
 
-    def resolved(self) -> Callable[..., object]:
+    def resolved(self, dtype: str) -> Callable[..., object]:
         """The function with kernels and intrinsics in its globals replaced by what Numba understands."""
         intrinsics = _intrinsics()
         replaced: dict[str, object] = {}
         for name in self.function.__code__.co_names:
             value = self.function.__globals__.get(name)
             if isinstance(value, Kernel):
-                replaced[name] = value.dispatcher
+                replaced[name] = value.dispatcher(dtype)
             elif value in _INTRINSICS:
                 replaced[name] = intrinsics[name]
         scope = {**self.function.__globals__, **replaced}
         return types.FunctionType(self.function.__code__, scope, self.function.__name__)
 
-    @functools.cached_property
-    def dispatcher(self) -> object:
+    def dispatcher(self, dtype: str) -> object:
         """What Numba calls when another kernel calls this one."""
+        if dtype not in self._dispatchers:
+            self._dispatchers[dtype] = self._compile(dtype)
+        return self._dispatchers[dtype]
+
+    def _compile(self, dtype: str) -> _Dispatcher:
         from numba import njit
 
-        return njit(error_model="numpy")(self.resolved())
+        # Nobody calls it from Python or C: without those wrappers it compiles in two thirds of the time
+        options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        compiled = njit(self._signature(dtype), **options)(self.resolved(dtype))  # type: ignore[call-overload]
+        return typing.cast(_Dispatcher, compiled)
+
+    def _signature(self, dtype: str) -> object:
+        from numba import types as numba_types
+
+        kinds: dict[object, object] = {
+            Ints: numba_types.CPointer(numba_types.int64),
+            Reals: numba_types.CPointer(getattr(numba_types, dtype)),
+            int: numba_types.int64,
+            bool: numba_types.boolean,
+            type(None): numba_types.void,
+        }
+        hints = typing.get_type_hints(self.function)
+        result = hints.pop("return")
+        numbers = typing.get_args(result)
+        returned = numba_types.UniTuple(numba_types.int64, len(numbers)) if numbers else kinds[result]
+        return returned(*[kinds[kind] for kind in hints.values()])  # type: ignore[operator]
 
 
 class Driver(Kernel):
-    """A kernel that is called from Python, with addresses and sizes as ints.
-
-    Its parameters are annotated `Ints`, `Reals` or `int`. Calls release the interpreter's lock.
-    """
-
-    @functools.cached_property
-    def _argument_kinds(self) -> list[object]:
-        hints = typing.get_type_hints(self.function)
-        return [hints[name] for name in self.function.__code__.co_varnames[: self._count]]
-
-    @property
-    def _count(self) -> int:
-        return self.function.__code__.co_argcount
+    """A kernel that is called from Python, with addresses and sizes as ints, and without the interpreter's lock."""
 
     def compiled(self, dtype: str) -> Callable[..., int]:
         """The machine code for elements of type `dtype`; takes ints."""
-        target = targets.processor()
         name = f"{self.function.__name__}_{dtype}"
-        address = jit.address(name, lambda: self._emit(name, dtype), target)
+        address = jit.address(name, lambda: self._emit(name, dtype), targets.processor())
         # Numba's convention: the first two arguments receive a result and an error; there are none
         ignored = ctypes.create_string_buffer(16)
-        integers = [ctypes.c_int64] * self._count
+        integers = [ctypes.c_int64] * self.function.__code__.co_argcount
         entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *integers)(address)
         at = ctypes.addressof(ignored)
         call = functools.partial(entry, at, at + 8)
@@ -138,18 +166,8 @@ class Driver(Kernel):
 
     def _emit(self, name: str, dtype: str) -> str:
         """The driver as LLVM IR under the symbol `name`."""
-        from numba import njit
-        from numba import types as numba_types
-
-        kinds = {
-            Ints: numba_types.CPointer(numba_types.int64),
-            Reals: numba_types.CPointer(getattr(numba_types, dtype)),
-            int: numba_types.int64,
-        }
-        signature = numba_types.void(*[kinds[kind] for kind in self._argument_kinds])  # type: ignore[index]
-        compile_ = njit(signature, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
-        dispatcher = compile_(self.resolved())
-        text = str(dispatcher.inspect_llvm(signature.args))
+        dispatcher = self._compile(dtype)
+        text = str(dispatcher.inspect_llvm(dispatcher.signatures[0]))
         defined = re.findall(r'^define (?!linkonce_odr|internal)[^@]*@"?([^"(]+)"?\(', text, re.M)
         if len(defined) != 1:
             raise RuntimeError(f"{name}: expected one entry in Numba's output, got {defined}")
@@ -199,34 +217,41 @@ def _intrinsics() -> dict[str, object]:
 
         return numba_types.CPointer(numba_types.int64)(address), lower
 
-    def memory_intrinsic(builder, name, operands):  # type: ignore[no-untyped-def]
-        pointer, i8, i1 = ir.IntType(8).as_pointer(), ir.IntType(8), ir.IntType(1)
-        to, other, count = operands
-        to = builder.inttoptr(to, pointer)
-        if name == "llvm.memcpy":
-            other = builder.inttoptr(other, pointer)
-        kinds = [pointer, other.type, count.type]
-        function = builder.module.declare_intrinsic(
-            name, [kind for kind in kinds if kind is not i8], ir.FunctionType(ir.VoidType(), [*kinds, i1])
-        )
-        builder.call(function, [to, other, count, i1(0)])
+    i1, i8, i64 = (ir.IntType(bits) for bits in (1, 8, 64))
+    bytes_pointer = i8.as_pointer()
+
+    def place(context, builder, kind, pointer, index):  # type: ignore[no-untyped-def]
+        """The address of an element, and the bytes of one."""
+        size = i64(context.get_abi_sizeof(context.get_value_type(kind.dtype)))
+        address = builder.add(builder.ptrtoint(pointer, i64), builder.mul(index, size))
+        return builder.inttoptr(address, bytes_pointer), size
 
     @intrinsic
-    def copy_bytes(context, to, source, count):  # type: ignore[no-untyped-def]
+    def copy_run(context, target, to, source, first, count):  # type: ignore[no-untyped-def]
         def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            memory_intrinsic(builder, "llvm.memcpy", arguments)
+            target, to, source, first, count = arguments
+            into, size = place(context, builder, signature.args[0], target, to)
+            out_of, _ = place(context, builder, signature.args[2], source, first)
+            kinds = [bytes_pointer, bytes_pointer, i64]
+            kind = ir.FunctionType(ir.VoidType(), [*kinds, i1])
+            function = builder.module.declare_intrinsic("llvm.memcpy", kinds, kind)
+            builder.call(function, [into, out_of, builder.mul(count, size), i1(0)])
             return context.get_dummy_value()
 
-        return numba_types.void(*[numba_types.int64] * 3), lower
+        integer = numba_types.int64
+        return numba_types.void(target, integer, source, integer, integer), lower
 
     @intrinsic
-    def zero_bytes(context, to, count):  # type: ignore[no-untyped-def]
+    def fill_zeros(context, target, to, count):  # type: ignore[no-untyped-def]
         def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            to, count = arguments
-            memory_intrinsic(builder, "llvm.memset", (to, ir.IntType(8)(0), count))
+            target, to, count = arguments
+            into, size = place(context, builder, signature.args[0], target, to)
+            kind = ir.FunctionType(ir.VoidType(), [bytes_pointer, i8, i64, i1])
+            function = builder.module.declare_intrinsic("llvm.memset", [bytes_pointer, i64], kind)
+            builder.call(function, [into, i8(0), builder.mul(count, size), i1(0)])
             return context.get_dummy_value()
 
-        return numba_types.void(*[numba_types.int64] * 2), lower
+        return numba_types.void(target, numba_types.int64, numba_types.int64), lower
 
     @intrinsic
     def call_copy(context, function, to, source, count):  # type: ignore[no-untyped-def]
@@ -236,6 +261,15 @@ def _intrinsics() -> dict[str, object]:
             return context.get_dummy_value()
 
         return numba_types.void(*[numba_types.int64] * 4), lower
+
+    @intrinsic
+    def call_panels(context, function, a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+        def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 12)
+            builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+            return context.get_dummy_value()
+
+        return numba_types.void(*[numba_types.int64] * 13), lower
 
     @intrinsic
     def prefetch(context, address):  # type: ignore[no-untyped-def]
@@ -251,10 +285,11 @@ def _intrinsics() -> dict[str, object]:
 
     return {
         "call_copy": call_copy,
+        "call_panels": call_panels,
         "prefetch": prefetch,
         "call_tile": call_tile,
         "address_of": address_of,
         "ints_at": ints_at,
-        "copy_bytes": copy_bytes,
-        "zero_bytes": zero_bytes,
+        "copy_run": copy_run,
+        "fill_zeros": fill_zeros,
     }

@@ -5,6 +5,7 @@ The names number its slots. Sizes, pitches and strides count elements, frames (s
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -40,9 +41,9 @@ from fastconv.problem import ConvProblem
     WEIGHT_GROUP, WEIGHT_PART, WEIGHT_FILTER, WEIGHT_STEP,  # strides of the weights that tiles read, as they
     WEIGHT_ROW,                               # lie or packed: group, filter tile, its first filter, step; tile's row
     TABLE_AT,                                 # address of the steps' offsets into the input
-    EVERY_OTHER,                              # address of the copy that a stride of 2 takes
+    EVERY_OTHER, PANELS,                      # addresses of copies: of a stride of 2, of weights into panels
     COMMON_SLOTS,
-) = range(44)
+) = range(45)
 # fmt: on
 TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS) and fill
 FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * 3  # an algorithm's own slots follow
@@ -75,9 +76,7 @@ class Plan:
     request: Request
     scratch_elements: int  # of one thread
     keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
-    packer: Driver | None = None  # copies the weights into panels before the first task
-    packer_tasks: int = 0
-    packed_elements: int = 0
+    packed_elements: int = 0  # of weights, copied into panels before the first task; 0: read as they lie
 
     @property
     def scratch_bytes(self) -> int:
@@ -106,35 +105,48 @@ class Plan:
                     request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation
                 )
             )
+        if not rows_are_filters:
+            array[PANELS] = copying.panels(request.problem.dtype)
         if self.numbers[STRIDE_W] == 2:
             array[EVERY_OTHER] = copying.every_other(request.problem.dtype)
         return array
 
     @cached_property
-    def calls(self) -> tuple[int, Callable[..., int], Callable[..., int] | None]:
-        """The address of the numbers, and the machine code of driver and packer."""
-        dtype = self.request.problem.dtype
-        pack = self.packer.compiled(dtype) if self.packer else None
-        return address(self.array), self.driver.compiled(dtype), pack
+    def calls(self) -> tuple[int, Callable[..., int]]:
+        """The address of the numbers, and the machine code of the driver."""
+        return address(self.array), self.driver.compiled(self.request.problem.dtype)
+
+    @cached_property
+    def pack(self) -> Callable[..., None]:
+        """The machine code that copies weights into panels."""
+        integers = [ctypes.c_int64] * len(copying.PANEL_ARGUMENTS)
+        return ctypes.CFUNCTYPE(None, *integers)(copying.panels(self.request.problem.dtype))
+
+    def packed(self, weight: int) -> int:
+        """The address of the weights in panels, made for this call."""
+        n = self.numbers
+        to = scratch.address(self.packed_elements * n[ITEM], f"{self.request.problem.dtype} weights")
+        steps = n[CHANNELS] * n[TAPS]
+        tail = (n[PARTS], n[PART_SIZE], n[PART_LARGER], n[FILTERS], steps, steps, n[WEIGHT_PART], n[WEIGHT_STEP])
+
+        def copy(first: int, last: int) -> None:
+            self.pack(to, weight, first, last, *tail)
+
+        threads.run(copy, n[GROUPS] * n[PARTS], self.request.threads)
+        return to
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
         """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
-        numbers, driver, pack = self.calls
-        dtype, count = self.request.problem.dtype, self.request.threads
-        if pack is not None:
-            packed = scratch.address(self.packed_elements * self.numbers[ITEM], f"{dtype} weights")
-
-            def copy(first: int, last: int, weight: int = weight) -> None:
-                pack(numbers, 0, packed, x, weight, 0, 0, 0, first, last)
-
-            threads.run(copy, self.packer_tasks, count)
-            weight = packed
+        numbers, driver = self.calls
+        dtype = self.request.problem.dtype
+        if self.packed_elements:
+            weight = self.packed(weight)
 
         def work(first: int, last: int) -> None:
             frame = scratch.address(self.scratch_bytes, dtype)
             driver(numbers, frame, frame + FRAME_BYTES, x, weight, bias, residual, out, first, last)
 
-        threads.run(work, self.tasks, count)
+        threads.run(work, self.tasks, self.request.threads)
 
 
 def address(array: npt.NDArray[np.generic]) -> int:

@@ -22,13 +22,12 @@ def address(size: int, purpose: str) -> int:
 
     `purpose` names the element type, and what the block holds where a thread needs two at a time.
     """
-    if getattr(_local, "generation", None) != _generation:
-        _local.generation = _generation
-        _local.blocks = {}
-    blocks: dict[str, npt.NDArray[np.uint8]] = _local.blocks
-    block = blocks.get(purpose)
-    if block is None or block.nbytes < allocated(size):
-        block = blocks[purpose] = allocate(allocated(size))
+    # A block is forgotten when it is next asked for and not before: another may be in use meanwhile.
+    blocks: dict[str, tuple[int, npt.NDArray[np.uint8]]] = _local.__dict__.setdefault("blocks", {})
+    generation, block = blocks.get(purpose, (-1, None))
+    if block is None or generation != _generation or block.nbytes < allocated(size):
+        block = allocate(allocated(size))
+        blocks[purpose] = _generation, block
     start: int = block.__array_interface__["data"][0]
     return start + -start % ALIGNMENT
 

@@ -6,9 +6,10 @@ Numba's own thread layers are not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 #: Work worth a second thread, in seconds: several times what waking one costs.
 WORTH_A_THREAD = 60e-6
@@ -32,7 +33,10 @@ def run(work: Callable[[int, int], None], tasks: int, threads: int) -> None:
         for first, last in ranges:
             work(first, last)
 
-    helpers = [_executor(threads - 1).submit(drain) for _ in range(min(threads, tasks) - 1)]
+    helpers: list[Future[None]] = []
+    with contextlib.suppress(RuntimeError):  # no thread can be started while the interpreter shuts down
+        for _ in range(min(threads, tasks) - 1):
+            helpers.append(_executor(threads - 1).submit(drain))
     try:
         drain()
     finally:
