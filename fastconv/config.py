@@ -9,7 +9,6 @@ import hashlib
 import logging
 import math
 import os
-import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
@@ -135,10 +134,11 @@ def set_vector_bits(bits: int | None) -> None:
 
 
 def cache_directory() -> Path | None:
-    """Return the directory that compiled kernels are kept in, or None where none can be written.
+    """Return the directory that compiled kernels are kept in, or None where there can be none.
 
-    ``FASTCONV_CACHE_DIR`` or the user's cache directory; below it, one folder for each state of
-    the package's own source, so that no process ever runs code compiled from another version.
+    ``FASTCONV_CACHE_DIR`` or the user's cache directory; below it, one folder for each state of the package's own
+    source, so that no process ever runs code compiled from another version. One that can be read but not written
+    serves what it holds.
     """
     return _usable_cache_directory(os.environ.get("FASTCONV_CACHE_DIR", ""))
 
@@ -158,11 +158,10 @@ def _usable_cache_directory(asked: str) -> Path | None:
     directory = base / f"kernels-{source_digest()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return directory
     except OSError as error:
-        logger.info("cannot write %s (%s): compiled kernels are kept in memory", directory, error)
+        logger.info("cannot make %s (%s): compiled kernels stay in memory", directory, error)
         return None
+    return directory
 
 
 @cache

@@ -331,9 +331,7 @@ def test_out_is_filled_and_returned(algorithm, dtype, layout):
     out = np.full(shape, 77, dtype)
     x = x if layout == "channels_first" else np.moveaxis(x, 1, -1)
     assert fastconv.conv2d(x, weight, layout=layout, algorithm=algorithm, out=out) is out
-    assert (np.moveaxis(out, -1, 1) if layout == "channels_last" else out).tolist() == (
-        expected.tolist()
-    )
+    assert (np.moveaxis(out, -1, 1) if layout == "channels_last" else out).tolist() == (expected.tolist())
 
 
 @pytest.mark.parametrize("kernel", [1, 3])

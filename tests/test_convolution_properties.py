@@ -354,9 +354,7 @@ def test_operands_with_strides_of_zero(algorithm, layout):
     x = np.broadcast_to(np.float32(2), shape)
     weight = np.broadcast_to(np.float32(3), (7, 3, 2, 2))
     bias = np.broadcast_to(np.float32(100), (7,))
-    residual = np.broadcast_to(
-        np.float32(1000), (2, 7, 3, 4) if layout == "channels_first" else (2, 3, 4, 7)
-    )
+    residual = np.broadcast_to(np.float32(1000), (2, 7, 3, 4) if layout == "channels_first" else (2, 3, 4, 7))
     y = fastconv.conv2d(x, weight, bias, residual=residual, layout=layout, algorithm=algorithm)
     assert y.shape == residual.shape
     assert math.isclose(y.min(), 1172)

@@ -30,8 +30,8 @@ class Work:
     weight_passes: float  # times that all weights are read
 
 
-#: Plans that an algorithm keeps; one takes some kilobytes.
-MOST_PLANS = 1024
+#: Plans that an algorithm keeps; one takes some kilobytes, and 8 bytes for each place along the longest axis.
+MOST_PLANS = 256
 
 
 class TiledProduct(Algorithm):

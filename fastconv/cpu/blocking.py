@@ -22,6 +22,9 @@ STEPS_A_PASS = 320
 #: one of rows read where they lie; the copy costs some cycles an element, 10 % of a layer of 14 x 14 pixels.
 PIXELS_WORTH_PANELS = 2000
 
+#: Bytes of weights that are copied into panels where that is a matter of choice.
+MOST_PANEL_BYTES = 64 * 1024 * 1024
+
 #: Filters that a task keeps when a problem is cut along them to occupy more threads.
 FEWEST_FILTERS = 24
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
 from fastconv.cpu.algorithm import TiledProduct, Work
 from fastconv.cpu.blocking import (
+    MOST_PANEL_BYTES,
     PIXELS_WORTH_PANELS,
     box_sizes,
     cache_share,
@@ -33,6 +34,7 @@ from fastconv.cpu.blocking import (
     weights_in_panels,
 )
 from fastconv.cpu.geometry import Geometry, Triple, geometry
+from fastconv.cpu.geometry import Ints as IntArray
 from fastconv.cpu.kernel import Ints, Reals, address_of, copy_run, driver, fill_zeros, ints_at, kernel
 from fastconv.cpu.packing import copy_row, prefetch_run
 from fastconv.cpu.plan import Plan, Request
@@ -261,8 +263,9 @@ def _plan(request: Request) -> Plan:
     other_tasks = images * math.prod(boxes)
     numbers |= filter_numbers(request, shape, other_tasks)
     numbers[SWEEP_PARTS] = max(1, filters // numbers[at.PART_SIZE])
-    packs = not channels_first or request.problem.batch * shape.pixels >= PIXELS_WORTH_PANELS
     steps = shape.channels * shape.taps
+    large = request.problem.batch * shape.pixels >= PIXELS_WORTH_PANELS
+    packs = not channels_first or (large and request.problem.parameters * item <= MOST_PANEL_BYTES)
     numbers |= weights_in_panels(numbers, steps) if packs else weights_as_they_lie(shape)
     numbers |= packed.numbers
     numbers |= dict(zip((BOX_D, BOX_H, BOX_W, BOXES_D, BOXES_H, BOXES_W), (*box, *boxes), strict=True))
@@ -293,27 +296,23 @@ class _PackedInput:
     """How a box's input lies in scratch."""
 
     numbers: dict[int, int]
-    taps: npt.NDArray[np.int64]  # where each tap begins
+    taps: IntArray  # where each tap begins
     elements: int  # of scratch
-    tables: list[npt.NDArray[np.int64]]  # that `numbers` point to
+    tables: list[IntArray]  # that `numbers` point to
 
 
 def _pack_planes_numbers(request: Request, shape: Geometry, block: int, box: Triple) -> _PackedInput:
     """[channel][phase][depth][row][column], each axis of a phase reaching as far as the farthest tap."""
-    axes = range(3)
-    phase_of_tap = [tuple(p[i] % shape.stride[i] for i in axes) for p in shape.tap_positions]
-    step_of_tap = [tuple(p[i] // shape.stride[i] for i in axes) for p in shape.tap_positions]
-    phases = sorted(set(phase_of_tap))
-    span = [max(step[i] for step in step_of_tap) for i in axes]
+    phases, phase_of_tap, step_of_tap = _tap_phases(shape)
+    span = step_of_tap.max(axis=0).tolist()
     row = box[2] + span[2]
     slice_ = row * (box[1] + span[1])
     phase = slice_ * (box[0] + span[0])
     # An odd number of cache lines: planes a multiple of 4096 bytes apart would share a few sets of the cache.
     line = 64 // np.dtype(request.problem.dtype).itemsize
     channel = (-(-phase * len(phases) // line) | 1) * line
-    pitches = np.array([slice_, row, 1])
-    taps = [phases.index(p) * phase + pitches @ s for p, s in zip(phase_of_tap, step_of_tap, strict=True)]
-    tables = [np.array(axis, np.int64) for axis in zip(*phases, strict=True)]
+    taps = phase_of_tap * phase + step_of_tap @ np.array([slice_, row, 1])
+    tables = [np.ascontiguousarray(axis) for axis in phases.T]
     whole_rows = span == [0, 0, 0] and box[2] == shape.output[2]
     numbers = {
         **dict(zip((SPAN_D, SPAN_H, SPAN_W), span, strict=True)),
@@ -327,7 +326,15 @@ def _pack_planes_numbers(request: Request, shape: Geometry, block: int, box: Tri
     }
     # The last vectors of a row read beyond it, and of the last row beyond the planes.
     beyond = tiles.MAX_VECTORS * 2 * line
-    return _PackedInput(numbers, np.array(taps, np.int64), block * channel + beyond, tables)
+    return _PackedInput(numbers, taps, block * channel + beyond, tables)
+
+
+@lru_cache(maxsize=64)
+def _tap_phases(shape: Geometry) -> tuple[IntArray, IntArray, IntArray]:
+    """The phases in use (each a first place an axis), each tap's phase among them, and its steps within the phase."""
+    stride = np.array(shape.stride)
+    phases, phase_of_tap = np.unique(shape.tap_positions % stride, axis=0, return_inverse=True)
+    return phases, phase_of_tap.reshape(-1), shape.tap_positions // stride
 
 
 def _pack_pixels_numbers(request: Request, shape: Geometry, block: int, box: Triple) -> _PackedInput:
@@ -341,7 +348,7 @@ def _pack_pixels_numbers(request: Request, shape: Geometry, block: int, box: Tri
         column = request.problem.channels
     row = columns * column
     slice_ = rows * row
-    taps = np.array(shape.tap_positions, np.int64) @ np.array([slice_, row, column])
+    taps = shape.tap_positions @ np.array([slice_, row, column])
     numbers = {
         **dict(zip((SPAN_D, SPAN_H, SPAN_W), span, strict=True)),
         ROW_PITCH: row,

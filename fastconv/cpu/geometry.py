@@ -54,32 +54,32 @@ class Geometry:
         return any(before or after for before, after in self.padding)
 
     @cached_property
-    def tap_positions(self) -> list[Triple]:
-        """Where each tap, in the order of the weights, lies relative to its window's corner."""
-        positions = [
-            (d * self.dilation[0], h * self.dilation[1], w * self.dilation[2])
-            for d in range(self.kernel[0])
-            for h in range(self.kernel[1])
-            for w in range(self.kernel[2])
-        ]
-        return positions[::-1] if self.flip else positions
+    def tap_positions(self) -> Ints:
+        """Where each tap, in the order of the weights, lies relative to its window's corner: taps x 3."""
+        places = np.indices(self.kernel).reshape(3, -1).T
+        positions: Ints = (places[::-1] if self.flip else places) * np.array(self.dilation)
+        return positions
 
     @cached_property
     def maps(self) -> tuple[Ints, Ints, Ints]:
-        """For each axis: place in the padded input -> place in the input, or -1 where zeros are."""
-        axes = zip(self.size, self.padding, strict=True)
-        first, second, third = (_axis_map(size, pair, self.padding_mode) for size, pair in axes)
+        """For each axis: place in the padded input -> place in the input, or -1 where zeros are.
+
+        As many places as the stride follow the end: the last phase of a strided axis may look there.
+        """
+        axes = zip(self.size, self.padding, self.stride, strict=True)
+        first, second, third = (_axis_map(size, pair, stride, self.padding_mode) for size, pair, stride in axes)
         return first, second, third
 
 
-def _axis_map(size: int, padding: tuple[int, int], mode: str) -> Ints:
+def _axis_map(size: int, padding: tuple[int, int], stride: int, mode: str) -> Ints:
     places = np.arange(size, dtype=np.int64)
     if mode == "zeros":
-        return np.pad(places, padding, constant_values=-1)
-    return np.pad(places, padding, mode=NUMPY_MODES[mode])  # type: ignore[call-overload, no-any-return]
+        return np.pad(places, (padding[0], padding[1] + stride), constant_values=-1)
+    inside: Ints = np.pad(places, padding, mode=NUMPY_MODES[mode])  # type: ignore[call-overload]
+    return np.append(inside, np.full(stride, -1))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def geometry(problem: ConvProblem) -> Geometry:
     """Return the geometry of `problem`.
 

@@ -50,6 +50,9 @@ from fastconv.problem import ConvProblem
 ) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 5)
 # fmt: on
 
+#: Taps of one channel that a block takes at most, channels last: panels of weights stay below a MiB.
+MOST_TAPS = 4096
+
 #: Bytes of the weight panels of one task, channels last.
 WEIGHT_BYTES = 256 * 1024
 
@@ -87,21 +90,22 @@ def gather_columns(
 
 @kernel
 def gather_rows(
-    plan: Ints, x: Reals, panel: Reals, image: int, first_channel: int, channels: int, pixel: int, pixels: int
-) -> None:
+    plan: Ints, x: Reals, panel: Reals, image: int, first_channel: int, channels: int,
+    first_tap: int, taps: int, pixel: int, pixels: int,
+) -> None:  # fmt: skip
     """Channels last: panel[pixel][tap][channel], for a block of channels that lie side by side in the input."""
     map_d, map_h, map_w = ints_at(plan[at.MAP_D]), ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
     tap_d, tap_h, tap_w = ints_at(plan[at.TAP_D]), ints_at(plan[at.TAP_H]), ints_at(plan[at.TAP_W])
     all_channels = plan[at.CHANNELS] * plan[at.GROUPS]
-    block = plan[at.BLOCK] // plan[at.TAPS]
+    block = max(1, plan[at.BLOCK] // plan[at.TAPS])
     for i in range(pixels):
         rest, w = divmod(pixel + i, plan[at.OUT_W])
         d, h = divmod(rest, plan[at.OUT_H])
-        for tap in range(plan[at.TAPS]):
+        for tap in range(first_tap, first_tap + taps):
             in_d = map_d[d * plan[at.STRIDE_D] + tap_d[tap]]
             in_h = map_h[h * plan[at.STRIDE_H] + tap_h[tap]]
             in_w = map_w[w * plan[at.STRIDE_W] + tap_w[tap]]
-            to = i * plan[PANEL_PITCH] + tap * block
+            to = i * plan[PANEL_PITCH] + (tap - first_tap) * block
             if in_d < 0 or in_h < 0 or in_w < 0:
                 fill_zeros(panel, to, channels)
             else:
@@ -163,10 +167,14 @@ def im2col_channels_last(
         first_part = filter_block * plan[at.BLOCK_PARTS]
         last_part = min(first_part + plan[at.BLOCK_PARTS], plan[at.PARTS])
         filter_ = group * plan[at.FILTERS]
-        for step in range(0, all_steps, plan[at.BLOCK]):
-            steps = min(plan[at.BLOCK], all_steps - step)
-            channel = group * plan[at.CHANNELS] + step // plan[at.TAPS]
-            gather_rows(plan, x, memory, image, channel, steps // plan[at.TAPS], pixel, pixels)
+        step = 0
+        while step < all_steps:  # a block of whole channels, or some taps of one
+            channel, tap = divmod(step, plan[at.TAPS])
+            taps = min(plan[at.BLOCK], plan[at.TAPS] - tap)
+            channels = max(1, min(plan[at.BLOCK], all_steps - step) // plan[at.TAPS])
+            steps = taps * channels
+            channel += group * plan[at.CHANNELS]
+            gather_rows(plan, x, memory, image, channel, channels, tap, taps, pixel, pixels)
             panels = address_of(memory) + (plan[WEIGHTS_AT] - first_part * plan[at.WEIGHT_PART]) * item
             call_panels(
                 plan[at.PANELS], panels, address_of(weight) + (filter_ * all_steps + step) * item,
@@ -181,6 +189,7 @@ def im2col_channels_last(
                 plan, frame, first_part, last_part, image, filter_, residual, out,
                 pixel, 1, 0, pixels, address_of(memory), 0,
             )  # fmt: skip
+            step += steps
 
 
 class Im2col(TiledProduct):
@@ -222,9 +231,9 @@ def _plan(request: Request) -> Plan:
     channels_first = request.problem.layout == "channels_first"
     item = np.dtype(request.problem.dtype).itemsize
     all_steps = shape.channels * shape.taps
-    # channels first, a block may end between two taps of a channel
+    # channels first, a block may end between two taps of a channel; channels last, only if there are so many taps
     even = -(-all_steps // -(-all_steps // STEPS_A_PASS))
-    block = even if channels_first else channel_block(shape) * shape.taps
+    block = even if channels_first else min(MOST_TAPS, channel_block(shape) * shape.taps)
     columns = _columns(block, shape.pixels, item)
     column_blocks = -(-shape.pixels // columns)
     # One more cache line: rows a multiple of 4096 bytes apart would share a few sets of the cache.
@@ -246,7 +255,7 @@ def _plan(request: Request) -> Plan:
     if channels_first:  # [step][pixel]
         offsets = np.arange(block) * (pitch * item)
     else:  # [pixel][tap][channel], stepped through channel by channel
-        offsets = np.arange(block).reshape(shape.taps, -1).T.ravel() * item
+        offsets = np.arange(block).reshape(min(shape.taps, block), -1).T.ravel() * item
     numbers |= {
         at.BLOCK: block,
         WEIGHTS_AT: panel_elements,

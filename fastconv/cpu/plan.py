@@ -165,11 +165,8 @@ def natural_strides(problem: ConvProblem) -> tuple[int, int, int]:
 
 def common_numbers(request: Request, geometry: Geometry) -> tuple[dict[int, int], list[npt.NDArray[np.int64]]]:
     """The slots that depend on the problem alone, and the tables to keep alive."""
-    maps = [
-        np.append(axis_map, np.full(stride, -1))  # the last phase of a strided axis may look past the end
-        for axis_map, stride in zip(geometry.maps, geometry.stride, strict=True)
-    ]
-    taps = [np.array(axis, np.int64) for axis in zip(*geometry.tap_positions, strict=True)]
+    maps = list(geometry.maps)
+    taps = [np.ascontiguousarray(axis) for axis in geometry.tap_positions.T]
     numbers: dict[int, int] = {
         ITEM: np.dtype(request.problem.dtype).itemsize,
         GROUPS: request.problem.groups,

@@ -139,9 +139,7 @@ def test_every_shape(vector_bits, dtype):
             tile = tiles.Tile(dtype, rows, vectors, fill, rows_are_filters, None)
             setting = Setting(tile, seed=rows)
             for passes in ({}, {"accumulate": True, "finish": True}):
-                np.testing.assert_array_equal(
-                    setting.result(**passes), setting.expected(**passes), str(tile)
-                )
+                np.testing.assert_array_equal(setting.result(**passes), setting.expected(**passes), str(tile))
 
 
 @kinds

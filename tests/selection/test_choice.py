@@ -66,9 +66,7 @@ def test_named_never_falls_back(runs):
             continue
         with pytest.raises(UnsupportedError) as raised:
             convolve(INTEGERS, entry.name)
-        assert (
-            str(raised.value) == f"algorithm {entry.name!r} does not compute {INTEGERS}: {reason}"
-        )
+        assert str(raised.value) == f"algorithm {entry.name!r} does not compute {INTEGERS}: {reason}"
     assert runs == ["reference"]
 
 
@@ -176,14 +174,9 @@ def test_explanations_can_be_read():
 def test_errors_stay_below_their_bounds(algorithm, dtype):
     problem = ConvProblem.parse(f"conv2d,n1,c67,9x11,k19,3x3,p1,{dtype}")
     random = np.random.default_rng(0)
-    x, weight = (
-        random.standard_normal(shape).astype(dtype)
-        for shape in (problem.input_shape, problem.weight_shape)
-    )
+    x, weight = (random.standard_normal(shape).astype(dtype) for shape in (problem.input_shape, problem.weight_shape))
     y = fastconv.conv2d(x, weight, padding=1, algorithm=algorithm)
-    exact = fastconv.conv2d(
-        x.astype(np.float64), weight.astype(np.float64), padding=1, algorithm="reference"
-    )
+    exact = fastconv.conv2d(x.astype(np.float64), weight.astype(np.float64), padding=1, algorithm="reference")
     error = np.linalg.norm(y - exact) / np.linalg.norm(exact)
     assert error <= selection.algorithm(algorithm).error_bound(problem) <= 2e-6
 
@@ -239,9 +232,7 @@ SHAPES = [
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("entry", TILED, ids=lambda entry: entry.name)
-def test_the_workspace_is_what_is_allocated(
-    monkeypatch, allocated, always_threads, entry, count, layout, dtype
-):
+def test_the_workspace_is_what_is_allocated(monkeypatch, allocated, always_threads, entry, count, layout, dtype):
     monkeypatch.setattr("fastconv.cpu.threads.run", on_threads_of_their_own)
     always_threads(count)
     for shape in SHAPES:
