@@ -30,7 +30,10 @@ FEWEST_FILTERS = 24
 
 
 def cache_share() -> int:
-    """Bytes of the second level cache for each of packed input, weights of a pass, and sums between passes."""
+    """Bytes of the second level cache for each of the packed input and the sums between passes.
+
+    Half as much is for the weights of a pass: what is left over takes the lines that stream through.
+    """
     return targets.caches().level2 * 5 // 16
 
 
@@ -82,7 +85,7 @@ def filter_numbers(request: Request, shape: Geometry, other_tasks: int) -> dict[
 
 def filters_of_a_sweep(request: Request, shape: Geometry, steps: int) -> int:
     """The filters whose weights of one pass, read anew for every tile of pixels, stay in the second level cache."""
-    most = cache_share() // (steps * np.dtype(request.problem.dtype).itemsize)
+    most = cache_share() // 2 // (steps * np.dtype(request.problem.dtype).itemsize)
     return min(shape.filters, max(FEWEST_FILTERS, most))
 
 
