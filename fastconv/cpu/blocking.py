@@ -25,6 +25,9 @@ PIXELS_WORTH_PANELS = 2000
 #: Bytes of weights that are copied into panels where that is a matter of choice.
 MOST_PANEL_BYTES = 64 * 1024 * 1024
 
+#: Tasks a thread: several, so that one that starts late or runs slowly does not hold up the others.
+TASKS_A_THREAD = 4
+
 #: Filters that a task keeps when a problem is cut along them to occupy more threads.
 FEWEST_FILTERS = 24
 
@@ -71,6 +74,7 @@ def filter_numbers(request: Request, shape: Geometry, other_tasks: int) -> dict[
         parts = -(-shape.filters // size)
     block = parts
     if request.threads > 1:
+        # two a thread and no more: each copies the input for itself
         wanted = -(-2 * request.threads // max(1, other_tasks))
         block = min(block, max(-(-parts // wanted), -(-FEWEST_FILTERS // size)))
     return {
@@ -137,7 +141,7 @@ def choose_box(
 
     depth, height, width = shape.output
     if request.threads > 1:
-        wanted = -(-2 * request.threads // (request.problem.batch * request.problem.groups))
+        wanted = -(-TASKS_A_THREAD * request.threads // (request.problem.batch * request.problem.groups))
         fewest_rows = max(shape.kernel[1] - 1, -(-128 // width))
         height = min(height, max(-(-height // wanted), fewest_rows))
     depth = _largest(depth, lambda d: fits((d, height, width)))

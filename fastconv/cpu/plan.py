@@ -48,6 +48,9 @@ from fastconv.problem import ConvProblem
 TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS) and fill
 FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * 3  # an algorithm's own slots follow
 
+#: Seconds that copying one weight into a panel takes.
+COPY_SECONDS = 1e-9
+
 #: Bytes at the start of a thread's scratch that hold the frame.
 FRAME_BYTES = 512
 
@@ -132,7 +135,8 @@ class Plan:
         def copy(first: int, last: int) -> None:
             self.pack(to, weight, first, last, *tail)
 
-        threads.run(copy, n[GROUPS] * n[PARTS], self.request.threads)
+        worth = self.packed_elements * COPY_SECONDS > 2 * threads.WORTH_A_THREAD
+        threads.run(copy, n[GROUPS] * n[PARTS], self.request.threads if worth else 1)
         return to
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
