@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastconv.algorithm import Algorithm
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.im2col import Im2col
-from fastconv.cpu.plain import Reference
+from fastconv.cpu.reference import Reference
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),
