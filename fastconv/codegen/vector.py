@@ -118,6 +118,21 @@ class Builder(ir.IRBuilder):
         """The lanes of `value` at `places`, in that order."""
         return self.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), self.places(places))
 
+    def transposed(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
+        """The columns of a square of L vectors of L lanes.
+
+        Interleaving vector i with vector i + L/2, for all i, moves one bit of every element's row number into its
+        lane number; after log2 L rounds the two have changed places.
+        """
+        lanes = self.owner.lanes
+        vectors = list(rows)
+        low = self.places([n for i in range(lanes // 2) for n in (i, i + lanes)])
+        high = self.places([n for i in range(lanes // 2, lanes) for n in (i, i + lanes)])
+        for _ in range(lanes.bit_length() - 1):
+            pairs = zip(vectors[: lanes // 2], vectors[lanes // 2 :], strict=True)
+            vectors = [self.shuffle_vector(a, b, half) for a, b in pairs for half in (low, high)]
+        return vectors
+
     @staticmethod
     def places(numbers: Sequence[int]) -> ir.Constant:
         """The constant that a shuffle takes."""

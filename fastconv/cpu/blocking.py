@@ -19,8 +19,8 @@ from fastconv.cpu.plan import Request
 STEPS_A_PASS = 320
 
 #: Pixels from which channels-first weights are worth a copy into panels. A tile of panels takes 1 to 4 % less time than
-#: one of rows read where they lie; the copy costs some cycles an element, 10 % of a layer of 14 x 14 pixels.
-PIXELS_WORTH_PANELS = 2000
+#: one of rows read where they lie (measured at 28 x 28 and above); at 14 x 14 the copy costs more than that.
+PIXELS_WORTH_PANELS = 500
 
 #: Bytes of weights that are copied into panels where that is a matter of choice.
 MOST_PANEL_BYTES = 64 * 1024 * 1024

@@ -221,12 +221,12 @@ class Direct(TiledProduct):
         if problem.layout == "channels_last":
             places = [o * s + p for o, s, p in zip(shape.output, shape.stride, span, strict=True)]
             runs = float(math.prod(places)) if shape.padded else 0.0
-            packing = shape.channels * shape.taps * shape.filters * 5  # transposed: some elements' time each
+            packing = shape.channels * shape.taps * shape.filters * 2  # transposed: two elements' time each
             return Work(
                 vectors=shape.pixels * -(-shape.filters // lanes),
                 copied_elements=runs * shape.channels + packing,
                 copied_runs=runs * -(-shape.channels // channel_block(shape)),
-                weight_passes=1,
+                weight_passes=3,  # read, written in panels, read again
             )
         row_vectors = width / lanes if width % lanes * 2 == lanes else -(-width // lanes)
         if span == [0, 0, 0]:

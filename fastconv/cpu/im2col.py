@@ -179,7 +179,7 @@ def im2col_channels_last(
             call_panels(
                 plan[at.PANELS], panels, address_of(weight) + (filter_ * all_steps + step) * item,
                 first_part, last_part, plan[at.PARTS], plan[at.PART_SIZE], plan[at.PART_LARGER],
-                plan[at.FILTERS], steps, all_steps, plan[at.WEIGHT_PART], plan[at.WEIGHT_STEP],
+                plan[at.FILTERS], steps, all_steps, plan[at.WEIGHT_PART],
             )  # fmt: skip
             start_frame(
                 plan, frame, panels, steps,
@@ -206,7 +206,7 @@ class Im2col(TiledProduct):
         matrix = float(shape.channels * shape.taps * shape.pixels)
         panels = -(-shape.pixels // _columns(min(shape.channels * shape.taps, STEPS_A_PASS), shape.pixels, 4))
         if problem.layout == "channels_last":
-            packing = shape.channels * shape.taps * shape.filters * 5 * panels
+            packing = shape.channels * shape.taps * shape.filters * 2 * panels
             return Work(
                 vectors=shape.pixels * -(-shape.filters // lanes),
                 copied_elements=matrix + packing,

@@ -263,13 +263,13 @@ def _intrinsics() -> dict[str, object]:
         return numba_types.void(*[numba_types.int64] * 4), lower
 
     @intrinsic
-    def call_panels(context, function, a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+    def call_panels(context, function, a, b, c, d, e, f, g, h, i, j, k):  # type: ignore[no-untyped-def]
         def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 12)
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 11)
             builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
             return context.get_dummy_value()
 
-        return numba_types.void(*[numba_types.int64] * 13), lower
+        return numba_types.void(*[numba_types.int64] * 12), lower
 
     @intrinsic
     def prefetch(context, address):  # type: ignore[no-untyped-def]

@@ -109,7 +109,7 @@ class Plan:
                 )
             )
         if not rows_are_filters:
-            array[PANELS] = copying.panels(request.problem.dtype)
+            array[PANELS] = copying.panels(request.problem.dtype, self.numbers[WEIGHT_STEP])
         if self.numbers[STRIDE_W] == 2:
             array[EVERY_OTHER] = copying.every_other(request.problem.dtype)
         return array
@@ -123,14 +123,15 @@ class Plan:
     def pack(self) -> Callable[..., None]:
         """The machine code that copies weights into panels."""
         integers = [ctypes.c_int64] * len(copying.PANEL_ARGUMENTS)
-        return ctypes.CFUNCTYPE(None, *integers)(copying.panels(self.request.problem.dtype))
+        panels = copying.panels(self.request.problem.dtype, self.numbers[WEIGHT_STEP])
+        return ctypes.CFUNCTYPE(None, *integers)(panels)
 
     def packed(self, weight: int) -> int:
         """The address of the weights in panels, made for this call."""
         n = self.numbers
         to = scratch.address(self.packed_elements * n[ITEM], f"{self.request.problem.dtype} weights")
         steps = n[CHANNELS] * n[TAPS]
-        tail = (n[PARTS], n[PART_SIZE], n[PART_LARGER], n[FILTERS], steps, steps, n[WEIGHT_PART], n[WEIGHT_STEP])
+        tail = (n[PARTS], n[PART_SIZE], n[PART_LARGER], n[FILTERS], steps, steps, n[WEIGHT_PART])
 
         def copy(first: int, last: int) -> None:
             self.pack(to, weight, first, last, *tail)
