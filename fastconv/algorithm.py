@@ -20,7 +20,7 @@ class Machine:
     vector_flops: float = 12e9  # operations a second of one lane of float32 vectors: twice the clock, by two units
     bandwidth: float = 20e9  # bytes a second of weights that come from beyond the second level cache
     element: float = 0.2e-9  # seconds to copy an element of a run
-    run: float = 10e-9  # seconds to begin a run
+    run: float = 12e-9  # seconds to begin a run
     tile: float = 12e-9  # seconds to begin a tile
     call: float = 10e-6  # seconds before the first operation
 

@@ -12,7 +12,6 @@ from fastconv.algorithm import Algorithm, Array, Machine
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
-from fastconv.cpu.blocking import STEPS_A_PASS
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.plan import Plan, Request, address, natural_strides
 from fastconv.problem import ConvProblem
@@ -28,6 +27,7 @@ class Work:
     copied_elements: float
     copied_runs: float  # consecutive elements copied at once
     weight_passes: float  # times that all weights are read
+    passes: int  # over the result
 
 
 #: Plans that an algorithm keeps; one takes some kilobytes, and 8 bytes for each place along the longest axis.
@@ -72,8 +72,7 @@ class TiledProduct(Algorithm):
         # a step of a tile waits for its products or for its loads, half of which straddle two cache lines
         busy = rows * vectors / max(rows * vectors, rows + 1.5 * vectors)
         products = 2.0 * work.vectors * lanes * steps / (machine.vector_flops * lanes * busy)
-        passes = -(-steps // STEPS_A_PASS)
-        begun = machine.tile * passes * work.vectors / (rows * vectors)
+        begun = machine.tile * work.passes * work.vectors / (rows * vectors)
         copies = machine.element * work.copied_elements + machine.run * work.copied_runs
         weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
         images = problem.batch * problem.groups

@@ -218,6 +218,7 @@ class Direct(TiledProduct):
         """Vectors that end with the rows of the output; the padded input, once for each phase of its rows."""
         depth, height, width = shape.output
         span = [(f - 1) * d for f, d in zip(shape.kernel, shape.dilation, strict=True)]
+        passes = -(-shape.channels // channel_block(shape))
         if problem.layout == "channels_last":
             places = [o * s + p for o, s, p in zip(shape.output, shape.stride, span, strict=True)]
             runs = float(math.prod(places)) if shape.padded else 0.0
@@ -225,8 +226,9 @@ class Direct(TiledProduct):
             return Work(
                 vectors=shape.pixels * -(-shape.filters // lanes),
                 copied_elements=runs * shape.channels + packing,
-                copied_runs=runs * -(-shape.channels // channel_block(shape)),
+                copied_runs=runs * passes,
                 weight_passes=3,  # read, written in panels, read again
+                passes=passes,
             )
         row_vectors = width / lanes if width % lanes * 2 == lanes else -(-width // lanes)
         if span == [0, 0, 0]:
@@ -240,6 +242,7 @@ class Direct(TiledProduct):
             copied_elements=runs * (width + span[2] / shape.stride[2]),
             copied_runs=runs,
             weight_passes=max(1, sums / cache_share()),
+            passes=passes,
         )
 
 

@@ -204,6 +204,7 @@ class Im2col(TiledProduct):
     def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
         """Dense vectors; the im2col matrix, in runs that end with the rows of the output."""
         matrix = float(shape.channels * shape.taps * shape.pixels)
+        passes = -(-shape.channels * shape.taps // STEPS_A_PASS)
         panels = -(-shape.pixels // _columns(min(shape.channels * shape.taps, STEPS_A_PASS), shape.pixels, 4))
         if problem.layout == "channels_last":
             packing = shape.channels * shape.taps * shape.filters * 2 * panels
@@ -212,12 +213,14 @@ class Im2col(TiledProduct):
                 copied_elements=matrix + packing,
                 copied_runs=shape.pixels * shape.taps * -(-shape.channels // channel_block(shape)),
                 weight_passes=panels,
+                passes=passes,
             )
         return Work(
             vectors=-(-shape.pixels // lanes) * shape.filters,
             copied_elements=matrix,
             copied_runs=matrix / shape.output[2],
             weight_passes=panels,
+            passes=passes,
         )
 
 
