@@ -1,0 +1,59 @@
+"""The emitted copies against what they say, at every width, and not an element further."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from fastconv.codegen import copying
+
+GUARD = -7.0
+
+
+def call(address, *arguments):
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(arguments))
+    kind(address)(*arguments)
+
+
+@pytest.mark.usefixtures("vector_bits")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_other(dtype):
+    for count in range(40):
+        source = np.arange(2 * count + 1, dtype=dtype)
+        target = np.full(count + 4, GUARD, dtype)
+        call(copying.every_other(dtype), target[2:].ctypes.data, source.ctypes.data, count)
+        np.testing.assert_array_equal(target[2 : 2 + count], source[: 2 * count : 2])
+        np.testing.assert_array_equal(target[[0, 1, -2, -1]], GUARD)
+
+
+@pytest.mark.usefixtures("vector_bits")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("groups", "filters", "parts", "size", "larger", "pitch"),
+    [
+        (1, 6, 1, 6, 0, 6),
+        (1, 11, 2, 5, 1, 6),  # 6 and 5 filters
+        (2, 16, 1, 16, 0, 16),
+        (3, 21, 2, 16, 0, 16),  # 16 and 5 filters
+        (1, 1, 1, 1, 0, 1),
+        (2, 3, 1, 3, 0, 3),
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 2, 7, 8, 9, 31, 64])
+def test_panels(dtype, groups, filters, parts, size, larger, pitch, steps):
+    weights = np.random.default_rng(0).random((groups, filters, steps)).astype(dtype)
+    count = groups * parts
+    target = np.full(count * steps * pitch + 8, GUARD, dtype)
+    address = copying.panels(dtype, pitch)
+    tail = (parts, size, larger, filters, steps, steps, steps * pitch)
+    for first in reversed(range(count)):  # the later panel first: the earlier must not reach into it
+        call(address, target[4:].ctypes.data, weights.ctypes.data, first, first + 1, *tail)
+    panels = target[4:-4].reshape(groups, parts, steps, pitch)
+    for part in range(parts):
+        first = part * size + min(part, larger)
+        rows = min(size + (part < larger), filters - first)
+        wanted = weights[:, first : first + rows].transpose(0, 2, 1)
+        np.testing.assert_array_equal(panels[:, part, :, :rows], wanted)
+    np.testing.assert_array_equal(target[[0, 1, 2, 3, -4, -3, -2, -1]], GUARD)
