@@ -10,17 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.problem import ConvProblem
+from fastconv.reference.padding import NUMPY_MODES
 
 Ints = npt.NDArray[np.int64]
 Triple = tuple[int, int, int]
-
-#: np.pad's names for the padding modes other than zeros.
-NUMPY_MODES = {
-    "reflect": "reflect",
-    "replicate": "edge",
-    "circular": "wrap",
-    "symmetric": "symmetric",
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ def _axis_map(size: int, padding: tuple[int, int], stride: int, mode: str) -> In
     places = np.arange(size, dtype=np.int64)
     if mode == "zeros":
         return np.pad(places, (padding[0], padding[1] + stride), constant_values=-1)
-    inside: Ints = np.pad(places, padding, mode=NUMPY_MODES[mode])  # type: ignore[call-overload]
+    inside: Ints = np.pad(places, padding, mode=NUMPY_MODES[mode])
     return np.append(inside, np.full(stride, -1))
 
 

@@ -17,7 +17,7 @@ from fastconv.reference._arrays import (
 )
 
 # NumPy's names for these modes; pad's docstring has the table.
-_NUMPY_MODES: dict[str, Literal["reflect", "edge", "wrap", "symmetric"]] = {
+NUMPY_MODES: dict[str, Literal["reflect", "edge", "wrap", "symmetric"]] = {
     "reflect": "reflect",
     "replicate": "edge",
     "circular": "wrap",
@@ -116,4 +116,4 @@ def fold_planes(gradient: np.ndarray, padding: Pairs, mode: str) -> np.ndarray:
 
 def _sources(size: int, pair: tuple[int, int], mode: str) -> np.ndarray:
     """Return the position in the input that each position of one padded axis shows."""
-    return np.pad(np.arange(size), pair, mode=_NUMPY_MODES[mode])
+    return np.pad(np.arange(size), pair, mode=NUMPY_MODES[mode])
