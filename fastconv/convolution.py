@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arguments import Padding, PerAxis, dtype_name, one_of
+from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
 
@@ -318,10 +318,7 @@ def _exactly(value: object) -> Hashable:
     return (kind, value)
 
 
-_NATIVE = {
-    name: np.dtype(name)
-    for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64")
-} | {name: np.dtype(name) for name in ("uint8", "uint16", "uint32")}
+_NATIVE = {name: np.dtype(name) for name in DTYPES}
 _INT64 = np.dtype(np.int64)
 
 

@@ -62,6 +62,7 @@ FRAME_SLOTS = RESIDUAL_HALF + 1
 #: vectors a constant distance apart (the ends of two rows of 28 pixels fill a vector of 8 together).
 WHOLE, PARTIAL, HALVES = range(3)
 _FILL_NAMES = ("whole", "partial", "halves")
+FILLS = len(_FILL_NAMES)
 
 
 @dataclass(frozen=True)

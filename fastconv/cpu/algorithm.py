@@ -121,10 +121,8 @@ class TiledProduct(Algorithm):
         if plan is None:
             if self.cost(problem, Machine()) < 2 * threads.WORTH_A_THREAD:
                 count = 1
-            natural = natural_strides(problem)
-            request = Request(
-                problem, activation, strides or natural, natural, count, targets.current()
-            )
+            out_strides = strides or natural_strides(problem)
+            request = Request(problem, activation, out_strides, count, targets.current())
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[key] = self.make_plan(request)

@@ -236,6 +236,7 @@ class Direct(TiledProduct):
         phases = math.prod(min(f, s) for f, s in zip(shape.kernel, shape.stride, strict=True))
         rows = (depth + span[0] / shape.stride[0]) * (height + span[1] / shape.stride[1])
         runs = shape.channels * phases * rows
+        # all weights are read again for each box; boxes are cut by their sums, of some 180 filters to judge by times
         sums = min(shape.filters, 180) * shape.pixels * 4
         return Work(
             vectors=depth * height * row_vectors * shape.filters,

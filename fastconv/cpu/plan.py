@@ -46,7 +46,7 @@ from fastconv.problem import ConvProblem
 ) = range(45)
 # fmt: on
 TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS) and fill
-FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * 3  # an algorithm's own slots follow
+FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * tiles.FILLS  # an algorithm's own slots follow
 
 #: Seconds that copying one weight into a panel takes.
 COPY_SECONDS = 1e-9
@@ -57,12 +57,11 @@ FRAME_BYTES = 512
 
 @dataclass(frozen=True)
 class Request:
-    """Everything besides the problem that a plan depends on; strides in elements (image, filter, pixel)."""
+    """Everything that a plan depends on; strides of the result in elements (image, filter, pixel)."""
 
     problem: ConvProblem
     activation: str | None
     out_strides: tuple[int, ...]
-    residual_strides: tuple[int, ...]
     threads: int
     target: targets.Target
 
@@ -110,7 +109,7 @@ class Plan:
             )
         if not rows_are_filters:
             array[PANELS] = copying.panels(request.problem.dtype, self.numbers[WEIGHT_STEP])
-        if self.numbers[STRIDE_W] == 2:
+        elif self.numbers[STRIDE_W] == 2:
             array[EVERY_OTHER] = copying.every_other(request.problem.dtype)
         return array
 
@@ -186,7 +185,7 @@ def common_numbers(request: Request, geometry: Geometry) -> tuple[dict[int, int]
         ((OUT_D, OUT_H, OUT_W), geometry.output),
         ((STRIDE_D, STRIDE_H, STRIDE_W), geometry.stride),
         ((OUT_IMAGE, OUT_FILTER, OUT_PIXEL), request.out_strides),
-        ((RESIDUAL_IMAGE, RESIDUAL_FILTER, RESIDUAL_PIXEL), request.residual_strides),
+        ((RESIDUAL_IMAGE, RESIDUAL_FILTER, RESIDUAL_PIXEL), natural_strides(request.problem)),
         ((MAP_D, MAP_H, MAP_W), map(address, maps)),
         ((TAP_D, TAP_H, TAP_W), map(address, taps)),
     ]
@@ -196,5 +195,5 @@ def common_numbers(request: Request, geometry: Geometry) -> tuple[dict[int, int]
 
 
 def tile_slot(rows: int, vectors: int, fill: int) -> int:
-    """The slot that holds a tile's address."""
-    return TILE_ADDRESSES + ((rows - 1) * tiles.MAX_VECTORS + vectors - 1) * 3 + fill
+    """The slot that holds a tile's address, as `product.call_rows` finds it."""
+    return TILE_ADDRESSES + ((rows - 1) * tiles.MAX_VECTORS + vectors - 1) * tiles.FILLS + fill

@@ -42,7 +42,7 @@ def call_rows(plan: Ints, frame: Ints, rows: int, repeats: int, vectors: int, fi
     frame[slot.REPEATS] = repeats
     frame[slot.Y_NEXT] = rows * frame[slot.Y_ROW]
     frame[slot.RESIDUAL_NEXT] = rows * frame[slot.RESIDUAL_ROW]
-    place = ((rows - 1) * slot.MAX_VECTORS + vectors - 1) * 3 + fill
+    place = ((rows - 1) * slot.MAX_VECTORS + vectors - 1) * slot.FILLS + fill  # plan.tile_slot
     call_tile(plan[at.TILE_ADDRESSES + place], frame)
 
 
