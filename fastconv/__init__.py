@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from fastconv.convolution import conv3d as conv3d
     from fastconv.errors import UnsupportedError as UnsupportedError
     from fastconv.problem import ConvProblem as ConvProblem
+    from fastconv.problem import PoolProblem as PoolProblem
     from fastconv.selection import algorithms as algorithms
     from fastconv.selection import explain as explain
     from fastconv.selection import select as select
 
 _HOME = {
     "ConvProblem": "problem",
+    "PoolProblem": "problem",
     "UnsupportedError": "errors",
     "algorithms": "selection",
     "clear_cache": "convolution",

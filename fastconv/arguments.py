@@ -153,6 +153,17 @@ def dtype_name(dtype: npt.DTypeLike, name: str = "dtype") -> str:
     raise TypeError(f"{name} must be one of {', '.join(DTYPES)}, got {shown}")
 
 
+def check_same_kind(dtype: npt.DTypeLike, other: npt.DTypeLike, name: str) -> None:
+    """Raise TypeError if one data type is floating and the other holds integers.
+
+    Neither is ever silently turned into the other.
+    """
+    floating = np.dtype(other).kind == "f"
+    if (np.dtype(dtype).kind == "f") != floating:
+        kind = "a floating" if floating else "an integer"
+        raise TypeError(f"{name} must have {kind} dtype, got {dtype}")
+
+
 def shape(value: object, name: str, minimum: int = 0) -> tuple[int, ...]:
     """Return a shape, a tuple or list of ints of at least `minimum`, as a tuple of Python ints."""
     if not isinstance(value, tuple | list):
@@ -238,6 +249,63 @@ def _same_padding(
 def receptive_fields(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
     """Return ``D * (F - 1) + 1`` for each axis: what one window spans of the input."""
     return tuple([d * (f - 1) + 1 for f, d in zip(kernel, dilation, strict=True)])
+
+
+def pooled_size(
+    size: Sequence[int],
+    fields: Sequence[int],
+    stride: Sequence[int],
+    padding: Pairs,
+    *,
+    ceil_mode: bool,
+) -> tuple[int, ...]:
+    """Return how many windows a pooling has on each axis, its output size.
+
+    Without `ceil_mode`, ``floor((W + before + after - D * (F - 1) - 1) / S) + 1``, and each window
+    lies within the padded input. With it the fraction is rounded up, so the last window may hang
+    over the end; but windows that would begin in the padding after the input are dropped.
+
+    Parameters
+    ----------
+    size, stride : sequence of int
+        Input sizes without padding, and steps between windows, validated.
+    fields : sequence of int
+        What one window spans, of :func:`receptive_fields`.
+    padding : tuple of tuple of int
+        Elements (before, after) each axis.
+    ceil_mode : bool
+        Whether the last window may hang over the end.
+
+    Raises
+    ------
+    ValueError
+        If the input holds no window, or a window or the padding reaches too far for 64 bits.
+
+    Examples
+    --------
+    >>> pooled_size((7,), (2,), (2,), ((0, 0),), ceil_mode=False)
+    (3,)
+    >>> pooled_size((7,), (2,), (2,), ((0, 0),), ceil_mode=True)
+    (4,)
+    """
+    axes = zip(size, fields, stride, padding, strict=True)
+    counts = tuple([_window_count(*axis, ceil_mode) for axis in axes])
+    if min(counts) < 1:
+        raise ValueError(
+            f"x must hold one window on every axis, got size {tuple(size)} for windows that "
+            f"span {tuple(fields)} with padding {padding}"
+        )
+    check_elements("padding", [w + sum(pair) for w, pair in zip(size, padding, strict=True)])
+    check_elements("receptive field", fields)  # which ceil_mode lets hang over the padding
+    return counts
+
+
+def _window_count(size: int, field: int, stride: int, pair: tuple[int, int], ceil: bool) -> int:
+    room = size + sum(pair) - field
+    if not ceil:
+        return room // stride + 1
+    begin_before_the_end = -(-(size + pair[0]) // stride)
+    return min(-(-room // stride) + 1, begin_before_the_end)
 
 
 def check_padding_mode(mode: str, padding: Pairs, size: Sequence[int]) -> None:

@@ -14,8 +14,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arguments import MAX_INT64, Pairs, dtype_name, one_of
-from fastconv.problem import LAYOUTS, MAX_RANK
+from fastconv.arguments import MAX_INT64, Pairs, check_same_kind, dtype_name, one_of
+from fastconv.problem import LAYOUTS, image_shape
 
 Index: TypeAlias = tuple[EllipsisType | slice | int, ...]
 
@@ -42,9 +42,7 @@ def operand(value: npt.ArrayLike, name: str, shape: tuple[int, ...], into: np.dt
         If the shape is another one.
     """
     array = native(value, name)
-    if accumulator(array.dtype) != into:
-        kind = "a floating" if into.kind == "f" else "an integer"
-        raise TypeError(f"{name} must have {kind} dtype, got {array.dtype}")
+    check_same_kind(array.dtype, into, name)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array.astype(into, copy=False)
@@ -69,15 +67,8 @@ def from_channels_first(array: np.ndarray, layout: str) -> np.ndarray:
 
 def planes(array: np.ndarray, name: str, layout: str) -> np.ndarray:
     """Return a batch of images or volumes as (N, C, *spatial), after checking its sizes."""
-    if not 3 <= array.ndim <= MAX_RANK + 2:
-        raise ValueError(
-            f"{name} must have a batch axis, a channel axis and 1 to {MAX_RANK} spatial axes, "
-            f"got shape {array.shape}"
-        )
-    first = to_channels_first(array, layout)
-    if 0 in first.shape[2:]:
-        raise ValueError(f"{name} must have no empty spatial axis, got shape {array.shape}")
-    return first
+    image_shape(array.shape, name, layout)
+    return to_channels_first(array, layout)
 
 
 def spatial_pads(array: np.ndarray, padding: Pairs) -> list[tuple[int, int]]:

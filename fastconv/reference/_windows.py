@@ -10,9 +10,9 @@ import numpy as np
 
 from fastconv.arguments import (
     Pairs,
-    check_elements,
     padding_pairs,
     per_axis,
+    pooled_size,
     receptive_fields,
     truth,
 )
@@ -23,10 +23,7 @@ from fastconv.reference._arrays import Index, spatial_pads, window_elements
 class Windows:
     """The windows of a pooling: numbers an axis, and arrays that hold every element of them.
 
-    Without ``ceil_mode`` there are, an axis, ``floor((W + before + after - D * (F - 1) - 1) / S)
-    + 1`` windows, and each lies within the padded input. With it the fraction is rounded up, so
-    the last window may hang over the end; but it must begin inside the input or the padding before
-    it, or it is dropped.
+    How many there are is said by :func:`fastconv.arguments.pooled_size`.
     """
 
     size: tuple[int, ...]
@@ -62,14 +59,7 @@ class Windows:
         pairs = padding_pairs(padding, rank, size, kernel, strides, dilations)
         rounded_up = truth(ceil_mode, "ceil_mode")
         fields = receptive_fields(kernel, dilations)
-        axes = zip(size, fields, strides, pairs, strict=True)
-        output_size = tuple(_window_count(*axis, rounded_up) for axis in axes)
-        if min(output_size) < 1:
-            raise ValueError(
-                f"x must hold one window on every axis, got size {tuple(size)} for windows that "
-                f"span {fields} with padding {pairs}"
-            )
-        check_elements("padding", [w + sum(pair) for w, pair in zip(size, pairs, strict=True)])
+        output_size = pooled_size(size, fields, strides, pairs, ceil_mode=rounded_up)
         return cls(tuple(size), kernel, strides, pairs, dilations, output_size)
 
     def taps(self) -> Iterator[Index]:
@@ -122,14 +112,6 @@ class Windows:
             (before, max(0, (o - 1) * s + field - before - w))
             for w, (before, _), o, s, field in axes
         )
-
-
-def _window_count(size: int, field: int, stride: int, pair: tuple[int, int], ceil: bool) -> int:
-    room = size + sum(pair) - field
-    if not ceil:
-        return room // stride + 1
-    count = -(-room // stride) + 1
-    return count - 1 if (count - 1) * stride >= size + pair[0] else count
 
 
 def transposed_size(

@@ -8,9 +8,8 @@ In its messages ``x``, ``weight`` and ``out`` are the arrays of a call.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import SupportsIndex, cast
 
 import numpy.typing as npt
@@ -27,38 +26,47 @@ from fastconv.arguments import (
     one_of,
     padding_pairs,
     per_axis,
-    receptive_fields,
     shape,
     truth,
 )
-
-__all__ = [
-    "ACTIVATIONS",
-    "DIRECTIONS",
-    "DTYPES",
-    "LAYOUTS",
-    "PADDING_MODES",
-    "ConvProblem",
-    "Padding",
-    "Pairs",
-    "PerAxis",
-    "check_elements",
-    "check_padding_mode",
-    "dtype_name",
-    "integer",
-    "one_of",
-    "padding_pairs",
-    "per_axis",
-    "receptive_fields",
-    "shape",
-    "truth",
-]
+from fastconv.problem.base import LAYOUTS, MAX_RANK, WindowedProblem, checked_size
+from fastconv.problem.text import (
+    INTEGER,
+    INTEGERS,
+    PAIRS,
+    each_axis,
+    integers,
+    join_tokens,
+    read_integers,
+    read_pairs,
+    read_tokens,
+    unless,
+)
 
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular", "symmetric")
-LAYOUTS = ("channels_first", "channels_last")
 DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
-MAX_RANK = 3
+
+# The string form: six tokens in this order, then any of the others, each at most once.
+_HEAD = {
+    "rank": "conv([1-3])d",
+    "batch": f"n({INTEGER})",
+    "channels": f"c({INTEGER})",
+    "size": f"({INTEGERS})",
+    "filters": f"k({INTEGER})",
+    "kernel": f"({INTEGERS})",
+}
+_TAIL = {
+    "stride": f"s({INTEGERS})",
+    "padding": f"p({PAIRS})",
+    "dilation": f"d({INTEGERS})",
+    "groups": f"g({INTEGER})",
+    "padding_mode": f"({'|'.join(PADDING_MODES)})",
+    "flip": "(flip)",
+    "layout": f"({'|'.join(LAYOUTS)})",
+    "direction": f"({'|'.join(DIRECTIONS)})",
+    "dtype": f"({'|'.join(DTYPES)})",
+}
 
 
 def _checked_input_shape(shape: tuple[int, ...], axes: int, layout: str) -> tuple[int, ...]:
@@ -83,7 +91,7 @@ def _checked_weight_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class ConvProblem:
+class ConvProblem(WindowedProblem):
     """A convolution without its numbers: sizes, data type and arguments.
 
     Immutable, hashable, and validated when made. An int an axis is enough for `stride` and
@@ -160,14 +168,12 @@ class ConvProblem:
 
     def __post_init__(self) -> None:
         """Validate, normalise, and compute what every later step asks for."""
-        size = shape(self.size, "size", 1)
+        size = checked_size(self.size)
         rank = len(size)
-        if not 1 <= rank <= MAX_RANK:
-            raise ValueError(f"size must have 1 to {MAX_RANK} axes, got {size}")
         kernel = per_axis(self.kernel, rank, "kernel", 1)
         stride = per_axis(self.stride, rank, "stride", 1)
         dilation = per_axis(self.dilation, rank, "dilation", 1)
-        values = (  # in the order of the fields
+        self._keep(  # in the order of the fields
             dtype_name(self.dtype),
             integer(self.batch, "batch", 0),
             integer(self.channels, "channels", 1),
@@ -183,9 +189,6 @@ class ConvProblem:
             one_of(self.layout, LAYOUTS, "layout"),
             one_of(self.direction, DIRECTIONS, "direction"),
         )
-        for name, value in zip(_FIELDS, values, strict=True):
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "_hash", hash(values))
         if self.channels % self.groups or self.filters % self.groups:
             raise ValueError(
                 f"groups must divide the {self.channels} channels and the {self.filters} filters, "
@@ -211,34 +214,14 @@ class ConvProblem:
         return tuple(output)
 
     def _check_addressable(self) -> None:
-        padded = [w + p + q for w, (p, q) in zip(self.size, self.padding, strict=True)]
         check_elements("x", self.input_shape)
         check_elements("weight", self.weight_shape)
-        check_elements("padding", self._arranged(self.channels, tuple(padded)))
+        check_elements("padding", self._padded_shape())
         check_elements("out", self.output_shape)
 
     def __hash__(self) -> int:
         """Return the hash, computed once."""
         return self._hash
-
-    def __reduce__(self) -> tuple[type[ConvProblem], tuple[object, ...]]:
-        """Pickle the fields alone: hashes of strings differ from process to process."""
-        return ConvProblem, tuple([getattr(self, name) for name in _FIELDS])
-
-    def _arranged(self, channels: int, size: tuple[int, ...]) -> tuple[int, ...]:
-        if self.layout == "channels_first":
-            return (self.batch, channels, *size)
-        return (self.batch, *size, channels)
-
-    @property
-    def rank(self) -> int:
-        """The number of spatial axes, 1 to 3."""
-        return len(self.size)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of the input in `layout`, with its batch axis."""
-        return self._arranged(self.channels, self.size)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -249,11 +232,6 @@ class ConvProblem:
     def output_shape(self) -> tuple[int, ...]:
         """The shape of the output in `layout`, with its batch axis."""
         return self._arranged(self.filters, self.output_size)
-
-    @property
-    def receptive_field(self) -> tuple[int, ...]:
-        """What one window spans of the input, ``D * (F - 1) + 1`` an axis."""
-        return receptive_fields(self.kernel, self.dilation)
 
     @property
     def parameters(self) -> int:
@@ -354,33 +332,23 @@ class ConvProblem:
 
     def __str__(self) -> str:
         """Return the string form: comma-separated tokens, defaults left out, the dtype last."""
-        tokens = [
+        return join_tokens(
             f"conv{self.rank}d",
             f"n{self.batch}",
             f"c{self.channels}",
-            "x".join(map(str, self.size)),
+            integers(self.size),
             f"k{self.filters}",
-            "x".join(map(str, self.kernel)),
-        ]
-        pads = [str(p) if p == q else f"{p}:{q}" for p, q in self.padding]
-        for letter, entries, default in (
-            ("s", [str(s) for s in self.stride], "1"),
-            ("p", pads, "0"),
-            ("d", [str(d) for d in self.dilation], "1"),
-            ("g", [str(self.groups)], "1"),
-        ):
-            joined = entries[0] if len(set(entries)) == 1 else "x".join(entries)
-            if joined != default:
-                tokens.append(letter + joined)
-        if self.padding_mode != "zeros":
-            tokens.append(self.padding_mode)
-        if self.flip:
-            tokens.append("flip")
-        if self.layout != "channels_first":
-            tokens.append(self.layout)
-        if self.direction != "forward":
-            tokens.append(self.direction)
-        return ",".join([*tokens, self.dtype])
+            integers(self.kernel),
+            each_axis("s", self.stride, 1),
+            each_axis("p", self.padding, 0),
+            each_axis("d", self.dilation, 1),
+            unless("g1", f"g{self.groups}"),
+            unless("zeros", self.padding_mode),
+            "flip" if self.flip else "",
+            unless("channels_first", self.layout),
+            unless("forward", self.direction),
+            self.dtype,
+        )
 
     @classmethod
     def parse(cls, text: str) -> ConvProblem:
@@ -404,94 +372,21 @@ class ConvProblem:
         >>> ConvProblem.parse("conv2d,n1,c8,32x32,k8,3x3,s2x1,p0:1x2,float64").padding
         ((0, 1), (2, 2))
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, got {text!r}")
-        found = _tokens(text)
+        found = read_tokens(text, _HEAD, _TAIL)
         rank = int(found["rank"])
         return cls(
             dtype=found["dtype"],
             batch=int(found["batch"]),
             channels=int(found["channels"]),
-            size=_split(found["size"], rank),
+            size=read_integers(found["size"], rank),
             filters=int(found["filters"]),
-            kernel=_split(found["kernel"], rank),
-            stride=_split(found.get("stride", "1"), rank, broadcast=True),
-            padding=_split_pairs(found.get("padding", "0"), rank),
-            dilation=_split(found.get("dilation", "1"), rank, broadcast=True),
+            kernel=read_integers(found["kernel"], rank),
+            stride=read_integers(found.get("stride", "1"), rank, broadcast=True),
+            padding=read_pairs(found.get("padding", "0"), rank),
+            dilation=read_integers(found.get("dilation", "1"), rank, broadcast=True),
             groups=int(found.get("groups", "1")),
             padding_mode=found.get("padding_mode", "zeros"),
             flip="flip" in found,
             layout=found.get("layout", "channels_first"),
             direction=found.get("direction", "forward"),
         )
-
-
-_FIELDS = tuple([entry.name for entry in fields(ConvProblem) if entry.init])
-
-# The string form: six tokens in this order, then any of the others, each at most once. The `re`
-# module compiles them when the first text is read, not on import.
-_INT = "[0-9]{1,19}"
-_INTS = f"{_INT}(?:x{_INT})*"
-_PAIR = f"{_INT}(?::{_INT})?"
-_HEAD = {
-    "rank": "conv([1-3])d",
-    "batch": f"n({_INT})",
-    "channels": f"c({_INT})",
-    "size": f"({_INTS})",
-    "filters": f"k({_INT})",
-    "kernel": f"({_INTS})",
-}
-_TAIL = {
-    "stride": f"s({_INTS})",
-    "padding": f"p({_PAIR}(?:x{_PAIR})*)",
-    "dilation": f"d({_INTS})",
-    "groups": f"g({_INT})",
-    "padding_mode": f"({'|'.join(PADDING_MODES)})",
-    "flip": "(flip)",
-    "layout": f"({'|'.join(LAYOUTS)})",
-    "direction": f"({'|'.join(DIRECTIONS)})",
-    "dtype": f"({'|'.join(DTYPES)})",
-}
-
-
-def _tokens(text: str) -> dict[str, str]:
-    """Return what each token of the string form says, without its letter, by field name."""
-    tokens = text.split(",")
-    found: dict[str, str] = {}
-    for (name, pattern), token in zip(_HEAD.items(), tokens, strict=False):
-        match = re.fullmatch(pattern, token)
-        if match is None:
-            raise ValueError(f"text must give the {name} where it has {token!r}, got {text!r}")
-        found[name] = match[1]
-    for token in tokens[len(_HEAD) :]:
-        matches = {name: match for name, p in _TAIL.items() if (match := re.fullmatch(p, token))}
-        if not matches:
-            raise ValueError(f"text must hold known tokens, got {token!r} in {text!r}")
-        for name, match in matches.items():
-            if name in found:
-                raise ValueError(f"text must give the {name} once, got {token!r} too in {text!r}")
-            found[name] = match[1]
-    for name in (*_HEAD, "dtype"):
-        if name not in found:
-            raise ValueError(f"text must give the {name}, got {text!r}")
-    return found
-
-
-def _split(body: str, rank: int, *, broadcast: bool = False) -> tuple[int, ...]:
-    """Return the ints of a token such as ``3x3``; one stands for all axes if it may."""
-    return tuple([int(entry) for entry in _split_axes(body, rank, broadcast)])
-
-
-def _split_pairs(body: str, rank: int) -> Pairs:
-    """Return the pairs of a padding token such as ``1``, ``0:1`` or ``0:1x2``."""
-    ends = [entry.split(":") for entry in _split_axes(body, rank, broadcast=True)]
-    return tuple([(int(end[0]), int(end[-1])) for end in ends])
-
-
-def _split_axes(body: str, rank: int, broadcast: bool) -> list[str]:
-    entries = body.split("x")
-    if len(entries) == 1 and broadcast:
-        return entries * rank
-    if len(entries) != rank:
-        raise ValueError(f"text must give {rank} numbers, one an axis, got {body!r}")
-    return entries
