@@ -10,7 +10,7 @@ import pytest
 
 import fastconv
 from fastconv import reference
-from fastconv.bench.networks import layers
+from fastconv.bench.suites import suite
 from fastconv.problem import LAYOUTS, ConvProblem
 from fastconv.selection import TABLE
 
@@ -434,7 +434,7 @@ def reduced_layers():
         "mobilenet_v2": ("stem", "b1d", "b2d", "b2p", "b15d"),
     }
     for network, names in wanted.items():
-        table = {layer.name: layer.problem for layer in layers(network, batch=2)}
+        table = {layer.name: layer.problem for layer in suite(network).layers(batch=2)}
         for name in names:
             height, width = table[name].size
             problem = replace(table[name], size=(min(height, 15), min(width, 13)))

@@ -1,0 +1,86 @@
+"""DenseNet-121: its 1x1 layers all differ in the number of channels."""
+
+from __future__ import annotations
+
+from fastconv.bench.suites.row import Row, Suite
+
+__all__ = ["DENSENET121"]
+
+# A dense layer is a: 1x1 to 128 channels, b: 3x3 to 32, which are appended to the layer's input.
+# block2_5a is the first convolution of the fifth layer of the second block.
+DENSENET121 = Suite(
+    name="densenet121",
+    title="DenseNet-121",
+    source=(
+        "Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks (2016, "
+        "arXiv:1608.06993), table 1, DenseNet-121, growth rate 32; torchvision's densenet121 at 224x224"
+    ),
+    rows=(
+        Row("conv0", "conv2d,c3,224x224,k64,7x7,s2,p3"),
+        Row("block1_1a", "conv2d,c64,56x56,k128,1x1"),
+        Row("block1_1b", "conv2d,c128,56x56,k32,3x3,p1", 6),
+        Row("block1_2a", "conv2d,c96,56x56,k128,1x1"),
+        Row("block1_3a", "conv2d,c128,56x56,k128,1x1"),
+        Row("block1_4a", "conv2d,c160,56x56,k128,1x1"),
+        Row("block1_5a", "conv2d,c192,56x56,k128,1x1"),
+        Row("block1_6a", "conv2d,c224,56x56,k128,1x1"),
+        Row("transition1", "conv2d,c256,56x56,k128,1x1"),
+        Row("block2_1a", "conv2d,c128,28x28,k128,1x1"),
+        Row("block2_1b", "conv2d,c128,28x28,k32,3x3,p1", 12),
+        Row("block2_2a", "conv2d,c160,28x28,k128,1x1"),
+        Row("block2_3a", "conv2d,c192,28x28,k128,1x1"),
+        Row("block2_4a", "conv2d,c224,28x28,k128,1x1"),
+        Row("block2_5a", "conv2d,c256,28x28,k128,1x1"),
+        Row("block2_6a", "conv2d,c288,28x28,k128,1x1"),
+        Row("block2_7a", "conv2d,c320,28x28,k128,1x1"),
+        Row("block2_8a", "conv2d,c352,28x28,k128,1x1"),
+        Row("block2_9a", "conv2d,c384,28x28,k128,1x1"),
+        Row("block2_10a", "conv2d,c416,28x28,k128,1x1"),
+        Row("block2_11a", "conv2d,c448,28x28,k128,1x1"),
+        Row("block2_12a", "conv2d,c480,28x28,k128,1x1"),
+        Row("transition2", "conv2d,c512,28x28,k256,1x1"),
+        Row("block3_1a", "conv2d,c256,14x14,k128,1x1"),
+        Row("block3_1b", "conv2d,c128,14x14,k32,3x3,p1", 24),
+        Row("block3_2a", "conv2d,c288,14x14,k128,1x1"),
+        Row("block3_3a", "conv2d,c320,14x14,k128,1x1"),
+        Row("block3_4a", "conv2d,c352,14x14,k128,1x1"),
+        Row("block3_5a", "conv2d,c384,14x14,k128,1x1"),
+        Row("block3_6a", "conv2d,c416,14x14,k128,1x1"),
+        Row("block3_7a", "conv2d,c448,14x14,k128,1x1"),
+        Row("block3_8a", "conv2d,c480,14x14,k128,1x1"),
+        Row("block3_9a", "conv2d,c512,14x14,k128,1x1"),
+        Row("block3_10a", "conv2d,c544,14x14,k128,1x1"),
+        Row("block3_11a", "conv2d,c576,14x14,k128,1x1"),
+        Row("block3_12a", "conv2d,c608,14x14,k128,1x1"),
+        Row("block3_13a", "conv2d,c640,14x14,k128,1x1"),
+        Row("block3_14a", "conv2d,c672,14x14,k128,1x1"),
+        Row("block3_15a", "conv2d,c704,14x14,k128,1x1"),
+        Row("block3_16a", "conv2d,c736,14x14,k128,1x1"),
+        Row("block3_17a", "conv2d,c768,14x14,k128,1x1"),
+        Row("block3_18a", "conv2d,c800,14x14,k128,1x1"),
+        Row("block3_19a", "conv2d,c832,14x14,k128,1x1"),
+        Row("block3_20a", "conv2d,c864,14x14,k128,1x1"),
+        Row("block3_21a", "conv2d,c896,14x14,k128,1x1"),
+        Row("block3_22a", "conv2d,c928,14x14,k128,1x1"),
+        Row("block3_23a", "conv2d,c960,14x14,k128,1x1"),
+        Row("block3_24a", "conv2d,c992,14x14,k128,1x1"),
+        Row("transition3", "conv2d,c1024,14x14,k512,1x1"),
+        Row("block4_1a", "conv2d,c512,7x7,k128,1x1"),
+        Row("block4_1b", "conv2d,c128,7x7,k32,3x3,p1", 16),
+        Row("block4_2a", "conv2d,c544,7x7,k128,1x1"),
+        Row("block4_3a", "conv2d,c576,7x7,k128,1x1"),
+        Row("block4_4a", "conv2d,c608,7x7,k128,1x1"),
+        Row("block4_5a", "conv2d,c640,7x7,k128,1x1"),
+        Row("block4_6a", "conv2d,c672,7x7,k128,1x1"),
+        Row("block4_7a", "conv2d,c704,7x7,k128,1x1"),
+        Row("block4_8a", "conv2d,c736,7x7,k128,1x1"),
+        Row("block4_9a", "conv2d,c768,7x7,k128,1x1"),
+        Row("block4_10a", "conv2d,c800,7x7,k128,1x1"),
+        Row("block4_11a", "conv2d,c832,7x7,k128,1x1"),
+        Row("block4_12a", "conv2d,c864,7x7,k128,1x1"),
+        Row("block4_13a", "conv2d,c896,7x7,k128,1x1"),
+        Row("block4_14a", "conv2d,c928,7x7,k128,1x1"),
+        Row("block4_15a", "conv2d,c960,7x7,k128,1x1"),
+        Row("block4_16a", "conv2d,c992,7x7,k128,1x1"),
+    ),
+)
