@@ -1,4 +1,4 @@
-"""An ONNX model of one convolution, written out by hand so that no ONNX package is needed.
+"""An ONNX model of one node, written out by hand so that no ONNX package is needed.
 
 A model is a protobuf message: a sequence of fields, each a key (field number and wire type) and
 its value. Two wire types are enough here: 0, a variable-length integer of 7 bits a byte, and 2, a
@@ -14,14 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, PoolProblem, Problem
 
-__all__ = ["INPUT", "convolution"]
+__all__ = ["INPUT", "convolution", "pooling"]
 
 INPUT, WEIGHT, BIAS, OUTPUT = "x", "weight", "bias", "y"
 
 IR_VERSION = 8  # of 2021: every runtime of today reads it
-OPSET_VERSION = 13  # Conv has meant the same since 11
+OPSET_VERSION = 13  # Conv has meant the same since 11, MaxPool since 12, AveragePool since 11
 FLOAT = 1  # TensorProto.DataType
 ATTRIBUTE_INT, ATTRIBUTE_INTS = 2, 7  # AttributeProto.AttributeType
 
@@ -30,31 +30,55 @@ def convolution(
     problem: ConvProblem, weight: npt.NDArray[np.generic], bias: npt.NDArray[np.generic]
 ) -> bytes:
     """Return the bytes of a ModelProto that computes `problem`, a float32 one, channels first."""
+    attributes = _integers("dilations", problem.dilation), _flag("group", problem.groups)
+    node = _node("Conv", problem, (INPUT, WEIGHT, BIAS), *attributes)
+    return _model(problem, problem.filters, node, _tensor(WEIGHT, weight), _tensor(BIAS, bias))
+
+
+def pooling(problem: PoolProblem) -> bytes:
+    """Return the bytes of a ModelProto that computes `problem`, a float32 one, channels first."""
+    ceil_mode = _flag("ceil_mode", problem.ceil_mode)
+    if problem.operation == "max_pool":
+        node = _node("MaxPool", problem, (INPUT,), ceil_mode, _integers("dilations", problem.dilation))
+    else:  # has no dilations before version 19
+        node = _node(
+            "AveragePool", problem, (INPUT,), ceil_mode, _flag("count_include_pad", problem.count_include_pad)
+        )
+    return _model(problem, problem.channels, node)
+
+
+def _node(op_type: str, problem: Problem, inputs: Sequence[str], *attributes: bytes) -> bytes:
+    """NodeProto: input, output, op_type, attribute; with what all windows have."""
     ends = zip(*problem.padding, strict=True)  # all the beginnings, then all the ends
-    node = (
-        _text(1, INPUT)
-        + _text(1, WEIGHT)
-        + _text(1, BIAS)
-        + _text(2, OUTPUT)
-        + _text(4, "Conv")  # op_type
-        + _block(5, _integers("strides", problem.stride))  # attribute
-        + _block(5, _integers("pads", [pad for end in ends for pad in end]))
-        + _block(5, _integers("dilations", problem.dilation))
-        + _block(5, _integers("kernel_shape", problem.kernel))
-        + _block(5, _text(1, "group") + _integer(3, problem.groups) + _integer(20, ATTRIBUTE_INT))
+    windows = (
+        _integers("kernel_shape", problem.kernel),
+        _integers("strides", problem.stride),
+        _integers("pads", [pad for end in ends for pad in end]),
     )
-    planes_in = (problem.batch, problem.channels, *problem.size)
-    planes_out = (problem.batch, problem.filters, *problem.output_size)
+    return (
+        b"".join(_text(1, name) for name in inputs)
+        + _text(2, OUTPUT)
+        + _text(4, op_type)
+        + b"".join(_block(5, attribute) for attribute in (*windows, *attributes))
+    )
+
+
+def _model(problem: Problem, planes: int, node: bytes, *tensors: bytes) -> bytes:
+    """ModelProto: ir_version, graph, opset_import; GraphProto: node, name, initializer, input, output."""
     graph = (
         _block(1, node)
-        + _text(2, "convolution")  # name
-        + _block(5, _tensor(WEIGHT, weight))  # initializer
-        + _block(5, _tensor(BIAS, bias))
-        + _block(11, _value(INPUT, planes_in))  # input
-        + _block(12, _value(OUTPUT, planes_out))  # output
+        + _text(2, "one node")
+        + b"".join(_block(5, tensor) for tensor in tensors)
+        + _block(11, _value(INPUT, (problem.batch, problem.channels, *problem.size)))
+        + _block(12, _value(OUTPUT, (problem.batch, planes, *problem.output_size)))
     )
     opset = _text(1, "") + _integer(2, OPSET_VERSION)  # domain, version
     return _integer(1, IR_VERSION) + _block(7, graph) + _block(8, opset)
+
+
+def _flag(name: str, value: int) -> bytes:
+    """AttributeProto: name, i, type."""
+    return _text(1, name) + _integer(3, value) + _integer(20, ATTRIBUTE_INT)
 
 
 def _integers(name: str, values: Sequence[int]) -> bytes:

@@ -6,35 +6,28 @@ asked for, the peers. What computes a wrong result is reported and never timed.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Literal, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TypeAlias, cast
 
 import fastconv
-from fastconv import reference, selection
-from fastconv.bench import timing
-from fastconv.bench.networks import Layer
-from fastconv.bench.peers import PEERS
-from fastconv.problem import ConvProblem
+from fastconv import selection
+from fastconv.bench import ceilings, timing
+from fastconv.bench.kinds import kind_of
+from fastconv.bench.operations import Array, draw, operation_of, relative_error
+from fastconv.bench.peers import COMPARISONS
+from fastconv.bench.results import AUTO, REFERENCE, Kind, LayerResult, Outcome, SuiteResult
+from fastconv.bench.suites import Layer
+from fastconv.problem import ConvProblem, Problem
 
-__all__ = ["AUTO", "LayerResult", "Outcome", "Settings", "draw", "measure_layer", "relative_error"]
+__all__ = ["Contender", "Job", "Settings", "check", "contenders", "expected", "measure", "measure_layer"]
 
-Array: TypeAlias = npt.NDArray[np.generic]
-Kind: TypeAlias = Literal["algorithm", "auto", "peer"]
-
-AUTO = "auto"
-REFERENCE = "reference"
-REFERENCE_SECONDS = 0.05  # the reference is shown with a time only where it takes less than this
-SEED = 20151210
-
-# Relative 2-norm that a result may be off by where nobody states a bound; integers must be exact.
-ERROR_LIMITS = {"float16": 2e-3, "float32": 2e-6, "float64": 1e-14}
+ONCE_SECONDS = 0.05  # whoever takes longer than this
+ONCE_TIMES = 20  # and so many times as long as the fastest is timed by a single call
 
 
 @dataclass(frozen=True)
@@ -49,19 +42,41 @@ class Settings:
         Whether to add the other libraries that are installed.
     seconds : float, optional
         Budget of the timing of one layer, all contenders together.
-    peaks : mapping of str to float, optional
-        Data type to the floating-point operations a second that figures are related to.
     """
 
     algorithms: tuple[str, ...] | None = None
     peers: bool = False
     seconds: float = 0.5
-    peaks: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one contender did on one layer.
+class Job:
+    """Layers that are measured in one way, or in one way for each of some numbers of threads.
+
+    Parameters
+    ----------
+    name, source : str
+        The suite and where its layers are written down.
+    layers : tuple of Layer
+        Of one data type and one layout.
+    threads : tuple of int
+        A layer is measured with each of these numbers in turn, from one computation of the reference.
+    """
+
+    name: str
+    source: str
+    layers: tuple[Layer, ...]
+    threads: tuple[int, ...]
+
+    @property
+    def steps(self) -> int:
+        """How many measurements of a layer the job is."""
+        return len(self.layers) * len(self.threads)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """How to run one contender.
 
     Parameters
     ----------
@@ -69,238 +84,231 @@ class Outcome:
         An algorithm of the table, ``auto``, or a peer.
     kind : {"algorithm", "auto", "peer"}
         Which of these it is.
-    skipped : str, optional
-        Why it was not run.
-    failure : str, optional
-        Why its result counts as wrong.
-    error : float, optional
-        Relative 2-norm of the difference to the reference; None where it is not a finite number.
     limit : float, optional
-        What `error` may be.
-    first_ms : float, optional
-        Milliseconds of the first call, which may compile.
-    minimum_ms, median_ms : float, optional
-        Milliseconds a call, over the rounds.
-    gflops : float, optional
-        1e9 floating-point operations a second at the minimum; a multiply-add counts as two.
-    share_of_peak : float, optional
-        Part of the processor's peak that is.
+        Relative 2-norm by which its result may differ from the reference's.
+    workspace : int, optional
+        Bytes of scratch memory, for an algorithm.
+    run : callable, optional
+        Does the work, without arguments. None for the reference, which is called once to compare with.
+    reason : str, optional
+        Why there is no `run`.
     """
-
-    name: str
-    kind: Kind
-    skipped: str | None = None
-    failure: str | None = None
-    error: float | None = None
-    limit: float | None = None
-    first_ms: float | None = None
-    minimum_ms: float | None = None
-    median_ms: float | None = None
-    gflops: float | None = None
-    share_of_peak: float | None = None
-
-
-@dataclass(frozen=True)
-class LayerResult:
-    """The outcomes on one layer and what they say about the choice that was made.
-
-    Parameters
-    ----------
-    layer : str
-        The layer's name.
-    problem : str
-        The string form of its problem.
-    count : int
-        How often the network has it.
-    multiply_adds : int
-        Of one call.
-    picked : str
-        The algorithm that ``auto`` stands for.
-    outcomes : tuple of Outcome
-        Algorithms in the table's order, ``auto``, peers.
-    regret : float, optional
-        Time of the picked algorithm / time of the best one: 1 is the best choice.
-    ratio_to_best_peer : float, optional
-        Time of the best peer / time of ``auto``: above 1, ``auto`` is faster.
-    """
-
-    layer: str
-    problem: str
-    count: int
-    multiply_adds: int
-    picked: str
-    outcomes: tuple[Outcome, ...]
-    regret: float | None = None
-    ratio_to_best_peer: float | None = None
-
-    def __getitem__(self, name: str) -> Outcome:
-        """Return the outcome of a contender by name."""
-        return {one.name: one for one in self.outcomes}[name]
-
-    @property
-    def failures(self) -> tuple[Outcome, ...]:
-        """The outcomes that count as wrong."""
-        return tuple(one for one in self.outcomes if one.failure is not None)
-
-
-@dataclass(frozen=True)
-class _Contender:
-    """How to run one contender: without arguments; a `limit` of error; no `run`, a reason."""
 
     name: str
     kind: Kind
     limit: float = 0.0
+    workspace: int | None = None
     run: Callable[[], Array] | None = None
     reason: str | None = None
 
 
-def draw(problem: ConvProblem) -> tuple[Array, Array, Array]:
-    """Return input, weight and bias for a problem, the same ones every time.
+def measure(
+    jobs: Sequence[Job], settings: Settings, before_layer: Callable[[str], object] = lambda _: None
+) -> Iterator[SuiteResult]:
+    """Yield the results of each job, one for each of its numbers of threads.
 
-    Magnitudes lie between 0.5 and 1 with random signs, so that neither the data nor any product is
-    denormal (which would slow some processors down 3 to 40 times); integers lie between -4 and 4,
-    those without a sign between 0 and 4.
+    Parameters
+    ----------
+    jobs : sequence of Job
+        In the order to run them.
+    settings : Settings
+        What to do with each layer.
+    before_layer : callable, optional
+        Called with a text before each of a job's `steps`.
     """
-    generator = np.random.default_rng(SEED)
-    dtype = np.dtype(problem.dtype)
-
-    def array(shape: tuple[int, ...]) -> Array:
-        if dtype.kind in "iu":
-            return generator.integers(-4 if dtype.kind == "i" else 0, 5, shape, dtype=dtype)
-        values = generator.uniform(-0.5, 0.5, shape)
-        return (values + np.copysign(0.5, values)).astype(dtype)
-
-    return array(problem.input_shape), array(problem.weight_shape), array((problem.filters,))
+    threads_before = fastconv.get_num_threads()
+    try:
+        for job in jobs:
+            yield from _measure_job(job, settings, before_layer)
+    finally:
+        fastconv.set_num_threads(threads_before)
 
 
-def measure_layer(layer: Layer, settings: Settings) -> LayerResult:
-    """Check and time every contender on one layer.
+def _measure_job(job: Job, settings: Settings, before_layer: Callable[[str], object]) -> Iterator[SuiteResult]:
+    problem = job.layers[0].problem
+    limits = {threads: ceilings.measure(problem.dtype, threads) for threads in job.threads}
+    rows: dict[int, list[LayerResult]] = {threads: [] for threads in job.threads}
+    for layer in job.layers:
+        for threads in job.threads:
+            before_layer(f"{job.name} {layer.name}, {threads} thread{'s' * (threads > 1)}")
+            fastconv.set_num_threads(threads)
+            rows[threads].append(measure_layer(layer, settings, limits[threads].gflops))
+    for threads, layers in rows.items():
+        yield SuiteResult(
+            name=job.name,
+            source=job.source,
+            batch=problem.batch,
+            threads=threads,
+            dtype=problem.dtype,
+            layout=problem.layout,
+            peak_gflops=limits[threads].gflops,
+            copy_gigabytes=limits[threads].gigabytes,
+            layers=tuple(layers),
+        )
 
-    Raises
-    ------
-    ValueError
-        If the problem is not a forward convolution.
-    """
+
+def measure_layer(layer: Layer, settings: Settings, peak_gflops: float | None = None) -> LayerResult:
+    """Check and time every contender on one layer."""
     problem = layer.problem
-    if problem.direction != "forward":
-        raise ValueError(f"problem must be a forward convolution to be run, got {problem}")
+    arrays, right, reference_seconds = expected(problem)
+    everybody = contenders(problem, arrays, settings)
+    outcomes = {}
+    for one in everybody:
+        if one.name == REFERENCE:  # it was called to get what the others are compared with
+            outcomes[one.name] = Outcome(one.name, one.kind, error=0.0, first_ms=1e3 * reference_seconds)
+        else:
+            outcomes[one.name] = check(one, right)
+    times = _time(everybody, outcomes, settings.seconds)
+    operations = _operations(problem)
+    return LayerResult(
+        layer=layer.name,
+        problem=str(problem),
+        kind=kind_of(problem),
+        count=layer.count,
+        operations=operations,
+        bytes=sum(array.nbytes for array in (*arrays, right)),
+        picked=_picked(problem),
+        outcomes=tuple(
+            _with_time(one, times.get(name), operations, peak_gflops) for name, one in outcomes.items()
+        ),
+    )
+
+
+_Expected: TypeAlias = tuple[tuple[Array, ...], Array, float]
+
+
+@lru_cache(maxsize=1)  # a layer is measured with several numbers of threads, one after the other
+def expected(problem: Problem) -> _Expected:
+    """Return the arrays of a problem, what it must give, and the seconds that the reference took."""
     arrays = draw(problem)
-    expected = reference.conv(problem, *arrays)
-    picked = fastconv.select(problem)
-    contenders = [
-        *_algorithms(problem, arrays, settings.algorithms),
-        _auto(problem, arrays, picked),
-        *(_peers(problem, arrays) if settings.peers else ()),
-    ]
-    checked = {one.name: _check(one, expected) for one in contenders}
-    runs = {
-        one.name: one.run
-        for one in contenders
-        if one.run is not None and checked[one.name].failure is None and one.name != REFERENCE
-    }
-    times = timing.take_turns(runs, settings.seconds)
-    outcomes = tuple(
-        _with_time(one, times.get(one.name), problem, settings.peaks) for one in checked.values()
-    )
-    return _judge(
-        LayerResult(layer.name, str(problem), layer.count, problem.multiply_adds, picked, outcomes)
-    )
+    start = time.perf_counter()
+    expected = operation_of(problem).reference(problem, *arrays)
+    return arrays, expected, time.perf_counter() - start
 
 
-def _call(problem: ConvProblem, arrays: tuple[Array, Array, Array]) -> Callable[..., Array]:
-    """Return the public function's call of a problem, to which an algorithm may be added."""
-    function: Callable[..., Array] = getattr(fastconv, f"conv{problem.rank}d")
-    return partial(function, *arrays, **problem.arguments())
+def _operations(problem: Problem) -> int:
+    """Return the operations of the definition: two a multiply-add, one an element of a pooling window."""
+    return 2 * problem.multiply_adds if isinstance(problem, ConvProblem) else problem.operations
 
 
-def _algorithms(
-    problem: ConvProblem, arrays: tuple[Array, Array, Array], names: tuple[str, ...] | None
-) -> Iterator[_Contender]:
-    for algorithm in selection.TABLE:
-        if names is not None and algorithm.name not in names:
+def _picked(problem: Problem) -> str:
+    """Return what ``auto`` stands for; the reference where no table of algorithms knows such problems."""
+    known = cast("ConvProblem", problem)  # for the type checker: the kind that the table is of
+    able = any(one.supports(known) is None for one in selection.table_of(problem))
+    return selection.select(known) if able else REFERENCE
+
+
+def contenders(problem: Problem, arrays: tuple[Array, ...], settings: Settings) -> tuple[Contender, ...]:
+    """Return the algorithms, the reference last among them, ``auto``, and peers if there are to be any."""
+    peers = _peers(problem, arrays) if settings.peers else ()
+    return (*_ours(problem, arrays, settings.algorithms), *peers)
+
+
+def _ours(problem: Problem, arrays: tuple[Array, ...], names: tuple[str, ...] | None) -> Iterator[Contender]:
+    operation = operation_of(problem)
+    call = operation.call(problem, arrays)
+    known = cast("ConvProblem", problem)
+    limits = {REFERENCE: operation.error_limit(problem)}
+    for algorithm in selection.table_of(problem):
+        name = algorithm.name
+        reason = algorithm.supports(known)
+        if reason is None:
+            limits[name] = algorithm.error_bound(known) or operation.error_limit(problem)
+        if name == REFERENCE or (names is not None and name not in names):
             continue
-        reason = algorithm.supports(problem)
-        if reason is not None:
-            yield _Contender(algorithm.name, "algorithm", reason=reason)
-            continue
-        call = partial(_call(problem, arrays), algorithm=algorithm.name)
-        yield _Contender(algorithm.name, "algorithm", _error_limit(problem, algorithm.name), call)
+        if reason is None and call is not None:
+            run = partial(call, algorithm=name)
+            yield Contender(name, "algorithm", limits[name], algorithm.workspace(known), run)
+        else:
+            yield Contender(name, "algorithm", reason=reason or _not_there(operation.function_name(problem)))
+    if names is None or REFERENCE in names:
+        yield Contender(REFERENCE, "algorithm")
+    if call is None:
+        yield Contender(AUTO, "auto", reason=_not_there(operation.function_name(problem)))
+    else:
+        yield Contender(AUTO, "auto", limits[_picked(problem)], run=call)
 
 
-def _auto(problem: ConvProblem, arrays: tuple[Array, Array, Array], picked: str) -> _Contender:
-    return _Contender(AUTO, "auto", _error_limit(problem, picked), _call(problem, arrays))
+def _not_there(function: str) -> str:
+    return f"fastconv has no {function} yet"
 
 
-def _peers(problem: ConvProblem, arrays: tuple[Array, Array, Array]) -> Iterator[_Contender]:
-    limit = ERROR_LIMITS.get(problem.dtype, 0.0)
-    for name, peer in PEERS.items():
+def _peers(problem: Problem, arrays: tuple[Array, ...]) -> Iterator[Contender]:
+    operation = operation_of(problem)
+    for name, peer in COMPARISONS[operation.name].items():
         run = peer(problem, *arrays)
-        reason = "has no such operation" if peer.installed else "is not installed"
-        yield _Contender(name, "peer", limit, run, None if run else f"{peer.module} {reason}")
+        if isinstance(run, str):
+            yield Contender(name, "peer", reason=run)
+        else:
+            yield Contender(name, "peer", operation.error_limit(problem), run=run)
 
 
-def _error_limit(problem: ConvProblem, name: str) -> float:
-    """Return the bound that an algorithm states, or what its data type may be off by."""
-    stated = next((one.error_bound(problem) for one in selection.TABLE if one.name == name), None)
-    return float(stated or ERROR_LIMITS.get(problem.dtype, 0.0))
-
-
-def _check(contender: _Contender, expected: Array) -> Outcome:
-    """Make the first call and compare its result with the reference's."""
-    outcome = Outcome(contender.name, contender.kind, skipped=contender.reason)
+def check(contender: Contender, expected: Array) -> Outcome:
+    """Make a contender's first call, and compare its result with the reference's."""
+    outcome = Outcome(contender.name, contender.kind, skipped=contender.reason, workspace=contender.workspace)
     if contender.run is None:
         return outcome
+    replace = partial(dataclasses.replace, outcome, limit=contender.limit)
     start = time.perf_counter()
     try:
         found = contender.run()
     except Exception as exception:  # one that fails must not cost the others their figures
-        return replace(outcome, failure=f"{type(exception).__name__}: {exception}")
-    outcome = replace(outcome, first_ms=1e3 * (time.perf_counter() - start), limit=contender.limit)
+        return replace(failure=f"{type(exception).__name__}: {exception}")
+    first_ms = 1e3 * (time.perf_counter() - start)
     if found.shape != expected.shape:
-        return replace(outcome, failure=f"shape {found.shape}, expected {expected.shape}")
+        return replace(first_ms=first_ms, failure=f"shape {found.shape}, expected {expected.shape}")
     error = relative_error(found, expected)
     if not error <= contender.limit:  # a NaN is not
         failure = f"relative error {error:.2g}, at most {contender.limit:.2g} expected"
-        return replace(outcome, failure=failure, error=error if math.isfinite(error) else None)
-    return replace(outcome, error=error)
+        return replace(first_ms=first_ms, failure=failure, error=error if math.isfinite(error) else None)
+    return replace(first_ms=first_ms, error=error)
 
 
-def relative_error(found: Array, expected: Array) -> float:
-    """Return ``||found - expected|| / ||expected||`` in the 2-norm, computed in float64."""
-    difference = found.astype(np.float64) - expected.astype(np.float64)
-    scale = float(np.linalg.norm(expected.astype(np.float64).ravel()))
-    return float(np.linalg.norm(difference.ravel())) / (scale or 1.0)
+def _time(
+    contenders: Sequence[Contender], outcomes: Mapping[str, Outcome], seconds: float
+) -> dict[str, timing.Timing]:
+    """Time in turns those who were right; the reference, and peers far behind, have the time of single calls."""
+    first = {
+        one.name: one.first_ms / 1e3
+        for one in outcomes.values()
+        if one.first_ms is not None and one.failure is None
+    }
+    runs = {one.name: one.run for one in contenders if one.run is not None and one.name in first}
+    single = {name: taken for name, taken in first.items() if name not in runs}  # the reference's
+    far_behind = max(ONCE_SECONDS, ONCE_TIMES * min(first.values(), default=0.0))
+    for one in contenders:
+        if one.kind == "peer" and first.get(one.name, 0.0) > far_behind:
+            again = _seconds_of(runs[one.name])  # the first call may have loaded libraries and started threads
+            if again > far_behind:
+                single[one.name] = again
+                del runs[one.name]
+    once = {name: timing.Timing(taken, taken, rounds=1, calls=1) for name, taken in single.items()}
+    threads = fastconv.get_num_threads()
+    rest = timing.until_idle if threads > 1 else _nothing
+    return {**once, **timing.take_turns(runs, seconds, before_turn=rest)}
+
+
+def _nothing() -> None:
+    """Rest not at all: with one thread nobody's threads are left over."""
+
+
+def _seconds_of(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def _with_time(
-    outcome: Outcome, time: timing.Timing | None, problem: ConvProblem, peaks: Mapping[str, float]
+    outcome: Outcome, time: timing.Timing | None, operations: int, peak_gflops: float | None
 ) -> Outcome:
-    """Add the figures that follow from a time; the reference's is that of its only call."""
+    """Add the figures that follow from a time."""
     if time is None:
-        seconds = (outcome.first_ms or math.inf) / 1e3
-        if outcome.name != REFERENCE or outcome.failure or seconds >= REFERENCE_SECONDS:
-            return outcome
-        time = timing.Timing(seconds, seconds, rounds=1, calls=1)
-    operations = 2 * problem.multiply_adds / time.minimum
-    peak = peaks.get(problem.dtype)
-    return replace(
+        return outcome
+    gflops = operations / time.minimum / 1e9
+    return dataclasses.replace(
         outcome,
         minimum_ms=1e3 * time.minimum,
         median_ms=1e3 * time.median,
-        gflops=operations / 1e9,
-        share_of_peak=operations / peak if peak else None,
-    )
-
-
-def _judge(result: LayerResult) -> LayerResult:
-    """Add what the times say about the pick and about the peers."""
-    times: dict[Kind, dict[str, float]] = {"algorithm": {}, "auto": {}, "peer": {}}
-    for one in result.outcomes:
-        if one.minimum_ms is not None:
-            times[one.kind][one.name] = one.minimum_ms
-    auto, pick = times["auto"].get(AUTO), times["algorithm"].get(result.picked)
-    return replace(
-        result,
-        regret=None if pick is None else pick / min(times["algorithm"].values()),
-        ratio_to_best_peer=min(times["peer"].values()) / auto if auto and times["peer"] else None,
+        gflops=gflops,
+        share_of_peak=gflops / peak_gflops if peak_gflops else None,
     )

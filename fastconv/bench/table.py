@@ -7,30 +7,36 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from fastconv.bench.run import REFERENCE, LayerResult, Outcome
-from fastconv.bench.summary import Mean, Summary
+from fastconv.bench.results import AUTO, LayerResult, Outcome, SuiteResult
+from fastconv.bench.summary import Mean, Summary, by_kind, summarise
 
-__all__ = ["heading", "layer_table", "notes"]
+__all__ = ["configuration", "heading", "kind_table", "layer_table", "notes"]
 
 NOT_RUN = "–"
 WRONG = "WRONG"
 DIGITS = 5  # of a number, with its point
 
 
-def heading(name: str, results: Sequence[LayerResult]) -> str:
+def configuration(suite: SuiteResult) -> str:
+    """Return how a suite was measured, in words."""
+    return f"batch {suite.batch}, {suite.threads} thread{'s' * (suite.threads > 1)}, {suite.dtype}, {suite.layout}"
+
+
+def heading(suite: SuiteResult) -> str:
     """Return the line above a suite's table, with what its rows leave out of their problems."""
-    tokens = _tokens(results)
+    tokens = _tokens(suite.layers)
     before, after = _common_ends(tokens)
     shared = ",".join((*tokens[0][:before], "…", *tokens[0][len(tokens[0]) - after :]))
     problem = "" if before == after == 0 else f", problems {shared}"
-    return f"{name}: minimum of the rounds in milliseconds{problem}"
+    return f"{suite.name}, {configuration(suite)}: minimum of the rounds in milliseconds{problem}"
 
 
 def layer_table(results: Sequence[LayerResult]) -> Table:
-    """Return one row a layer: milliseconds of every contender, the pick, how far it is off."""
+    """Return one row a layer: milliseconds of every contender, the pick, how far it is off, the best peer's ratio."""
     tokens = _tokens(results)
     before, after = _common_ends(tokens)
     names = _names_shown(results)
+    with_peers = any(result.ratio is not None for result in results)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     widest = max(len(result.layer) for result in results)
     table.add_column("layer", no_wrap=True, min_width=widest)  # rich would count a word alone
@@ -40,34 +46,70 @@ def layer_table(results: Sequence[LayerResult]) -> Table:
     for name in ("GFLOP", *names):
         header = name.replace(" ", "\n").replace("_", " ")
         table.add_column(header, justify="right", overflow="fold", min_width=DIGITS)
+        if name == AUTO:
+            table.add_column("auto\nmedian", justify="right", no_wrap=True, min_width=len("median"))
     table.add_column("pick", no_wrap=True)
     table.add_column("pick\n/ best", justify="right", no_wrap=True, min_width=len("/ best"))
+    if with_peers:
+        table.add_column("peer\n/ auto", justify="right", no_wrap=True, min_width=len("/ auto"))
     for result, cell in zip(results, cells, strict=True):
         table.add_row(
             result.layer,
             " ".join(cell),
-            _number(2e-9 * result.multiply_adds),
-            *(_milliseconds(one) for one in result.outcomes if one.name in names),
+            _number(1e-9 * result.operations),
+            *_times(result, names),
             result.picked,
-            NOT_RUN if result.regret is None else f"{result.regret:.2f}",
+            _ratio(result.regret),
+            *((_ratio(result.ratio),) if with_peers else ()),
         )
     return table
 
 
-def _names_shown(results: Sequence[LayerResult]) -> list[str]:
-    """Return the contenders that have something to show in some row, in their order.
+def kind_table(results: Sequence[tuple[str, LayerResult]]) -> Table:
+    """Return one row a class of problem: the geometric mean of best peer / auto, the worst, the losses.
 
-    The reference is there to be compared with; it has a column where it has a time in every row.
+    Parameters
+    ----------
+    results : sequence of (str, LayerResult)
+        Layers, and what to call them.
     """
-    columns = list(zip(*(result.outcomes for result in results), strict=True))
-    return [
-        column[0].name
-        for column in columns
-        if any(one.failure is not None for one in column)
-        or (all if column[0].name == REFERENCE else any)(
-            one.minimum_ms is not None for one in column
-        )
-    ]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("best peer / auto by class", no_wrap=True)
+    for name in ("layers", "geometric\nmean", "worst"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("where", no_wrap=True)
+    table.add_column("losses", justify="right", no_wrap=True)
+    for kind, mean in by_kind(results).items():
+        row = (str(len(mean.layers)), f"{mean.geometric_mean:.2f}", f"{mean.worst:.2f}", mean.worst_layer)
+        table.add_row(kind, *row, str(len(mean.below_one)))
+    return table
+
+
+def _names_shown(results: Sequence[LayerResult]) -> list[str]:
+    """Return the contenders that have something to show in some row, in their order."""
+    names = dict.fromkeys(one.name for result in results for one in result.outcomes)
+    shown = {
+        one.name
+        for result in results
+        for one in result.outcomes
+        if one.failure is not None or one.minimum_ms is not None
+    }
+    return [name for name in names if name in shown]
+
+
+def _times(result: LayerResult, names: Sequence[str]) -> Iterator[Text]:
+    """Yield the milliseconds of each contender, after those of ``auto`` its median."""
+    outcomes = {one.name: one for one in result.outcomes}
+    for name in names:
+        one = outcomes.get(name)
+        yield Text(NOT_RUN, style="dim") if one is None else _milliseconds(one)
+        if name == AUTO:
+            median = None if one is None else one.median_ms
+            yield Text(NOT_RUN if median is None else _number(median), style="dim")
+
+
+def _ratio(value: float | None) -> str:
+    return NOT_RUN if value is None else f"{value:.2f}"
 
 
 def _tokens(results: Sequence[LayerResult]) -> list[list[str]]:
@@ -105,20 +147,30 @@ def _number(value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def notes(results: Sequence[LayerResult], summary: Summary) -> Iterator[str]:
+def notes(suite: SuiteResult) -> Iterator[str]:
     """Yield the lines under a table: what was wrong or not run, means, the worst, losses."""
+    results = suite.layers
+    summary = summarise(results)
     checked = sum(one.skipped is None for result in results for one in result.outcomes)
-    wrong = f"{summary.wrong} WRONG" if summary.wrong else "all within their limits"
+    wrong = f"{summary.wrong} {WRONG}" if summary.wrong else "all within their limits"
     yield f"{checked} results compared with the reference: {wrong}"
     for result in results:
         for outcome in result.failures:
             yield f"{WRONG}: {outcome.name} on {result.layer} ({result.problem}): {outcome.failure}"
     yield from _reasons(results)
+    if summary.first_ms:
+        totals = ", ".join(f"{name} {_number(total / 1e3)} s" for name, total in summary.first_ms.items())
+        yield f"first calls, compiling included, in none of the figures above: {totals}"
     if summary.regret is not None:
         yield f"pick / best: {_mean(summary.regret)}"
     if summary.share_of_peak is not None:
-        yield f"auto / peak of multiply-adds: {_mean(summary.share_of_peak)}"
-    for peer, mean in summary.peers.items():
+        yield f"auto / peak of multiply-adds, {suite.peak_gflops or 0:.0f} GFLOP/s: {_mean(summary.share_of_peak)}"
+    yield from _peer_notes(summary)
+
+
+def _peer_notes(summary: Summary) -> Iterator[str]:
+    best = {} if summary.best_peer is None else {"best peer": summary.best_peer}
+    for peer, mean in {**summary.peers, **best}.items():
         yield f"{peer} / auto: {_mean(mean)}"
         if losses := mean.below_one:
             named = ", ".join(f"{layer} {ratio:.2f}" for layer, ratio in losses.items())

@@ -11,7 +11,7 @@ from fastconv.selection.choice import (
     select,
 )
 from fastconv.selection.explanation import Candidate, Explanation
-from fastconv.selection.table import TABLE
+from fastconv.selection.table import TABLE, table_of
 
 __all__ = [
     "TABLE",
@@ -23,4 +23,5 @@ __all__ = [
     "clear_cache",
     "explain",
     "select",
+    "table_of",
 ]

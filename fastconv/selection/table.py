@@ -6,9 +6,15 @@ from fastconv.algorithm import Algorithm
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.reference import Reference
+from fastconv.problem import ConvProblem, Problem
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),
     Im2col(),
     Reference(),  # last: computes everything, slowly
 )
+
+
+def table_of(problem: Problem) -> tuple[Algorithm, ...]:
+    """Return the algorithms for a problem's kind, in order; none where the kind has no table yet."""
+    return TABLE if isinstance(problem, ConvProblem) else ()

@@ -13,8 +13,8 @@ import pytest
 import fastconv
 from fastconv import selection
 from fastconv.bench import run
-from fastconv.bench.networks import Layer
 from fastconv.bench.run import AUTO, LayerResult, Outcome, Settings, draw, measure_layer
+from fastconv.bench.suites import Layer
 from fastconv.bench.summary import summarise
 from fastconv.problem import ConvProblem
 
