@@ -14,16 +14,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
-__all__ = ["Timing", "fma_peak", "take_turns"]
+__all__ = ["Stopwatch", "Timing", "stopwatches_in_turns", "take_turns", "until_idle"]
 
 TURN_SECONDS = 2e-3  # long against the clock's resolution and an interrupt, short against drift
-LONG = 10  # turns: a call that takes as much needs no second sample
+LONG = 25  # turns: a call that takes as much needs neither a second sample nor one before it
+IDLE_SHARE = 0.2  # of a core: less than this is used while all threads sleep
+IDLE_STEP, IDLE_LIMIT = 2e-3, 0.1  # seconds
 MINIMUM_ROUNDS = 3  # the least for which a median means something
 MAXIMUM_ROUNDS = 1000
 
 Clock = Callable[[], float]
 Contender = Callable[[], object]
+Stopwatch = Callable[[int], float]  # makes so many calls, and returns the seconds that they took together
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,15 @@ def take_turns(
     *,
     turn_seconds: float = TURN_SECONDS,
     clock: Clock = time.perf_counter,
+    before_turn: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
     """Time contenders in turns.
 
     In each round every contender has one turn. A turn is one call that is not timed, which brings
     caches and sleeping threads back from the contender before, and then as many calls timed
-    together as last about `turn_seconds`. Every other round runs in reverse order, so that nobody
-    always follows the same neighbour.
+    together as last about `turn_seconds`. A call that lasts many times as long pays for that itself,
+    and is timed at once. Every other round runs in reverse order, so that nobody always follows the
+    same neighbour.
 
     Parameters
     ----------
@@ -70,6 +76,8 @@ def take_turns(
         How long the timed calls of one turn should take together.
     clock : callable, optional
         Returns seconds.
+    before_turn : callable, optional
+        Called before each turn; :func:`until_idle` where contenders have threads.
 
     Returns
     -------
@@ -82,26 +90,72 @@ def take_turns(
     >>> times["pass"].minimum < times["sum"].minimum
     True
     """
-    if not contenders:
+    stopwatches = {name: partial(_time, contender, clock) for name, contender in contenders.items()}
+    return stopwatches_in_turns(
+        stopwatches, seconds, turn_seconds=turn_seconds, clock=clock, before_turn=before_turn
+    )
+
+
+def stopwatches_in_turns(
+    stopwatches: Mapping[str, Stopwatch],
+    seconds: float,
+    *,
+    turn_seconds: float = TURN_SECONDS,
+    clock: Clock = time.perf_counter,
+    before_turn: Callable[[], object] = lambda: None,
+) -> dict[str, Timing]:
+    """Time in turns, as :func:`take_turns` does, contenders that hold their own stopwatch.
+
+    For contenders that live in other processes: the way there and back is in nobody's time.
+
+    Parameters
+    ----------
+    stopwatches : mapping of str to callable
+        ``stopwatch(calls)`` makes so many calls and returns the seconds that they took together.
+    seconds, turn_seconds, clock, before_turn : optional
+        As in :func:`take_turns`; `clock` only ends the rounds.
+
+    Returns
+    -------
+    dict of str to Timing
+        In the order of `stopwatches`.
+
+    Examples
+    --------
+    >>> times = stopwatches_in_turns({"two a call": lambda calls: 2.0 * calls}, seconds=0)
+    >>> times["two a call"].minimum
+    2.0
+    """
+    if not stopwatches:
         return {}
-    names = list(contenders)
+    names = list(stopwatches)
     samples: dict[str, list[float]] = {name: [] for name in names}
     with _no_garbage_collection():
-        calls = {name: _calls_in(turn_seconds, contenders[name], clock) for name in names}
+        calls = {name: _calls_in(turn_seconds, stopwatches[name]) for name in names}
         end = clock() + seconds
         for round_number in range(MAXIMUM_ROUNDS):
             if round_number >= MINIMUM_ROUNDS and clock() >= end:
                 break
             for name in names if round_number % 2 == 0 else reversed(names):
-                contenders[name]()
-                samples[name].append(_time(contenders[name], calls[name], clock) / calls[name])
+                before_turn()
+                if not calls[name].long:
+                    stopwatches[name](1)
+                samples[name].append(stopwatches[name](calls[name].number) / calls[name].number)
     return {
-        name: Timing(min(taken), statistics.median(taken), len(taken), calls[name])
+        name: Timing(min(taken), statistics.median(taken), len(taken), calls[name].number)
         for name, taken in samples.items()
     }
 
 
-def _calls_in(seconds: float, contender: Contender, clock: Clock) -> int:
+@dataclass(frozen=True)
+class _Calls:
+    """How many calls a turn times together, and whether the only one is many turns long."""
+
+    number: int
+    long: bool = False
+
+
+def _calls_in(seconds: float, stopwatch: Stopwatch) -> _Calls:
     """Return how many calls take about `seconds`, judged by the fastest of three samples.
 
     One sample would do on a quiet machine. On a busy one an interruption in it would give this
@@ -109,16 +163,31 @@ def _calls_in(seconds: float, contender: Contender, clock: Clock) -> int:
     """
     calls = 1
     while True:
-        taken = _time(contender, calls, clock)
+        taken = stopwatch(calls)
         if taken >= LONG * seconds:  # no interruption explains that
-            return calls
-        taken = min(taken, *(_time(contender, calls, clock) for _ in range(2)))
+            return _Calls(calls, long=calls == 1)
+        taken = min(taken, *(stopwatch(calls) for _ in range(2)))
         if taken >= seconds / 2:
-            return max(1, math.ceil(calls * seconds / taken))
+            return _Calls(max(1, math.ceil(calls * seconds / taken)))
         calls *= 2
 
 
-def _time(contender: Contender, calls: int, clock: Clock) -> float:
+def until_idle() -> None:
+    """Sleep until no thread of this process computes, but for a tenth of a second at most.
+
+    After a call, the threads of some libraries go on looking for work: of those measured, PyTorch's for
+    10 ms, ONNX Runtime's for 45 and OpenBLAS's for more than 50. On a machine without idle cores that is
+    time taken from whoever has the next turn.
+    """
+    end = time.perf_counter() + IDLE_LIMIT
+    while time.perf_counter() < end:
+        start, used = time.perf_counter(), time.process_time()
+        time.sleep(IDLE_STEP)
+        if time.process_time() - used < IDLE_SHARE * (time.perf_counter() - start):
+            return
+
+
+def _time(contender: Contender, clock: Clock, calls: int) -> float:
     start = clock()
     for _ in range(calls):
         contender()
@@ -135,26 +204,3 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def fma_peak(dtype: str, threads: int) -> float:
-    """Return the flop/s that `threads` cores reach with fused multiply-adds in registers alone.
-
-    One core is measured, by :func:`fastconv.codegen.peak.measure`, and taken `threads` times: an
-    upper end where cores that are busy together clock lower than one that is busy alone.
-
-    Parameters
-    ----------
-    dtype : str
-        ``"float32"`` or ``"float64"``.
-    threads : int
-        Cores used.
-
-    Returns
-    -------
-    float
-        Floating-point operations a second; a multiply-add counts as two.
-    """
-    from fastconv.codegen import peak  # compiles: only where it is asked for
-
-    return threads * peak.measure(dtype)

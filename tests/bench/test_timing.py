@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import pytest
 
 from fastconv.bench import timing
-from fastconv.bench.timing import MAXIMUM_ROUNDS, MINIMUM_ROUNDS, take_turns
+from fastconv.bench.timing import LONG, MAXIMUM_ROUNDS, MINIMUM_ROUNDS, take_turns
 
 
 class World:
@@ -34,9 +35,9 @@ class World:
 
 def test_minimum_and_median_of_the_rounds() -> None:
     world = World()
-    # one call that finds out how many make a turn; then in each round one untimed and one timed
-    taken = [9.0, 8.0, 3.0, 8.0, 1.0, 8.0, 2.0]
-    found = take_turns({"a": world.contender("a", taken)}, 0.0, clock=world.clock)["a"]
+    # three calls that find out how many make a turn; then in each round one untimed and one timed
+    taken = [1.0, 1.0, 1.0, 8.0, 3.0, 8.0, 1.0, 8.0, 2.0]
+    found = take_turns({"a": world.contender("a", taken)}, 0.0, turn_seconds=1.0, clock=world.clock)["a"]
     assert (found.minimum, found.median) == (1.0, 2.0)
     assert (found.rounds, found.calls) == (MINIMUM_ROUNDS, 1)
 
@@ -44,8 +45,49 @@ def test_minimum_and_median_of_the_rounds() -> None:
 def test_contenders_take_turns_in_alternating_order() -> None:
     world = World()
     contenders = {name: world.contender(name, [1.0]) for name in "ab"}
-    take_turns(contenders, 0.0, clock=world.clock)
-    assert "".join(world.calls) == "ab" + "aabb" + "bbaa" + "aabb"
+    take_turns(contenders, 0.0, turn_seconds=1.0, clock=world.clock)
+    assert "".join(world.calls) == "aaabbb" + "aabb" + "bbaa" + "aabb"
+
+
+def test_a_long_call_is_timed_at_once() -> None:
+    world = World()
+    contenders = {"long": world.contender("l", [LONG]), "short": world.contender("s", [1.0])}
+    found = take_turns(contenders, 0.0, turn_seconds=1.0, clock=world.clock)
+    assert "".join(world.calls) == "lsss" + "lss" + "ssl" + "lss"
+    assert found["long"].minimum == LONG
+
+
+def test_what_comes_before_each_turn() -> None:
+    world = World()
+    contenders = {name: world.contender(name, [1.0]) for name in "ab"}
+    rest = world.contender(".", [5.0])
+    found = take_turns(contenders, 0.0, turn_seconds=1.0, clock=world.clock, before_turn=rest)
+    assert "".join(world.calls) == "aaabbb" + ".aa.bb" + ".bb.aa" + ".aa.bb"
+    assert found["a"].minimum == 1.0
+
+
+def test_idle_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall, used = 0.0, 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal wall, used
+        wall += seconds
+        used += seconds if wall < 0.0301 else 0.0  # somebody computes for 30 ms
+
+    fake = SimpleNamespace(perf_counter=lambda: wall, process_time=lambda: used, sleep=sleep)
+    monkeypatch.setattr(timing, "time", fake)
+    timing.until_idle()
+    assert wall == pytest.approx(0.032)
+    used_before = used
+    monkeypatch.setattr(fake, "sleep", lambda seconds: sleep(seconds) or add(seconds))
+
+    def add(seconds: float) -> None:
+        nonlocal used
+        used += seconds  # and somebody who never stops
+
+    timing.until_idle()
+    assert wall == pytest.approx(0.032 + timing.IDLE_LIMIT)
+    assert used > used_before
 
 
 def test_a_turn_has_enough_calls() -> None:
@@ -69,7 +111,7 @@ def test_an_interruption_does_not_shorten_the_turns() -> None:
 
 def test_the_budget_ends_the_rounds() -> None:
     world = World()
-    found = take_turns({"a": world.contender("a", [1.0])}, 20.0, clock=world.clock)
+    found = take_turns({"a": world.contender("a", [1.0])}, 20.0, turn_seconds=1.0, clock=world.clock)
     assert found["a"].rounds == 10  # of two seconds each
 
 
@@ -83,15 +125,22 @@ def test_nobody() -> None:
     assert take_turns({}, 1.0) == {}
 
 
+def test_stopwatches_say_what_was_taken_whatever_passed_meanwhile() -> None:
+    world = World()
+
+    def stopwatch(calls: int) -> float:
+        world.calls.append(f"{calls} ")
+        world.now += 100.0 * calls  # the way to another process and back
+        return 0.25 * calls
+
+    found = timing.stopwatches_in_turns({"a": stopwatch}, 0.0, turn_seconds=1.0, clock=world.clock)["a"]
+    assert (found.minimum, found.median, found.calls) == (0.25, 0.25, 4)
+    # one is too few for a turn, two are half of one; and then one untimed call before each turn
+    assert "".join(world.calls) == "1 1 1 2 2 2 " + "1 4 " * MINIMUM_ROUNDS
+
+
 def test_the_garbage_collector_rests_and_comes_back() -> None:
     seen = []
     take_turns({"a": lambda: seen.append(gc.isenabled())}, 0.0, turn_seconds=0.0)
     assert set(seen) == {False}
     assert gc.isenabled()
-
-
-def test_peak_is_taken_for_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastconv.codegen import peak
-
-    monkeypatch.setattr(peak, "measure", {"float32": 64e9}.__getitem__)
-    assert timing.fma_peak("float32", threads=2) == 128e9
