@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,10 @@ from fastconv.codegen import target as targets
 
 #: Functions "compiled" and "loaded" from disk by this process.
 counts: Counter[str] = Counter()
+#: Seconds that emitting a function and making machine code of it took, by the function's name, for each that this
+#: process compiled; the last time counts where a function was compiled for several targets. A driver's contain the
+#: import of Numba where it is the first of the process.
+compile_seconds: dict[str, float] = {}
 
 # Reentrant, because a fork may come from the thread that compiles.
 _lock = threading.RLock()
@@ -60,9 +65,11 @@ def _load_or_compile(name: str, emit: Callable[[], str], target: targets.Target)
     code = _read(path)
     if code is None:
         counts["compiled"] += 1
+        start = time.perf_counter()
         # LLVM's middle-end passes cost as much as code generation and gained nothing on code
         # that already says which vectors it wants: left out.
         code = machine.emit_object(llvm.parse_assembly(emit()))
+        compile_seconds[name] = time.perf_counter() - start
         _write(path, code)
     else:
         counts["loaded"] += 1

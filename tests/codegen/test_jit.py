@@ -69,6 +69,17 @@ def test_a_later_process_loads(directory, counted, next_process):
     assert counted() == (1, 1)
 
 
+def test_what_compiling_took_is_kept_by_name(directory, counted, next_process, monkeypatch):
+    monkeypatch.setattr(jit, "compile_seconds", {})
+    target = targets.current()
+    jit.address("timed", lambda: answer("timed", 45), target)
+    assert list(jit.compile_seconds) == ["timed"]
+    assert jit.compile_seconds.pop("timed") > 0
+    next_process()
+    jit.address("timed", never, target)
+    assert jit.compile_seconds == {}  # loaded, not compiled
+
+
 def test_another_process_compiles_nothing(directory, counted):
     jit.address("shared", lambda: answer("shared", 44), targets.current())
     program = """
