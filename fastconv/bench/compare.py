@@ -16,7 +16,7 @@ from rich.table import Table
 from fastconv.bench.kinds import KINDS
 from fastconv.bench.results import AUTO, LayerResult, Report, SuiteResult
 from fastconv.bench.summary import Mean
-from fastconv.bench.table import NOT_RUN, WRONG, configuration
+from fastconv.bench.table import NOT_RUN, WRONG
 
 __all__ = ["Change", "Comparison", "compare", "layer_table", "mean_table", "notes", "show"]
 
@@ -156,7 +156,7 @@ def _layers(report: Report) -> dict[tuple[str, str], tuple[str, LayerResult]]:
 
 
 def _suite_name(suite: SuiteResult) -> str:
-    return f"{suite.name}, {configuration(suite)}"
+    return ", ".join((suite.name, *suite.configuration))
 
 
 def _name(suite: str, layer: LayerResult) -> str:

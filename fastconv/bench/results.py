@@ -171,6 +171,18 @@ class SuiteResult:
     copy_gigabytes: float | None
     layers: tuple[LayerResult, ...]
 
+    @property
+    def configuration(self) -> tuple[str, ...]:
+        """How it was measured, in words: batch, threads, data type, layout.
+
+        Examples
+        --------
+        >>> SuiteResult("vgg16", "", 1, 2, "float32", "channels_last", None, None, ()).configuration
+        ('batch 1', '2 threads', 'float32', 'channels_last')
+        """
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"batch {self.batch}", threads, self.dtype, self.layout
+
 
 @dataclass(frozen=True)
 class ColdStart:
@@ -256,23 +268,27 @@ class Report:
         if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
             raise ValueError(f"text must be a report of format {FORMAT}, as `fastconv bench --json` writes it")
         try:
-            suites = tuple(_suite(suite) for suite in found.pop("suites"))
-            cold_starts = tuple(ColdStart(**each) for each in found.pop("cold_starts"))
+            suites = tuple(map(_suite, _entries(found.pop("suites"))))
+            cold_starts = tuple(ColdStart(**each) for each in _entries(found.pop("cold_starts")))  # type: ignore[arg-type]
             return cls(suites=suites, cold_starts=cold_starts, **found)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"text must be a report of format {FORMAT}, a field is amiss: {error}") from None
 
 
 def _suite(fields: dict[str, object]) -> SuiteResult:
-    layers = fields.pop("layers")
-    assert isinstance(layers, list)
-    return SuiteResult(**{"peak_gflops": None, "copy_gigabytes": None, **fields, "layers": tuple(map(_layer, layers))})  # type: ignore[arg-type]
+    layers = tuple(map(_layer, _entries(fields.pop("layers"))))
+    return SuiteResult(**{"peak_gflops": None, "copy_gigabytes": None, **fields, "layers": layers})  # type: ignore[arg-type]
 
 
 def _layer(fields: dict[str, object]) -> LayerResult:
-    outcomes = fields.pop("outcomes")
-    assert isinstance(outcomes, list)
-    return LayerResult(**fields, outcomes=tuple(Outcome(**one) for one in outcomes))  # type: ignore[arg-type]
+    outcomes = tuple(Outcome(**one) for one in _entries(fields.pop("outcomes")))  # type: ignore[arg-type]
+    return LayerResult(**fields, outcomes=outcomes)  # type: ignore[arg-type]
+
+
+def _entries(value: object) -> list[dict[str, object]]:
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise TypeError(f"expected a list of objects, got {value!r:.40}")
+    return value
 
 
 def _without_none(value: object) -> object:

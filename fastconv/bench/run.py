@@ -24,10 +24,11 @@ from fastconv.bench.results import AUTO, REFERENCE, Kind, LayerResult, Outcome, 
 from fastconv.bench.suites import Layer
 from fastconv.problem import ConvProblem, Problem
 
-__all__ = ["Contender", "Job", "Settings", "check", "contenders", "expected", "measure", "measure_layer"]
+__all__ = ["Contender", "Job", "Settings", "check", "contenders", "expected", "measure", "measure_layer", "operations"]
 
 ONCE_SECONDS = 0.05  # whoever takes longer than this
 ONCE_TIMES = 20  # and so many times as long as the fastest is timed by a single call
+COLD_SECONDS = 1.0  # a first call that took less may owe it to libraries that it loaded, or threads that it started
 
 
 @dataclass(frozen=True)
@@ -159,17 +160,17 @@ def measure_layer(layer: Layer, settings: Settings, peak_gflops: float | None = 
         else:
             outcomes[one.name] = check(one, right)
     times = _time(everybody, outcomes, settings.seconds)
-    operations = _operations(problem)
+    number = operations(problem)
     return LayerResult(
         layer=layer.name,
         problem=str(problem),
         kind=kind_of(problem),
         count=layer.count,
-        operations=operations,
-        bytes=sum(array.nbytes for array in (*arrays, right)),
+        operations=number,
+        bytes=_bytes(arrays, right),
         picked=_picked(problem),
         outcomes=tuple(
-            _with_time(one, times.get(name), operations, peak_gflops) for name, one in outcomes.items()
+            _with_time(one, times.get(name), number, peak_gflops) for name, one in outcomes.items()
         ),
     )
 
@@ -182,11 +183,17 @@ def expected(problem: Problem) -> _Expected:
     """Return the arrays of a problem, what it must give, and the seconds that the reference took."""
     arrays = draw(problem)
     start = time.perf_counter()
-    expected = operation_of(problem).reference(problem, *arrays)
-    return arrays, expected, time.perf_counter() - start
+    right = operation_of(problem).reference(problem, *arrays)
+    return arrays, right, time.perf_counter() - start
 
 
-def _operations(problem: Problem) -> int:
+def _bytes(arrays: tuple[Array, ...], right: Array) -> int:
+    """Return the bytes of what a call reads and writes; of floats, the reference returns more than a call does."""
+    width = (arrays[0] if arrays[0].dtype.kind == "f" else right).itemsize
+    return sum(array.nbytes for array in arrays) + width * right.size
+
+
+def operations(problem: Problem) -> int:
     """Return the operations of the definition: two a multiply-add, one an element of a pooling window."""
     return 2 * problem.multiply_adds if isinstance(problem, ConvProblem) else problem.operations
 
@@ -236,7 +243,10 @@ def _not_there(function: str) -> str:
 def _peers(problem: Problem, arrays: tuple[Array, ...]) -> Iterator[Contender]:
     operation = operation_of(problem)
     for name, peer in COMPARISONS[operation.name].items():
-        run = peer(problem, *arrays)
+        try:
+            run = peer(problem, *arrays)
+        except Exception as exception:  # a library that is installed but broken must not end the run
+            run = f"{type(exception).__name__}: {exception}"
         if isinstance(run, str):
             yield Contender(name, "peer", reason=run)
         else:
@@ -278,9 +288,10 @@ def _time(
     far_behind = max(ONCE_SECONDS, ONCE_TIMES * min(first.values(), default=0.0))
     for one in contenders:
         if one.kind == "peer" and first.get(one.name, 0.0) > far_behind:
-            again = _seconds_of(runs[one.name])  # the first call may have loaded libraries and started threads
-            if again > far_behind:
-                single[one.name] = again
+            cold = first[one.name] < COLD_SECONDS
+            taken = _seconds_of(runs[one.name]) if cold else first[one.name]
+            if taken > far_behind:
+                single[one.name] = taken
                 del runs[one.name]
     once = {name: timing.Timing(taken, taken, rounds=1, calls=1) for name, taken in single.items()}
     threads = fastconv.get_num_threads()
@@ -310,5 +321,5 @@ def _with_time(
         minimum_ms=1e3 * time.minimum,
         median_ms=1e3 * time.median,
         gflops=gflops,
-        share_of_peak=gflops / peak_gflops if peak_gflops else None,
+        share_of_peak=gflops / peak_gflops if gflops and peak_gflops else None,  # no share of nothing to do
     )

@@ -7,19 +7,14 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from fastconv.bench.results import AUTO, LayerResult, Outcome, SuiteResult
+from fastconv.bench.results import AUTO, REFERENCE, LayerResult, Outcome, SuiteResult
 from fastconv.bench.summary import Mean, Summary, by_kind, summarise
 
-__all__ = ["configuration", "heading", "kind_table", "layer_table", "notes"]
+__all__ = ["heading", "kind_table", "layer_table", "notes"]
 
 NOT_RUN = "–"
 WRONG = "WRONG"
 DIGITS = 5  # of a number, with its point
-
-
-def configuration(suite: SuiteResult) -> str:
-    """Return how a suite was measured, in words."""
-    return f"batch {suite.batch}, {suite.threads} thread{'s' * (suite.threads > 1)}, {suite.dtype}, {suite.layout}"
 
 
 def heading(suite: SuiteResult) -> str:
@@ -28,7 +23,7 @@ def heading(suite: SuiteResult) -> str:
     before, after = _common_ends(tokens)
     shared = ",".join((*tokens[0][:before], "…", *tokens[0][len(tokens[0]) - after :]))
     problem = "" if before == after == 0 else f", problems {shared}"
-    return f"{suite.name}, {configuration(suite)}: minimum of the rounds in milliseconds{problem}"
+    return f"{suite.name}, {', '.join(suite.configuration)}: minimum of the rounds in milliseconds{problem}"
 
 
 def layer_table(results: Sequence[LayerResult]) -> Table:
@@ -151,9 +146,9 @@ def notes(suite: SuiteResult) -> Iterator[str]:
     """Yield the lines under a table: what was wrong or not run, means, the worst, losses."""
     results = suite.layers
     summary = summarise(results)
-    checked = sum(one.skipped is None for result in results for one in result.outcomes)
+    compared = [one for result in results for one in result.outcomes if one.skipped is None and one.name != REFERENCE]
     wrong = f"{summary.wrong} {WRONG}" if summary.wrong else "all within their limits"
-    yield f"{checked} results compared with the reference: {wrong}"
+    yield f"{len(compared)} result{'s' * (len(compared) != 1)} compared with the reference: {wrong}"
     for result in results:
         for outcome in result.failures:
             yield f"{WRONG}: {outcome.name} on {result.layer} ({result.problem}): {outcome.failure}"

@@ -41,4 +41,5 @@ POOLING = Suite(
         Row("plane_avg_15", "avg_pool2d,c1,2048x2048,15x15"),
         Row("plane_avg_31", "avg_pool2d,c1,2048x2048,31x31"),
     ),
+    batches=(1,),
 )

@@ -1,0 +1,325 @@
+"""The job: what is right is timed, what is wrong is named, and every layer is measured in every way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import selection
+from fastconv.bench import ceilings, run
+from fastconv.bench.operations import ERROR_LIMITS, Array, operation_of
+from fastconv.bench.peers import Peer
+from fastconv.bench.results import AUTO, REFERENCE
+from fastconv.bench.run import Job, Settings, measure, measure_layer
+from fastconv.bench.suites import Layer
+from fastconv.problem import ConvProblem, parse
+
+SMALL = ConvProblem.parse("conv2d,n1,c3,8x8,k4,3x3,p1,float32")
+POOL = parse("max_pool2d,n1,c3,8x8,2x2,s2,float32")
+QUICK = Settings(seconds=0.0)
+WITH_PEERS = Settings(("direct",), peers=True, seconds=0.0)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = fastconv.get_num_threads()
+    yield
+    fastconv.set_num_threads(before)
+
+
+def lie(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Let one algorithm return something else than it computed."""
+    honest = fastconv.conv2d
+
+    def conv2d(*arrays: np.ndarray, algorithm: str = AUTO, **arguments: object) -> np.ndarray:
+        y = honest(*arrays, algorithm=algorithm, **arguments)
+        return change(y) if algorithm == name else y
+
+    monkeypatch.setattr(fastconv, "conv2d", conv2d)
+
+
+def compare_with(monkeypatch: pytest.MonkeyPatch, **peers: Callable[..., Callable[[], Array] | str]) -> None:
+    """Make these the only peers, for convolutions."""
+    table = {"conv": {name: Peer((), prepare) for name, prepare in peers.items()}}
+    monkeypatch.setattr(run, "COMPARISONS", table)
+
+
+def right(problem: ConvProblem, *arrays: Array) -> Callable[[], Array]:
+    y = operation_of(problem).reference(problem, *arrays)
+    return lambda: y
+
+
+def test_every_algorithm_is_right_and_timed() -> None:
+    result = measure_layer(Layer("small", SMALL, 2), QUICK, peak_gflops=1000.0)
+    assert [one.name for one in result.outcomes] == [*fastconv.algorithms(), AUTO]
+    assert result.failures == ()
+    assert result.picked == fastconv.select(SMALL)
+    assert (result.layer, result.count, result.problem, result.kind) == ("small", 2, str(SMALL), "few channels")
+    assert result.operations == 2 * SMALL.multiply_adds
+    assert result.bytes == 4 * (3 * 64 + 4 * 27 + 4 + 4 * 64)  # input, weight, bias, output
+    for one in result.outcomes:
+        assert one.skipped is None
+        assert one.minimum_ms is not None
+        assert one.minimum_ms > 0
+        assert one.gflops == pytest.approx(2e-6 * SMALL.multiply_adds / one.minimum_ms)
+        assert one.share_of_peak == pytest.approx(one.gflops / 1000)
+        assert one.median_ms is not None
+        assert one.median_ms >= one.minimum_ms
+    assert result.regret is not None
+    assert result.regret >= 1
+    json.dumps(dataclasses.asdict(result), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("conv1d,n1,c2,8,k4,3,p1,float64", 8 * (2 * 8 + 4 * 2 * 3 + 4 + 4 * 8)),
+        ("conv1d,n1,c2,8,k4,3,p1,int8", 2 * 8 + 4 * 2 * 3 + 4 + 8 * 4 * 8),  # integers become int64
+        ("conv1d,n1,c2,8,k4,3,p1,weight_gradient,float32", 4 * (2 * 8 + 4 * 8 + 4 * 2 * 3)),
+        ("max_pool1d,n1,c2,8,2,s2,float32", 4 * (2 * 8 + 2 * 4)),
+        ("max_pool1d,n1,c2,8,2,s2,int16", 2 * (2 * 8 + 2 * 4)),
+        ("avg_pool1d,n1,c2,8,2,s2,float16", 2 * (2 * 8 + 2 * 4)),
+    ],
+)
+def test_bytes_are_those_of_a_call(text: str, count: int) -> None:
+    assert measure_layer(Layer("small", parse(text)), Settings((), seconds=0.0)).bytes == count
+
+
+def test_limits_and_workspace_are_the_algorithms() -> None:
+    result = measure_layer(Layer("small", SMALL), QUICK)
+    for algorithm in selection.table_of(SMALL):
+        if algorithm.name != REFERENCE:
+            outcome = result[algorithm.name]
+            assert outcome.limit == (algorithm.error_bound(SMALL) or ERROR_LIMITS["float32"])
+            assert outcome.workspace == algorithm.workspace(SMALL)
+    assert result[AUTO].limit == result[result.picked].limit
+    assert result[REFERENCE].error == 0
+
+
+def test_the_reference_is_called_once_for_all_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    run.expected.cache_clear()
+    operation = operation_of(SMALL)
+    calls = []
+
+    def reference(problem: ConvProblem, *arrays: Array) -> Array:
+        calls.append(problem)
+        return operation.reference(problem, *arrays)
+
+    monkeypatch.setattr(run, "operation_of", lambda _: dataclasses.replace(operation, reference=reference))
+    for threads in (1, 2):
+        fastconv.set_num_threads(threads)
+        measure_layer(Layer("small", SMALL), QUICK)
+    assert calls == [SMALL]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: y + 1, "relative error"),
+        (lambda y: y * np.nan, "relative error nan"),
+        (lambda y: y[..., 1:], "shape (1, 4, 8, 7), expected (1, 4, 8, 8)"),
+    ],
+)
+def test_a_wrong_result_is_named_and_not_timed(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    lie(monkeypatch, "direct", change)
+    result = measure_layer(Layer("small", SMALL), QUICK)
+    (wrong,) = result.failures
+    assert wrong.name == "direct"
+    assert wrong.failure is not None
+    assert message in wrong.failure
+    assert wrong.minimum_ms is None
+    assert result[AUTO].failure is None
+    json.dumps(dataclasses.asdict(result), allow_nan=False)
+
+
+def test_one_that_raises_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(y: np.ndarray) -> np.ndarray:
+        raise MemoryError("no room")
+
+    lie(monkeypatch, "direct", fail)
+    result = measure_layer(Layer("small", SMALL), QUICK)
+    assert [one.failure for one in result.failures] == ["MemoryError: no room"]
+    assert result[AUTO].minimum_ms is not None
+
+
+def test_an_algorithm_that_cannot_is_skipped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    unable = SimpleNamespace(name="unable", supports=lambda problem: "no threes")
+    table = (unable, *selection.TABLE)
+    monkeypatch.setattr(selection, "table_of", lambda problem: table)
+    result = measure_layer(Layer("small", SMALL), QUICK)
+    assert result["unable"].skipped == "no threes"
+    assert result["unable"].minimum_ms is None
+    assert result[AUTO].minimum_ms is not None
+
+
+def test_only_the_algorithms_asked_for() -> None:
+    result = measure_layer(Layer("small", SMALL), Settings(("im2col",), seconds=0.0))
+    assert [one.name for one in result.outcomes] == ["im2col", AUTO]
+
+
+def test_what_has_no_function_is_skipped_and_the_reference_and_peers_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(fastconv, "max_pool2d", raising=False)
+    result = measure_layer(Layer("pool", POOL), Settings(peers=True, seconds=0.0), peak_gflops=1.0)
+    assert result[AUTO].skipped == "fastconv has no max_pool2d yet"
+    assert result.picked == REFERENCE
+    assert result.operations == 3 * 4 * 4 * 4
+    assert result["numpy"].minimum_ms is not None
+    assert result.ratio is None
+    assert result.best_peer is not None
+
+
+def test_peers_come_last_and_say_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare_with(monkeypatch, able=right, unable=lambda *_: "it has no such thing")
+    result = measure_layer(Layer("small", SMALL), WITH_PEERS)
+    assert [(one.name, one.kind) for one in result.outcomes] == [
+        ("direct", "algorithm"),
+        (AUTO, "auto"),
+        ("able", "peer"),
+        ("unable", "peer"),
+    ]
+    assert result["unable"].skipped == "it has no such thing"
+    assert result["able"].limit == ERROR_LIMITS["float32"]
+    assert result.best_peer == "able"
+    assert result.ratio == result["able"].minimum_ms / result[AUTO].minimum_ms
+    assert [one.kind for one in measure_layer(Layer("small", SMALL), QUICK).outcomes].count("peer") == 0
+
+
+def test_a_peer_that_is_wrong_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare_with(monkeypatch, wrong=lambda problem, *arrays: lambda: right(problem, *arrays)() * 2)
+    result = measure_layer(Layer("small", SMALL), WITH_PEERS)
+    assert [one.name for one in result.failures] == ["wrong"]
+    assert result.ratio is None
+
+
+def test_a_library_that_is_broken_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise ImportError("libGL.so.1 cannot be opened")
+
+    compare_with(monkeypatch, broken=broken, able=right)
+    result = measure_layer(Layer("small", SMALL), WITH_PEERS)
+    assert result["broken"].skipped == "ImportError: libGL.so.1 cannot be opened"
+    assert result["able"].minimum_ms is not None
+
+
+def sleeper(calls: list[float], *seconds: float) -> Callable[..., Callable[[], Array]]:
+    """Return a peer whose calls take these times in turn, the last one from then on."""
+
+    def prepare(problem: ConvProblem, *arrays: Array) -> Callable[[], Array]:
+        y = right(problem, *arrays)()
+
+        def call() -> Array:
+            calls.append(seconds[min(len(calls), len(seconds) - 1)])
+            time.sleep(calls[-1])
+            return y
+
+        return call
+
+    return prepare
+
+
+def test_peers_far_behind_are_timed_by_a_single_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "ONCE_SECONDS", 0.01)
+    slow: list[float] = []
+    compare_with(monkeypatch, slow=sleeper(slow, 0.05), able=right)
+    fastconv.conv2d(*run.expected(SMALL)[0], padding=1)  # compiled: far behind is measured by the fastest first call
+    result = measure_layer(Layer("small", SMALL), WITH_PEERS)
+    assert len(slow) == 2  # one to check it, one to time it
+    outcome = result["slow"]
+    assert outcome.minimum_ms is not None
+    assert 50 <= outcome.minimum_ms == outcome.median_ms
+
+
+def test_a_peer_whose_first_call_alone_is_slow_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "ONCE_SECONDS", 0.02)
+    loading: list[float] = []
+    compare_with(monkeypatch, loading=sleeper(loading, 0.1, 0.0), able=right)
+    fastconv.conv2d(*run.expected(SMALL)[0], padding=1)
+    result = measure_layer(Layer("small", SMALL), WITH_PEERS)
+    assert len(loading) > 4
+    assert result["loading"].minimum_ms is not None
+    assert result["loading"].minimum_ms < 100
+
+
+def test_an_algorithm_far_behind_still_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pick is judged against it, so its figure must be as good as the others'."""
+    monkeypatch.setattr(run, "ONCE_SECONDS", 0.0)
+    monkeypatch.setattr(run, "ONCE_TIMES", 0)
+    calls = []
+    lie(monkeypatch, "im2col", lambda y: calls.append(1) or y)
+    measure_layer(Layer("small", SMALL), QUICK)
+    assert len(calls) > 3
+
+
+JOBS = (
+    Job("first", "a book", (Layer("a", SMALL, 2), Layer("b", SMALL)), (1, 2)),
+    Job("second", "a paper", (Layer("c", dataclasses.replace(SMALL, batch=2, dtype="float64")),), (1,)),
+)
+
+
+@pytest.fixture
+def no_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"float32": 100.0, "float64": None}
+    monkeypatch.setattr(ceilings, "measure", lambda dtype, n: ceilings.Ceilings(limits[dtype] and n * limits[dtype], n))
+
+
+@pytest.mark.usefixtures("no_ceilings")
+def test_every_layer_with_every_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, int, float | None]] = []
+
+    def measured(layer: Layer, settings: Settings, peak: float | None) -> object:
+        assert settings is QUICK
+        seen.append((layer.name, fastconv.get_num_threads(), peak))
+        return seen[-1]
+
+    monkeypatch.setattr(run, "measure_layer", measured)
+    said: list[str] = []
+    before = fastconv.get_num_threads()
+    found = list(measure(JOBS, QUICK, said.append))
+    # all ways of one layer together, as the reference's result is kept for one layer
+    assert seen == [("a", 1, 100.0), ("a", 2, 200.0), ("b", 1, 100.0), ("b", 2, 200.0), ("c", 1, None)]
+    assert said == [
+        "first a, 1 thread",
+        "first a, 2 threads",
+        "first b, 1 thread",
+        "first b, 2 threads",
+        "second c, 1 thread",
+    ]
+    assert len(said) == sum(job.steps for job in JOBS)
+    assert [(one.name, one.source, one.batch, one.threads, one.dtype, one.layout) for one in found] == [
+        ("first", "a book", 1, 1, "float32", "channels_first"),
+        ("first", "a book", 1, 2, "float32", "channels_first"),
+        ("second", "a paper", 2, 1, "float64", "channels_first"),
+    ]
+    assert [one.layers for one in found] == [(seen[0], seen[2]), (seen[1], seen[3]), (seen[4],)]
+    assert [(one.peak_gflops, one.copy_gigabytes) for one in found] == [(100.0, 1), (200.0, 2), (None, 1)]
+    assert fastconv.get_num_threads() == before
+
+
+@pytest.mark.usefixtures("no_ceilings")
+def test_threads_are_put_back_when_a_run_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "measure_layer", interrupted)
+    before = fastconv.get_num_threads()
+    job = dataclasses.replace(JOBS[0], threads=(before + 1,))
+    with pytest.raises(KeyboardInterrupt):
+        list(measure([job], QUICK))
+    assert fastconv.get_num_threads() == before
+
+
+@pytest.mark.usefixtures("no_ceilings")
+def test_a_job_as_it_is() -> None:
+    (found,) = measure([dataclasses.replace(JOBS[0], threads=(1,))], QUICK)
+    assert [layer.layer for layer in found.layers] == ["a", "b"]
+    assert all(layer.failures == () for layer in found.layers)
+    assert found.layers[0][AUTO].share_of_peak == pytest.approx(found.layers[0][AUTO].gflops / 100)
