@@ -1,0 +1,395 @@
+"""The page of results and the README's table, both written from a report and never by hand.
+
+What is typed here is how figures are taken and why some are bad; every number comes from the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from fastconv.bench.kinds import KINDS
+from fastconv.bench.results import AUTO, LayerResult, Report, SuiteResult
+from fastconv.bench.suites import SUITES
+from fastconv.bench.summary import Mean, by_kind, summarise
+
+__all__ = ["BEGIN", "END", "REASONS", "page", "readme_table", "with_table"]
+
+BEGIN, END = "<!-- results: written by `fastconv report` -->", "<!-- results: end -->"
+WORST_LOSSES = 20  # named on the page, over all suites
+NONE = "–"
+
+# Why a class of problems loses, as far as measurements tell; shown only where it does.
+REASONS: Mapping[str, str] = {
+    "3x3": (
+        "Rows of 14 and 7 pixels leave lanes of the vectors empty (14 of 16 are used at 14 x 14), and the "
+        "weights, which at that size are most of the data, are packed on every call; ONNX Runtime packs them "
+        "before the clock starts. There is no Winograd algorithm yet."
+    ),
+    "1x1": "The weights are packed on every call, which at 14 x 14 and below is most of the data that is moved.",
+    "strided": "The input is taken apart by the stride while it is packed: rows are copied before they are used.",
+    "few channels": "With three channels a packed input is used by few multiply-adds, and packing it is not paid back.",
+    "depthwise": (
+        "There is no depthwise kernel yet: such layers run on register tiles made for many filters that share "
+        "a channel, and most of a tile's rows stay empty."
+    ),
+    "grouped": "Groups of few filters leave rows of the register tile empty; there is no kernel of their own yet.",
+    "dilated": "Taps that meet nothing but padding are computed like all others, where a library may skip them.",
+    "large kernel": "The work grows with the number of taps: there is no FFT algorithm yet.",
+    "image filter": (
+        "A plane with a single filter fills one row of a register tile made for several filters, and large "
+        "kernels have no FFT and no separable algorithm yet."
+    ),
+    "1xN and Nx1": "As for 3x3 at small planes: lanes of short rows stay empty, and weights are packed on every call.",
+    "other kernel": "As for 3x3 at small planes: lanes of short rows stay empty, and weights are packed on every call.",
+    "1-D": "A signal with a single filter fills one row of a register tile; long kernels have no FFT algorithm yet.",
+    "3-D": "Small volumes have short rows, which leave lanes of the vectors empty.",
+}
+
+
+def page(report: Report, pictures: Mapping[str, str]) -> str:
+    """Return the page of results as Markdown.
+
+    Parameters
+    ----------
+    report : Report
+        What was measured.
+    pictures : mapping of str to str
+        Paths of the PNG files relative to the page, by the names that :func:`fastconv.bench.pictures.draw` gives them.
+    """
+    sections = (
+        _opening(report),
+        _wrong(report),
+        _overview(report, pictures),
+        _classes(report),
+        _losses(report),
+        _choices(report, pictures),
+        _kernel_sizes(pictures),
+        _cold_starts(report),
+        _suites(report, pictures),
+    )
+    return "\n".join(line for section in sections for line in section).rstrip() + "\n"
+
+
+def readme_table(report: Report, link: str) -> str:
+    """Return the README's short table, with who, what and how around it.
+
+    Parameters
+    ----------
+    report : Report
+        What was measured.
+    link : str
+        Path of the page of results.
+    """
+    ways = _ways(report)
+    wide = "".join(f" {_way(way)} | worst |" for way in ways)
+    lines = [
+        f"Time of the fastest other library on each layer / time of fastconv, {report.date[:10]}, {_machine(report)}.",
+        "Geometric means over distinct layers: above 1, fastconv is faster. Bold is a loss.",
+        "",
+        f"| layers of | |{wide} slower on |",
+        f"|---|---:|{'---:|---:|' * len(ways)}---:|",
+    ]
+    for name, suites in _by_name(report).items():
+        cells = [name, str(len(suites[0].layers))]
+        for way in ways:
+            suite = next((one for one in suites if (one.batch, one.threads) == way), None)
+            mean = None if suite is None else summarise(suite.layers).best_peer
+            cells += [NONE, NONE] if mean is None else [_bold(mean.geometric_mean), _bold(mean.worst)]
+        ratios = [layer.ratio for suite in suites for layer in suite.layers if layer.ratio is not None]
+        cells.append(f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)}" if ratios else "not there yet")
+        lines.append(f"| {' | '.join(cells)} |")
+    named = _named(report)
+    worst = sorted(by_kind(named).items(), key=lambda item: item[1].geometric_mean)
+    losing = ", ".join(f"{kind} ({mean.geometric_mean:.2f})" for kind, mean in worst if mean.geometric_mean < 1)
+    others = ", ".join(f"{name} {version}" for name, version in _versions(report, "peers").items())
+    lines += [
+        "",
+        f"Against {others}. Each layer was checked against the reference and then timed in one process, all",
+        "libraries in turns with the same number of threads, on the minimum of the rounds; weights are plain arrays,",
+        "packed by fastconv within each call.",
+        f"Where we lose, by class of problem: {losing or 'nowhere in the mean'}.",
+        f"[{PurePosixPath(link).name}]({link}) has every layer, the pictures, and why.",
+    ]
+    return "\n".join(lines)
+
+
+def with_table(text: str, table: str) -> str:
+    r"""Return a README's text with the table between its two marks exchanged.
+
+    Raises
+    ------
+    ValueError
+        If the text does not have both marks once, in order.
+
+    Examples
+    --------
+    >>> with_table(f"a {BEGIN}old{END} z", "new") == f"a {BEGIN}\n\nnew\n\n{END} z"
+    True
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"text must have {BEGIN} and then {END}, once each")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+
+
+# ------------------------------------------------------------------------------------ sections
+
+
+def _opening(report: Report) -> Iterator[str]:
+    yield "# Results"
+    yield ""
+    yield f"Written by `{report.command}` on {report.date[:10]}; no figure here was typed."
+    yield ""
+    yield f"- Machine: {_machine(report)}; {report.machine.get('system', '')}"
+    for what in ("versions", "peers"):
+        named = ", ".join(f"{name} {version}" for name, version in _versions(report, what).items())
+        yield f"- {'Software' if what == 'versions' else 'Other libraries'}: {named or 'none'}"
+    peaks = {(suite.threads, suite.peak_gflops, suite.copy_gigabytes) for suite in report.suites}
+    for threads, peak, copied in sorted(peaks, key=str):
+        yield (
+            f"- {threads} thread{'s' * (threads > 1)}: {peak or 0:.0f} GFLOP/s of multiply-adds on registers, "
+            f"{copied or 0:.1f} GB/s read and written by a copy, both measured in the same run"
+        )
+    yield ""
+    yield (
+        "Every contender's result was compared with the reference before it was timed. All contenders of a layer run "
+        "in one process, in turns, each with the same number of threads; a figure is the minimum of its rounds. "
+        "[README.md](README.md) says what is in a figure. A ratio is the time of the fastest other library, in "
+        "whichever layout it likes best, divided by that of `fastconv` on arrays as NumPy has them, with plain "
+        "weights: **above 1 fastconv is faster**. Absolute times of different runs should not be compared."
+    )
+    yield ""
+
+
+def _wrong(report: Report) -> Iterator[str]:
+    wrong = [(name, layer, one) for name, layer in _named(report) for one in layer.failures]
+    if wrong:
+        yield "## Wrong results"
+        yield ""
+        for name, layer, one in wrong:
+            yield f"- {one.name} on {name}, `{layer.problem}`: {one.failure}"
+        yield ""
+
+
+def _overview(report: Report, pictures: Mapping[str, str]) -> Iterator[str]:
+    yield "## Suites"
+    yield ""
+    yield "| suite | batch | threads | layers | geometric mean | worst | on | slower on | share of peak | pick / best |"
+    yield "|---|---:|---:|---:|---:|---:|---|---:|---:|---:|"
+    for suite in report.suites:
+        found = summarise(suite.layers)
+        mean = found.best_peer
+        cells = [suite.name, str(suite.batch), str(suite.threads), str(len(suite.layers))]
+        cells += (
+            [NONE] * 4
+            if mean is None
+            else [
+                _bold(mean.geometric_mean),
+                _bold(mean.worst),
+                mean.worst_layer,
+                f"{len(mean.below_one)} of {len(mean.layers)}",
+            ]
+        )
+        share = found.share_of_peak
+        cells.append(NONE if share is None else f"{share.geometric_mean:.0%}")
+        cells.append(NONE if found.regret is None else f"{found.regret.geometric_mean:.2f}")
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    for name, caption in (
+        ("overview", "Every layer of every suite: best other library / fastconv"),
+        ("roofline", "Rates against the operations that a layer has for each byte it must touch"),
+    ):
+        yield from _picture(pictures, name, caption)
+
+
+def _classes(report: Report) -> Iterator[str]:
+    yield "## Classes of problem"
+    yield ""
+    yield "| class | layers | geometric mean | worst | on | slower on |"
+    yield "|---|---:|---:|---:|---|---:|"
+    for kind, mean in by_kind(_named(report)).items():
+        losses = f"{len(mean.below_one)} of {len(mean.layers)}"
+        cells = kind, str(len(mean.layers)), _bold(mean.geometric_mean), _bold(mean.worst), mean.worst_layer, losses
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _losses(report: Report) -> Iterator[str]:
+    """Yield why each class loses, and the worst of all layers by name."""
+    yield "## Where we lose, and why"
+    yield ""
+    named = _named(report)
+    for kind, mean in by_kind(named).items():
+        if losses := mean.below_one:
+            count = f"slower on {len(losses)} of {len(mean.layers)}, geometric mean of those {_mean_of(losses):.2f}"
+            yield f"- **{kind}** ({count}). {REASONS.get(kind, 'Not looked into yet.')}"
+    missing = {layer.kind: layer[AUTO].skipped for _, layer in named if layer[AUTO].skipped}
+    for kind in (kind for kind in KINDS if kind in missing):
+        yield f"- **{kind}**: {missing[kind]}; the other libraries' times are below all the same."
+    lost = sorted((layer.ratio, name, layer) for name, layer in named if layer.ratio is not None and layer.ratio < 1)
+    if not lost:
+        return
+    yield ""
+    yield f"The worst {min(len(lost), WORST_LOSSES)} of {len(lost)} losses among {len(named)} measurements:"
+    yield ""
+    yield "| layer | problem | fastconv ms | best other | ms | ratio |"
+    yield "|---|---|---:|---|---:|---:|"
+    for ratio, name, layer in lost[:WORST_LOSSES]:
+        yield f"| {name} | `{layer.problem}` | {_ours(layer)} | {_theirs(layer)} | {ratio:.2f} |"
+    yield ""
+
+
+def _choices(report: Report, pictures: Mapping[str, str]) -> Iterator[str]:
+    named = {name: layer.regret for name, layer in _named(report)}
+    if (mean := Mean.of(named, high_is_bad=True)) is None:
+        return
+    yield "## The dispatcher's regret"
+    yield ""
+    yield (
+        f"Time of the algorithm that `auto` picks / time of the best: geometric mean {mean.geometric_mean:.3f}, worst "
+        f"{mean.worst:.2f} ({mean.worst_layer}), over {len(mean.layers)} measurements. A few percent are noise: the "
+        "two take their turns apart."
+    )
+    yield ""
+    yield from _picture(pictures, "regret", "Share of layers by how far the pick is from the best")
+
+
+def _kernel_sizes(pictures: Mapping[str, str]) -> Iterator[str]:
+    if "kernels" in pictures:
+        yield "## Time by kernel size"
+        yield ""
+        yield from _picture(pictures, "kernels", "The same problem with growing kernels, and where the fastest changes")
+
+
+def _cold_starts(report: Report) -> Iterator[str]:
+    if not report.cold_starts:
+        return
+    yield "## Cold starts"
+    yield ""
+    yield "Fresh processes from start to end, in turns; milliseconds."
+    yield ""
+    yield "| process | minimum | median | processor time | compiled | loaded |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for one in report.cold_starts:
+        times = " | ".join(f"{value:.0f}" for value in (one.minimum_ms, one.median_ms, one.processor_ms))
+        yield f"| {one.process} | {times} | {one.compiled} | {one.loaded} |"
+    yield ""
+    if report.compile_ms:
+        yield "What is compiled on the first call of all, with an empty cache:"
+        yield ""
+        yield "| function | milliseconds |"
+        yield "|---|---:|"
+        for name, milliseconds in sorted(report.compile_ms.items(), key=lambda item: -item[1]):
+            yield f"| `{name}` | {milliseconds:.0f} |"
+        yield ""
+
+
+def _suites(report: Report, pictures: Mapping[str, str]) -> Iterator[str]:
+    yield "## Every layer"
+    yield ""
+    for name, suites in _by_name(report).items():
+        yield f"### {SUITES[name].title if name in SUITES else name}"
+        yield ""
+        yield f"{suites[0].source[:1].upper()}{suites[0].source[1:]}."
+        yield ""
+        yield from _picture(pictures, f"ratios-{name}", f"{name}: best other library / fastconv")
+        for suite in suites:
+            yield f"<details><summary>{', '.join(suite.configuration)}</summary>"
+            yield ""
+            yield "| layer | problem | operations | fastconv ms | by | of peak | best other | ms | ratio |"
+            yield "|---|---|---:|---:|---|---:|---|---:|---:|"
+            for layer in suite.layers:
+                share = next((one.share_of_peak for one in layer.outcomes if one.name == AUTO), None)
+                cells = [
+                    layer.layer,
+                    f"`{layer.problem}`",
+                    _count(layer.operations),
+                    _ours(layer),
+                    layer.picked,
+                    NONE if share is None else f"{share:.0%}",
+                    _theirs(layer),
+                    NONE if layer.ratio is None else _bold(layer.ratio),
+                ]
+                yield f"| {' | '.join(cells)} |"
+            yield ""
+            yield "</details>"
+            yield ""
+
+
+# -------------------------------------------------------------------------------------- pieces
+
+
+def _picture(pictures: Mapping[str, str], name: str, caption: str) -> Iterator[str]:
+    if name in pictures:
+        yield f"![{caption}]({pictures[name]})"
+        yield ""
+
+
+def _count(number: int) -> str:
+    """Return a number with three digits and its thousands as a letter: 118 M."""
+    value, letter = float(number), ""
+    for larger in ("k", "M", "G", "T"):
+        if value < 999.5:
+            break
+        value, letter = value / 1000, f" {larger}"
+    return f"{value:.3g}{letter}"
+
+
+def _ours(layer: LayerResult) -> str:
+    return NONE if layer.milliseconds is None else f"{layer.milliseconds:.3g}"
+
+
+def _theirs(layer: LayerResult) -> str:
+    """Return two cells: the best peer's name and milliseconds."""
+    if layer.best_peer is None:
+        return f"{NONE} | {NONE}"
+    return f"{layer.best_peer} | {layer.times('peer')[layer.best_peer]:.3g}"
+
+
+def _bold(ratio: float) -> str:
+    return f"**{ratio:.2f}**" if ratio < 1 else f"{ratio:.2f}"
+
+
+def _mean_of(ratios: Mapping[str, float]) -> float:
+    mean = Mean.of(ratios)
+    return 0.0 if mean is None else mean.geometric_mean
+
+
+def _ways(report: Report) -> tuple[tuple[int, int], ...]:
+    """Return each (batch, threads) that a suite was measured with, once."""
+    return tuple(dict.fromkeys((suite.batch, suite.threads) for suite in report.suites))
+
+
+def _way(way: tuple[int, int]) -> str:
+    batch, threads = way
+    return f"batch {batch}, {threads} thread{'s' * (threads > 1)}"
+
+
+def _by_name(report: Report) -> dict[str, list[SuiteResult]]:
+    found: dict[str, list[SuiteResult]] = {}
+    for suite in report.suites:
+        found.setdefault(suite.name, []).append(suite)
+    return found
+
+
+def _named(report: Report) -> Sequence[tuple[str, LayerResult]]:
+    """Return all layers, each called by its suite, its name and the way it was measured."""
+    return [
+        (f"{suite.name} {layer.layer}, {_way((suite.batch, suite.threads))}", layer)
+        for suite in report.suites
+        for layer in suite.layers
+    ]
+
+
+def _machine(report: Report) -> str:
+    cpu = report.machine.get("cpu")
+    if not isinstance(cpu, Mapping):
+        return "unknown"
+    cores = cpu.get("available_to_process")
+    return f"{cpu.get('model') or cpu.get('name')}, {cores} cores, {cpu.get('vector_bits')}-bit vectors"
+
+
+def _versions(report: Report, what: str) -> Mapping[str, object]:
+    found = report.machine.get(what)
+    return found if isinstance(found, Mapping) else {}

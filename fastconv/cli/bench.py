@@ -1,0 +1,165 @@
+"""``fastconv bench``: every algorithm against the reference for correctness, and side by side for speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+import fastconv
+from fastconv.bench import compare, run, table
+from fastconv.bench.results import Report, SuiteResult
+from fastconv.bench.suites import SUITES, Layer
+from fastconv.cli import problems
+from fastconv.cli.measuring import measure
+from fastconv.cli.output import console, show_table
+from fastconv.cli.reading import read_report
+from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS
+
+__all__ = ["bench"]
+
+PICTURES = (".png", ".svg")
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[SUITE|PROBLEM]...")
+@click.option("--peers", is_flag=True, help="Add the other libraries that are installed.")
+@click.option("--threads", type=click.IntRange(min=1), help="For fastconv and for every peer.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, help="Images a call, in suites.")
+@click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0], help="In suites.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", help="In suites.")
+@click.option("--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], help="In suites.")
+@click.option("--algorithm", "names", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    help="Time for one layer, all contenders together.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.File("w", encoding="utf-8", lazy=False),  # nobody should wait to learn that it cannot be written
+    help="Results to a file; - is stdout.",
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="A picture of them, to a .png or .svg file."
+)
+@click.option(
+    "--compare",
+    "compared",
+    nargs=2,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="A.json B.json",
+    help="Run nothing, and compare two files of --json.",
+)
+@click.pass_context
+def bench(
+    context: click.Context,
+    targets: tuple[str, ...],
+    peers: bool,
+    threads: int | None,
+    batch: int,
+    layout: str,
+    dtype: str,
+    direction: str,
+    names: tuple[str, ...],
+    seconds: float,
+    json_file: TextIO | None,
+    plot: Path | None,
+    compared: tuple[Path, Path] | None,
+) -> None:
+    """Check every algorithm against the reference and time them side by side.
+
+    A SUITE is a table of layers (resnet50 is the default; `fastconv bench nothing` lists them); a
+    PROBLEM is one layer as text, such as conv2d,n1,c64,56x56,k64,3x3,p1,float32.
+
+    The table gives the minimum of the rounds in milliseconds, the algorithm that is picked, and
+    its time divided by the best one's; with --peers, the best peer's time divided by that of
+    auto: above 1, fastconv is faster. Exit code 1 if any result is wrong.
+    """
+    if compared is not None:
+        before, after = map(read_report, compared)
+        compare.show(compare.compare(before, after), console(), show_table)
+        return
+    threads = threads or fastconv.get_num_threads()
+    jobs = _jobs(targets or ("resnet50",), batch, dtype, layout, direction, threads)
+    _check_algorithms(names)
+    if plot is not None:
+        _check_picture(plot)
+    suites = measure(jobs, run.Settings(names or None, peers, seconds))
+    _show(suites, to_stderr=json_file is not None and json_file.name == "<stdout>")
+    if json_file is not None:
+        click.echo(Report.now("fastconv bench", seconds, suites).to_json(), file=json_file)
+    if plot is not None:
+        from fastconv.bench import plots
+
+        plots.save(plots.sheet(suites), plot)
+    context.exit(1 if any(layer.failures for suite in suites for layer in suite.layers) else 0)
+
+
+def _jobs(
+    targets: Iterable[str], batch: int, dtype: str, layout: str, direction: str, threads: int
+) -> list[run.Job]:
+    """Return the suites named, and one more job for each way in which problems were written out."""
+    jobs: list[run.Job] = []
+    written_out: dict[tuple[str, str, int], list[Layer]] = {}
+    for number, target in enumerate(targets, start=1):
+        if target in SUITES:
+            suite = SUITES[target]
+            try:
+                layers = suite.layers(batch, dtype, layout, direction)
+            except (TypeError, ValueError) as error:  # an average of integers, a pooling's gradient
+                raise click.UsageError(f"{target}: {error}") from None
+            jobs.append(run.Job(target, suite.source, layers, (threads,)))
+        elif "," in target:
+            problem = problems.problem(target)
+            alike = written_out.setdefault((problem.dtype, problem.layout, problem.batch), [])
+            alike.append(Layer(f"problem {number}", problem))
+        else:
+            raise click.UsageError(
+                f"{target!r} is neither a suite ({', '.join(SUITES)}) nor a problem such as {problems.EXAMPLE}"
+            )
+    return [
+        *jobs,
+        *(run.Job("problems", "the command line", tuple(alike), (threads,)) for alike in written_out.values()),
+    ]
+
+
+def _check_algorithms(names: Iterable[str]) -> None:
+    known = fastconv.algorithms()
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"--algorithm must be one of {', '.join(known)}, got {name!r}")
+
+
+def _check_picture(path: Path) -> None:
+    """Refuse before anything is measured what could not be drawn after it."""
+    if path.suffix not in PICTURES:
+        raise click.UsageError(f"--plot must end in {' or '.join(PICTURES)}, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise click.FileError(str(path), hint="No such file or directory")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise click.UsageError("--plot needs matplotlib: pip install 'fastconv[plot]'") from None
+
+
+def _show(suites: Sequence[SuiteResult], *, to_stderr: bool) -> None:
+    """Print a table and its notes for each suite, and the classes of problem of all together."""
+    target = console(stderr=to_stderr)
+    for suite in suites:
+        target.print(table.heading(suite), highlight=False)
+        show_table(target, table.layer_table(suite.layers))
+        target.print()
+        for line in table.notes(suite):
+            target.print(line, markup=False, highlight=False)
+        target.print()
+    named = [(f"{suite.name} {layer.layer}", layer) for suite in suites for layer in suite.layers]
+    kinds = table.kind_table(named)
+    if kinds.row_count:
+        show_table(target, kinds)
+        target.print()

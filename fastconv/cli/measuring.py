@@ -1,0 +1,25 @@
+"""Measuring with a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastconv.bench import run
+from fastconv.bench.results import SuiteResult
+from fastconv.cli.output import progress
+
+__all__ = ["measure"]
+
+
+def measure(jobs: Sequence[run.Job], settings: run.Settings) -> tuple[SuiteResult, ...]:
+    """Measure every layer, with a progress bar on stderr that says what is measured and what time is left."""
+    with progress() as bar:
+        task = bar.add_task("peak", total=sum(job.steps for job in jobs))
+        done = -1
+
+        def before_layer(description: str) -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, description=description, completed=done)
+
+        return tuple(run.measure(jobs, settings, before_layer))

@@ -1,0 +1,39 @@
+"""Problems as a user writes them on the command line."""
+
+from __future__ import annotations
+
+import click
+
+from fastconv.problem import ConvProblem, Problem, parse
+
+__all__ = ["EXAMPLE", "forward_convolution", "problem"]
+
+EXAMPLE = "conv2d,n1,c64,56x56,k64,3x3,p1,float32"
+
+
+def problem(text: str) -> Problem:
+    """Return the problem that a text is the string form of.
+
+    Raises
+    ------
+    click.UsageError
+        If it is none.
+    """
+    try:
+        return parse(text)
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+
+
+def forward_convolution(text: str) -> ConvProblem:
+    """Return the forward convolution that a text is the string form of.
+
+    Raises
+    ------
+    click.UsageError
+        If it is none.
+    """
+    found = problem(text)
+    if not isinstance(found, ConvProblem) or found.direction != "forward":
+        raise click.UsageError(f"only forward convolutions can be run, got {text!r}")
+    return found

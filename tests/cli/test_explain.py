@@ -1,0 +1,80 @@
+"""``fastconv explain``: the arithmetic and the choice, from a problem or from options."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("click")
+pytest.importorskip("rich")
+
+from click.testing import CliRunner, Result
+
+import fastconv
+from fastconv.cli import main
+
+TINY = "conv2d,n1,c2,6x5,k3,3x3,p1,float32"
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["explain", *arguments])
+
+
+def test_explain_shows_the_numbers() -> None:
+    result = call("conv2d,n1,c6,16x9,k8,3x3,s2,p1,g2,float32")
+    assert result.exit_code == 0, result.output
+    assert "floor((16 + 1 + 1 - 1 * (3 - 1) - 1) / 2) + 1 = 8" in result.stdout
+    assert "6 channels / 2 groups × 3 × 3 = 27 products" in result.stdout
+    assert "320 × 27 = 8,640" in result.stdout
+    assert "·□□□□□□□□□·\n          ^^^\n            ^^^\n" in result.stdout
+    for name in fastconv.algorithms():
+        assert name in result.stdout
+
+
+def test_explain_options_and_problem_say_the_same() -> None:
+    problem = "conv2d,n1,c4,9x8,k6,3x3,s1x2,p0:1x2,d2,g2,reflect,flip,channels_last,float64"
+    options = (
+        "--input 1,9,8,4 --weight 6,2,3,3 --stride 1,2 --padding 0:1,2:2 --dilation 2 --groups 2 "
+        "--padding-mode reflect --flip --layout channels_last --dtype float64"
+    )
+    by_options = call(*options.split())
+    assert by_options.exit_code == 0, by_options.output
+    assert by_options.stdout == call(problem).stdout
+
+
+@pytest.mark.parametrize("padding", ["same", "1", "1,1", "1:1,1:1"])
+def test_explain_padding_forms(padding: str) -> None:
+    arguments = ("--input", "1,2,6,5", "--weight", "3,2,3,3", "--padding", padding)
+    assert call(*arguments).stdout.startswith(TINY + "\n")
+
+
+def test_explain_json() -> None:
+    report = json.loads(call(TINY, "--json").stdout)
+    assert report["problem"] == TINY
+    assert report["picked"] == fastconv.select(fastconv.ConvProblem.parse(TINY))
+    assert report["arithmetic"]["multiply_adds"] == 3 * 6 * 5 * 2 * 9
+    assert report["arithmetic"]["output_shape"] == [1, 3, 6, 5]
+    assert report["arithmetic"]["weight_bytes"] == 4 * 3 * 2 * 9
+    assert [one["name"] for one in report["candidates"]] == list(fastconv.algorithms())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either a PROBLEM, or both"),
+        ([TINY, "--input", "1,2,6,5"], "give either a PROBLEM, or both"),
+        (["--input", "1,2,6,5"], "give either a PROBLEM, or both"),
+        (["--input", "1,2,6,5", "--weight", "3,2,3,x"], "invalid literal"),
+        (["--input", "1,2,6,5", "--weight", "3,1,3,3"], "channels"),
+        (["--input", "1,2,6,5", "--weight", "3,2,3,3", "--stride", "0"], "stride must be positive"),
+        (["conv9d,n1"], "conv9d"),
+        (["max_pool2d,n1,c2,6x5,2x2,float32"], "only forward convolutions can be run"),
+        (["avg_pool2d,n1,c2,6x5,2x2,int32"], "floating dtype"),
+        ([TINY + ",input_gradient"], "only forward convolutions can be run"),
+    ],
+)
+def test_explain_bad_input(arguments: list[str], message: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
