@@ -19,7 +19,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import fastconv
-from fastconv.bench import ceilings, run
+from fastconv.bench import ceilings, contenders, run
 from fastconv.bench.operations import operation_of
 from fastconv.bench.peers import COMPARISONS
 from fastconv.bench.results import AUTO, REFERENCE, LayerResult
@@ -44,17 +44,21 @@ def cases() -> Iterator[object]:
 
 
 @lru_cache(maxsize=1)
-def contenders(problem: Problem, *, peers: bool) -> dict[str, run.Contender]:
+def ready(problem: Problem, *, peers: bool) -> dict[str, contenders.Contender]:
     """Return ours, or all, by name, ready to be called; kept for one layer."""
-    arrays, _, _ = run.expected(problem)
-    return {one.name: one for one in run.contenders(problem, arrays, run.Settings(peers=peers))}
+    arrays, _, _ = contenders.expected(problem)
+    found = contenders.contenders(problem, arrays, peers=None if peers else ())
+    return {one.name: one for one in found}
+
+
+limits = lru_cache(ceilings.measure)  # half a second
 
 
 @lru_cache(maxsize=1)
 def measured(layer: Layer, seconds: float) -> LayerResult:
     """Return the layer's times in turns, which all its contenders share."""
-    limits = ceilings.measure(layer.problem.dtype, fastconv.get_num_threads())
-    return run.measure_layer(layer, run.Settings(peers=True, seconds=seconds), limits.gflops)
+    peak = limits(layer.problem.dtype, fastconv.get_num_threads()).gflops
+    return run.measure_layer(layer, run.Settings(peers=True, seconds=seconds), peak)
 
 
 def extra_info(result: LayerResult, name: str) -> dict[str, object]:
@@ -78,13 +82,13 @@ def extra_info(result: LayerResult, name: str) -> dict[str, object]:
 @pytest.mark.parametrize(("layer", "name"), [*cases()])
 def test_layer(benchmark: BenchmarkFixture, pytestconfig: pytest.Config, layer: Layer, name: str) -> None:
     is_peer = name in COMPARISONS[operation_of(layer.problem).name]
-    contender = contenders(layer.problem, peers=is_peer)[name]
+    contender = ready(layer.problem, peers=is_peer)[name]
     if contender.run is None:
         pytest.skip(str(contender.reason))
     if benchmark.enabled:
         seconds = float(pytestconfig.getoption("benchmark_max_time"))
         benchmark.group = str(layer.problem)
         benchmark.extra_info.update(extra_info(measured(layer, seconds), name))
-    _, expected, _ = run.expected(layer.problem)
+    _, expected, _ = contenders.expected(layer.problem)
     timed = dataclasses.replace(contender, run=partial(benchmark, contender.run))
-    assert run.check(timed, expected).failure is None
+    assert contenders.check(timed, expected).failure is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -30,8 +29,14 @@ class Ceilings:
     gflops: float | None
     gigabytes: float
 
+    def or_better(self, other: Ceilings | None) -> Ceilings:
+        """Return the greater of each figure: what was measured in a bad moment is no ceiling."""
+        if other is None:
+            return self
+        gflops = None if self.gflops is None or other.gflops is None else max(self.gflops, other.gflops)
+        return Ceilings(gflops, max(self.gigabytes, other.gigabytes))
 
-@lru_cache  # one measurement for all suites of a run
+
 def measure(dtype: str, threads: int) -> Ceilings:
     """Return what `threads` cores can do at most with a data type."""
     peak = fma_peak(dtype, threads) / 1e9 if dtype in ("float32", "float64") else None

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
-__all__ = ["Stopwatch", "Timing", "stopwatches_in_turns", "take_turns", "until_idle"]
+__all__ = ["Stopwatch", "Timing", "Turn", "stopwatches_in_turns", "take_turns", "until_idle"]
 
 TURN_SECONDS = 2e-3  # long against the clock's resolution and an interrupt, short against drift
-LONG = 25  # turns: a call that takes as much needs neither a second sample nor one before it
+LONG = 25  # turns: a call that takes as much needs no untimed one before it
 IDLE_SHARE = 0.2  # of a core: less than this is used while all threads sleep
 IDLE_STEP, IDLE_LIMIT = 2e-3, 0.1  # seconds
 MINIMUM_ROUNDS = 3  # the least for which a median means something
@@ -31,23 +32,45 @@ Stopwatch = Callable[[int], float]  # makes so many calls, and returns the secon
 
 
 @dataclass(frozen=True)
+class Turn:
+    """How a contender takes its turn.
+
+    Parameters
+    ----------
+    calls : int
+        How many are timed together.
+    long : bool, optional
+        Whether one takes so long that none goes before it untimed.
+    """
+
+    calls: int = 1
+    long: bool = False
+
+
+@dataclass(frozen=True)
 class Timing:
     """What one contender took.
 
     Parameters
     ----------
-    minimum, median : float
-        Seconds a call, over the rounds. Each round's figure is the mean of its calls.
-    rounds : int
-        Turns taken.
-    calls : int
-        Calls timed together in a turn.
+    samples : tuple of float
+        Seconds a call, one figure a turn: the mean of its calls.
+    turn : Turn, optional
+        How they were taken.
     """
 
-    minimum: float
-    median: float
-    rounds: int
-    calls: int
+    samples: tuple[float, ...]
+    turn: Turn = Turn()
+
+    @property
+    def minimum(self) -> float:
+        """The least of the samples."""
+        return min(self.samples)
+
+    @property
+    def median(self) -> float:
+        """The median of the samples."""
+        return statistics.median(self.samples)
 
 
 def take_turns(
@@ -57,27 +80,34 @@ def take_turns(
     turn_seconds: float = TURN_SECONDS,
     clock: Clock = time.perf_counter,
     before_turn: Callable[[], object] = lambda: None,
+    rounds: int = MINIMUM_ROUNDS,
+    before: Mapping[str, Timing] = MappingProxyType({}),
 ) -> dict[str, Timing]:
     """Time contenders in turns.
 
     In each round every contender has one turn. A turn is one call that is not timed, which brings
     caches and sleeping threads back from the contender before, and then as many calls timed
     together as last about `turn_seconds`. A call that lasts many times as long pays for that itself,
-    and is timed at once. Every other round runs in reverse order, so that nobody always follows the
-    same neighbour.
+    and is timed at once; so is the call that found out. Every other round runs in reverse order, so
+    that nobody always follows the same neighbour.
 
     Parameters
     ----------
     contenders : mapping of str to callable
         Called without arguments. Each should have been called before: the first call may compile.
     seconds : float
-        The budget for all contenders together. At least three rounds are made, whatever it is.
+        The budget for all contenders together.
     turn_seconds : float, optional
         How long the timed calls of one turn should take together.
     clock : callable, optional
         Returns seconds.
     before_turn : callable, optional
         Called before each turn; :func:`until_idle` where contenders have threads.
+    rounds : int, optional
+        How many are made at least, whatever the budget is.
+    before : mapping of str to Timing, optional
+        What was found earlier: a contender that is in it takes its turns as it did then, and its samples
+        go before the new ones.
 
     Returns
     -------
@@ -92,7 +122,13 @@ def take_turns(
     """
     stopwatches = {name: partial(_time, contender, clock) for name, contender in contenders.items()}
     return stopwatches_in_turns(
-        stopwatches, seconds, turn_seconds=turn_seconds, clock=clock, before_turn=before_turn
+        stopwatches,
+        seconds,
+        turn_seconds=turn_seconds,
+        clock=clock,
+        before_turn=before_turn,
+        rounds=rounds,
+        before=before,
     )
 
 
@@ -103,6 +139,8 @@ def stopwatches_in_turns(
     turn_seconds: float = TURN_SECONDS,
     clock: Clock = time.perf_counter,
     before_turn: Callable[[], object] = lambda: None,
+    rounds: int = MINIMUM_ROUNDS,
+    before: Mapping[str, Timing] = MappingProxyType({}),
 ) -> dict[str, Timing]:
     """Time in turns, as :func:`take_turns` does, contenders that hold their own stopwatch.
 
@@ -112,7 +150,7 @@ def stopwatches_in_turns(
     ----------
     stopwatches : mapping of str to callable
         ``stopwatch(calls)`` makes so many calls and returns the seconds that they took together.
-    seconds, turn_seconds, clock, before_turn : optional
+    seconds, turn_seconds, clock, before_turn, rounds, before : optional
         As in :func:`take_turns`; `clock` only ends the rounds.
 
     Returns
@@ -129,34 +167,24 @@ def stopwatches_in_turns(
     if not stopwatches:
         return {}
     names = list(stopwatches)
-    samples: dict[str, list[float]] = {name: [] for name in names}
     with _no_garbage_collection():
-        calls = {name: _calls_in(turn_seconds, stopwatches[name]) for name in names}
+        timings = {name: before.get(name) or _first(turn_seconds, stopwatches[name]) for name in names}
+        turns = {name: timing.turn for name, timing in timings.items()}
+        samples = {name: list(timing.samples) for name, timing in timings.items()}
         end = clock() + seconds
         for round_number in range(MAXIMUM_ROUNDS):
-            if round_number >= MINIMUM_ROUNDS and clock() >= end:
+            if round_number >= rounds and clock() >= end:
                 break
             for name in names if round_number % 2 == 0 else reversed(names):
                 before_turn()
-                if not calls[name].long:
+                if not turns[name].long:
                     stopwatches[name](1)
-                samples[name].append(stopwatches[name](calls[name].number) / calls[name].number)
-    return {
-        name: Timing(min(taken), statistics.median(taken), len(taken), calls[name].number)
-        for name, taken in samples.items()
-    }
+                samples[name].append(stopwatches[name](turns[name].calls) / turns[name].calls)
+    return {name: Timing(tuple(taken), turns[name]) for name, taken in samples.items()}
 
 
-@dataclass(frozen=True)
-class _Calls:
-    """How many calls a turn times together, and whether the only one is many turns long."""
-
-    number: int
-    long: bool = False
-
-
-def _calls_in(seconds: float, stopwatch: Stopwatch) -> _Calls:
-    """Return how many calls take about `seconds`, judged by the fastest of three samples.
+def _first(seconds: float, stopwatch: Stopwatch) -> Timing:
+    """Return how many calls take about `seconds`, judged by the fastest of three samples, and those worth keeping.
 
     One sample would do on a quiet machine. On a busy one an interruption in it would give this
     contender shorter turns than its equals, and short turns are the likelier to be undisturbed.
@@ -164,11 +192,11 @@ def _calls_in(seconds: float, stopwatch: Stopwatch) -> _Calls:
     calls = 1
     while True:
         taken = stopwatch(calls)
-        if taken >= LONG * seconds:  # no interruption explains that
-            return _Calls(calls, long=calls == 1)
+        if calls == 1 and taken >= LONG * seconds:  # no interruption explains that
+            return Timing((taken,), Turn(long=True))
         taken = min(taken, *(stopwatch(calls) for _ in range(2)))
         if taken >= seconds / 2:
-            return _Calls(max(1, math.ceil(calls * seconds / taken)))
+            return Timing((), Turn(max(1, math.ceil(calls * seconds / taken))))
         calls *= 2
 
 

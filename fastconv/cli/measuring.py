@@ -14,12 +14,12 @@ __all__ = ["measure"]
 def measure(jobs: Sequence[run.Job], settings: run.Settings) -> tuple[SuiteResult, ...]:
     """Measure every layer, with a progress bar on stderr that says what is measured and what time is left."""
     with progress() as bar:
-        task = bar.add_task("peak", total=sum(job.steps for job in jobs))
+        task = bar.add_task("compiling", total=run.number_of_steps(jobs, settings))
         done = -1
 
-        def before_layer(description: str) -> None:
+        def before_step(description: str) -> None:
             nonlocal done
             done += 1
             bar.update(task, description=description, completed=done)
 
-        return tuple(run.measure(jobs, settings, before_layer))
+        return run.measure(jobs, settings, before_step)

@@ -22,13 +22,15 @@ __all__ = ["report_command"]
 COMMAND = "fastconv report"
 PAGE, DATA, PICTURES = "RESULTS.md", "results.json", "pictures"
 QUICK_LAYERS = 6  # of a suite, spread over its table
-QUICK_OPERATIONS = 2.5e9  # of a layer at most, where a suite has so many that are no heavier
-SECONDS, QUICK_SECONDS = 0.5, 0.8  # a layer; a mean of fewer layers needs better figures
-ROUNDS, QUICK_ROUNDS = 7, 1  # of cold starts
+QUICK_OPERATIONS = 2.5e9  # of a layer at most, if a suite has QUICK_FEWEST that are no heavier
+QUICK_FEWEST = 4
+SECONDS, QUICK_SECONDS = 0.5, 1.0  # a layer; a mean of fewer layers needs better figures
+PASSES, QUICK_PASSES = 3, 5
+ROUNDS = 7  # of cold starts
 
 
 @click.command("report")
-@click.option("--quick", is_flag=True, help="Some layers of each suite, one image, one thread: minutes.")
+@click.option("--quick", is_flag=True, help="Some layers of each suite, one image, one thread, no cold starts.")
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
@@ -79,13 +81,16 @@ def report_command(
 
 
 def _measured(names: Sequence[str], quick: bool) -> Report:
-    seconds = QUICK_SECONDS if quick else SECONDS
-    suites = measure(_jobs(names or tuple(SUITES), quick), run.Settings(peers=True, seconds=seconds))
+    seconds, passes = (QUICK_SECONDS, QUICK_PASSES) if quick else (SECONDS, PASSES)
+    settings = run.Settings(peers=True, seconds=seconds, passes=passes)
+    suites = measure(_jobs(names or tuple(SUITES), quick), settings)
+    command = " ".join((COMMAND, *(["--quick"] if quick else []), *(f"--suite {name}" for name in names)))
+    if quick:
+        return Report.now(command, seconds, suites)
     with console(stderr=True).status("cold starts"):
         example = problems.forward_convolution(problems.EXAMPLE)
-        cold_starts = cold_start.measure(example, QUICK_ROUNDS if quick else ROUNDS)
+        cold_starts = cold_start.measure(example, ROUNDS)
         compile_ms = cold_start.compile_times([example])
-    command = " ".join((COMMAND, *(["--quick"] if quick else []), *(f"--suite {name}" for name in names)))
     return Report.now(command, seconds, suites, cold_starts, compile_ms)
 
 
@@ -103,9 +108,9 @@ def _jobs(names: Sequence[str], quick: bool) -> list[run.Job]:
 
 
 def _lightest(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers that are quick to measure, as many as are wanted in any case."""
+    """Return the layers that are quick to measure, and the least heavy in any case."""
     weights = sorted(run.operations(layer.problem) for layer in layers)
-    limit = max(QUICK_OPERATIONS, weights[min(QUICK_LAYERS, len(weights)) - 1])
+    limit = max(QUICK_OPERATIONS, weights[min(QUICK_FEWEST, len(weights)) - 1])
     return [layer for layer in layers if run.operations(layer.problem) <= limit]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,13 +9,6 @@ import pytest
 
 from fastconv.bench import ceilings
 from fastconv.codegen import peak
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    ceilings.measure.cache_clear()
-    yield
-    ceilings.measure.cache_clear()
 
 
 def test_peak_is_taken_for_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,13 +24,11 @@ def test_units_and_types_without_a_peak(monkeypatch: pytest.MonkeyPatch) -> None
     assert ceilings.measure("int8", 1) == ceilings.Ceilings(None, 5.0)
 
 
-def test_one_measurement_serves_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    monkeypatch.setattr(ceilings, "fma_peak", lambda *_: calls.append("peak") or 1e9)
-    monkeypatch.setattr(ceilings, "copy_bandwidth", lambda *_: calls.append("copy") or 1e9)
-    for _ in range(3):
-        ceilings.measure("float32", 1)
-    assert calls == ["peak", "copy"]
+def test_of_two_measurements_the_better_figures_count() -> None:
+    first = ceilings.Ceilings(2.0, 10.0)
+    assert first.or_better(None) == first
+    assert first.or_better(ceilings.Ceilings(1.0, 11.0)) == ceilings.Ceilings(2.0, 11.0)
+    assert ceilings.Ceilings(None, 5.0).or_better(ceilings.Ceilings(None, 4.0)) == ceilings.Ceilings(None, 5.0)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

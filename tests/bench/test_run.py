@@ -13,18 +13,19 @@ import pytest
 
 import fastconv
 from fastconv import selection
-from fastconv.bench import ceilings, run
+from fastconv.bench import ceilings, contenders, run, timing
 from fastconv.bench.operations import ERROR_LIMITS, Array, operation_of
 from fastconv.bench.peers import Peer
 from fastconv.bench.results import AUTO, REFERENCE
 from fastconv.bench.run import Job, Settings, measure, measure_layer
 from fastconv.bench.suites import Layer
+from fastconv.bench.timing import Timing
 from fastconv.problem import ConvProblem, parse
 
 SMALL = ConvProblem.parse("conv2d,n1,c3,8x8,k4,3x3,p1,float32")
 POOL = parse("max_pool2d,n1,c3,8x8,2x2,s2,float32")
-QUICK = Settings(seconds=0.0)
-WITH_PEERS = Settings(("direct",), peers=True, seconds=0.0)
+QUICK = Settings(seconds=0.0, passes=1)
+WITH_PEERS = Settings(("direct",), peers=True, seconds=0.0, passes=1)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def lie(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[np.ndarray
 def compare_with(monkeypatch: pytest.MonkeyPatch, **peers: Callable[..., Callable[[], Array] | str]) -> None:
     """Make these the only peers, for convolutions."""
     table = {"conv": {name: Peer((), prepare) for name, prepare in peers.items()}}
-    monkeypatch.setattr(run, "COMPARISONS", table)
+    monkeypatch.setattr(contenders, "COMPARISONS", table)
 
 
 def right(problem: ConvProblem, *arrays: Array) -> Callable[[], Array]:
@@ -104,7 +105,7 @@ def test_limits_and_workspace_are_the_algorithms() -> None:
 
 
 def test_the_reference_is_called_once_for_all_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    run.expected.cache_clear()
+    contenders.expected.cache_clear()
     operation = operation_of(SMALL)
     calls = []
 
@@ -112,7 +113,7 @@ def test_the_reference_is_called_once_for_all_numbers_of_threads(monkeypatch: py
         calls.append(problem)
         return operation.reference(problem, *arrays)
 
-    monkeypatch.setattr(run, "operation_of", lambda _: dataclasses.replace(operation, reference=reference))
+    monkeypatch.setattr(contenders, "operation_of", lambda _: dataclasses.replace(operation, reference=reference))
     for threads in (1, 2):
         fastconv.set_num_threads(threads)
         measure_layer(Layer("small", SMALL), QUICK)
@@ -230,7 +231,7 @@ def test_peers_far_behind_are_timed_by_a_single_call(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(run, "ONCE_SECONDS", 0.01)
     slow: list[float] = []
     compare_with(monkeypatch, slow=sleeper(slow, 0.05), able=right)
-    fastconv.conv2d(*run.expected(SMALL)[0], padding=1)  # compiled: far behind is measured by the fastest first call
+    fastconv.conv2d(*contenders.expected(SMALL)[0], padding=1)  # compiled: far behind is by the fastest first call
     result = measure_layer(Layer("small", SMALL), WITH_PEERS)
     assert len(slow) == 2  # one to check it, one to time it
     outcome = result["slow"]
@@ -242,7 +243,7 @@ def test_a_peer_whose_first_call_alone_is_slow_takes_turns(monkeypatch: pytest.M
     monkeypatch.setattr(run, "ONCE_SECONDS", 0.02)
     loading: list[float] = []
     compare_with(monkeypatch, loading=sleeper(loading, 0.1, 0.0), able=right)
-    fastconv.conv2d(*run.expected(SMALL)[0], padding=1)
+    fastconv.conv2d(*contenders.expected(SMALL)[0], padding=1)
     result = measure_layer(Layer("small", SMALL), WITH_PEERS)
     assert len(loading) > 4
     assert result["loading"].minimum_ms is not None
@@ -272,35 +273,37 @@ def no_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_ceilings")
-def test_every_layer_with_every_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[str, int, float | None]] = []
-
-    def measured(layer: Layer, settings: Settings, peak: float | None) -> object:
-        assert settings is QUICK
-        seen.append((layer.name, fastconv.get_num_threads(), peak))
-        return seen[-1]
-
-    monkeypatch.setattr(run, "measure_layer", measured)
+def test_every_layer_with_every_number_of_threads_in_each_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
+    seen: list[int] = []
+
+    def take_turns(
+        runs: dict[str, object], *_: object, before: dict[str, Timing], **__: object
+    ) -> dict[str, Timing]:
+        seen.append(fastconv.get_num_threads())
+        return {name: Timing((*(before[name].samples if name in before else ()), len(seen))) for name in runs}
+
+    monkeypatch.setattr(timing, "take_turns", take_turns)
+    settings = dataclasses.replace(QUICK, passes=2)
     before = fastconv.get_num_threads()
-    found = list(measure(JOBS, QUICK, said.append))
+    found = list(measure(JOBS, settings, said.append))
     # all ways of one layer together, as the reference's result is kept for one layer
-    assert seen == [("a", 1, 100.0), ("a", 2, 200.0), ("b", 1, 100.0), ("b", 2, 200.0), ("c", 1, None)]
-    assert said == [
-        "first a, 1 thread",
-        "first a, 2 threads",
-        "first b, 1 thread",
-        "first b, 2 threads",
-        "second c, 1 thread",
-    ]
-    assert len(said) == sum(job.steps for job in JOBS)
+    first = ["first a, 1 thread", "first a, 2 threads", "first b, 1 thread", "first b, 2 threads"]
+    assert said == [*first, "second c, 1 thread"] * 2
+    assert len(said) == run.number_of_steps(JOBS, settings)
+    assert seen == [1, 2, 1, 2, 1] * 2
     assert [(one.name, one.source, one.batch, one.threads, one.dtype, one.layout) for one in found] == [
         ("first", "a book", 1, 1, "float32", "channels_first"),
         ("first", "a book", 1, 2, "float32", "channels_first"),
         ("second", "a paper", 2, 1, "float64", "channels_first"),
     ]
-    assert [one.layers for one in found] == [(seen[0], seen[2]), (seen[1], seen[3]), (seen[4],)]
+    # of two passes the lesser counts, which by this clock is the first
+    names = [[(layer.layer, layer.milliseconds) for layer in one.layers] for one in found]
+    assert names == [[("a", 1000.0), ("b", 3000.0)], [("a", 2000.0), ("b", 4000.0)], [("c", 5000.0)]]
     assert [(one.peak_gflops, one.copy_gigabytes) for one in found] == [(100.0, 1), (200.0, 2), (None, 1)]
+    shares = [one.layers[0][AUTO].share_of_peak for one in found]
+    gflops = [one.layers[0][AUTO].gflops for one in found]
+    assert shares == [gflops[0] / 100, gflops[1] / 200, None]
     assert fastconv.get_num_threads() == before
 
 
@@ -309,12 +312,43 @@ def test_threads_are_put_back_when_a_run_ends_early(monkeypatch: pytest.MonkeyPa
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "measure_layer", interrupted)
+    monkeypatch.setattr(run, "expected", interrupted)
     before = fastconv.get_num_threads()
     job = dataclasses.replace(JOBS[0], threads=(before + 1,))
     with pytest.raises(KeyboardInterrupt):
         list(measure([job], QUICK))
     assert fastconv.get_num_threads() == before
+
+
+def test_who_is_behind_takes_part_in_no_further_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    milliseconds = {"direct": 1.0, "im2col": 1.6, AUTO: 9.0, "close": 7.0, "best": 5.0, "behind": 8.0}
+    turns: list[set[str]] = []
+
+    def take_turns(runs: dict[str, object], *_: object, **__: object) -> dict[str, Timing]:
+        turns.append(set(runs))
+        return {name: Timing((milliseconds[name] / 1e3 - 1e-4 * len(turns),)) for name in runs}
+
+    monkeypatch.setattr(timing, "take_turns", take_turns)
+    compare_with(monkeypatch, close=right, best=right, behind=right)
+    result = measure_layer(Layer("small", SMALL), Settings(peers=True, seconds=0.0, passes=3))
+    again = {"direct", AUTO, "close", "best"}  # auto stays, whatever it took
+    assert turns == [set(milliseconds), again, again]
+    assert {one.name: one.minimum_ms for one in result.outcomes if one.name != REFERENCE} == pytest.approx(
+        {name: value - (0.3 if name in again else 0.1) for name, value in milliseconds.items()}
+    )
+
+
+def test_each_pass_has_its_share_of_rounds_and_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def take_turns(runs: dict[str, object], seconds: float, *, rounds: int, **_: object) -> dict[str, Timing]:
+        seen.append((seconds, rounds))
+        return {name: Timing((1.0,) * rounds) for name in runs}
+
+    monkeypatch.setattr(timing, "take_turns", take_turns)
+    for passes in (1, 2, 3, 4):
+        measure_layer(Layer("small", SMALL), Settings(seconds=12.0, passes=passes))
+    assert seen == [(12.0, 3), *[(6.0, 2)] * 2, *[(4.0, 1)] * 3, *[(3.0, 1)] * 4]
 
 
 @pytest.mark.usefixtures("no_ceilings")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from fastconv.bench import timing
-from fastconv.bench.timing import LONG, MAXIMUM_ROUNDS, MINIMUM_ROUNDS, take_turns
+from fastconv.bench.timing import LONG, MAXIMUM_ROUNDS, MINIMUM_ROUNDS, Timing, Turn, take_turns
 
 
 class World:
@@ -39,7 +39,7 @@ def test_minimum_and_median_of_the_rounds() -> None:
     taken = [1.0, 1.0, 1.0, 8.0, 3.0, 8.0, 1.0, 8.0, 2.0]
     found = take_turns({"a": world.contender("a", taken)}, 0.0, turn_seconds=1.0, clock=world.clock)["a"]
     assert (found.minimum, found.median) == (1.0, 2.0)
-    assert (found.rounds, found.calls) == (MINIMUM_ROUNDS, 1)
+    assert (len(found.samples), found.turn.calls) == (MINIMUM_ROUNDS, 1)
 
 
 def test_contenders_take_turns_in_alternating_order() -> None:
@@ -54,7 +54,8 @@ def test_a_long_call_is_timed_at_once() -> None:
     contenders = {"long": world.contender("l", [LONG]), "short": world.contender("s", [1.0])}
     found = take_turns(contenders, 0.0, turn_seconds=1.0, clock=world.clock)
     assert "".join(world.calls) == "lsss" + "lss" + "ssl" + "lss"
-    assert found["long"].minimum == LONG
+    assert found["long"].samples == (LONG,) * 4  # the call that found out counts
+    assert found["short"].samples == (1.0,) * 3
 
 
 def test_what_comes_before_each_turn() -> None:
@@ -94,9 +95,9 @@ def test_a_turn_has_enough_calls() -> None:
     world = World()
     contenders = {"slow": world.contender("slow", [1.0]), "fast": world.contender("fast", [2**-12])}
     found = take_turns(contenders, 0.0, turn_seconds=2**-9, clock=world.clock)
-    assert found["fast"].calls == 8
+    assert found["fast"].turn.calls == 8
     assert found["fast"].minimum == 2**-12
-    assert found["slow"].calls == 1
+    assert found["slow"].turn.calls == 1
 
 
 def test_an_interruption_does_not_shorten_the_turns() -> None:
@@ -106,19 +107,35 @@ def test_an_interruption_does_not_shorten_the_turns() -> None:
         "interrupted": world.contender("interrupted", [5.0, 0.8]),  # in its first sample
     }
     found = take_turns(contenders, 0.0, turn_seconds=2.0, clock=world.clock)
-    assert found["calm"].calls == found["interrupted"].calls == 3
+    assert found["calm"].turn == found["interrupted"].turn == Turn(3)
 
 
 def test_the_budget_ends_the_rounds() -> None:
     world = World()
     found = take_turns({"a": world.contender("a", [1.0])}, 20.0, turn_seconds=1.0, clock=world.clock)
-    assert found["a"].rounds == 10  # of two seconds each
+    assert len(found["a"].samples) == 10  # of two seconds each
 
 
 def test_a_large_budget_is_not_spent_for_its_own_sake() -> None:
     world = World()
-    found = take_turns({"a": world.contender("a", [1.0])}, 1e9, clock=world.clock)
-    assert found["a"].rounds == MAXIMUM_ROUNDS
+    found = take_turns({"a": world.contender("a", [1.0])}, 1e9, turn_seconds=1.0, clock=world.clock)
+    assert len(found["a"].samples) == MAXIMUM_ROUNDS
+
+
+def test_as_many_rounds_as_wanted() -> None:
+    world = World()
+    found = take_turns({"a": world.contender("a", [1.0])}, 0.0, turn_seconds=1.0, clock=world.clock, rounds=1)
+    assert found["a"].samples == (1.0,)
+
+
+def test_turns_are_taken_as_before_and_samples_go_on() -> None:
+    world = World()
+    contenders = {name: world.contender(name, [1.0]) for name in "abc"}
+    before = {"a": Timing((2.0, 3.0), Turn(2)), "b": Timing((4.0,), Turn(long=True))}
+    found = take_turns(contenders, 0.0, turn_seconds=1.0, clock=world.clock, rounds=1, before=before)
+    assert "".join(world.calls) == "ccc" + "aaa" + "b" + "cc"
+    assert [found[name].samples for name in "abc"] == [(2.0, 3.0, 1.0), (4.0, 1.0), (1.0,)]
+    assert found["a"].turn == Turn(2)
 
 
 def test_nobody() -> None:
@@ -134,7 +151,7 @@ def test_stopwatches_say_what_was_taken_whatever_passed_meanwhile() -> None:
         return 0.25 * calls
 
     found = timing.stopwatches_in_turns({"a": stopwatch}, 0.0, turn_seconds=1.0, clock=world.clock)["a"]
-    assert (found.minimum, found.median, found.calls) == (0.25, 0.25, 4)
+    assert (found.minimum, found.median, found.turn.calls) == (0.25, 0.25, 4)
     # one is too few for a turn, two are half of one; and then one untimed call before each turn
     assert "".join(world.calls) == "1 1 1 2 2 2 " + "1 4 " * MINIMUM_ROUNDS
 

@@ -1,0 +1,57 @@
+"""Who takes part: chosen by name, ready to be called, or with the reason why not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv.bench import contenders as module
+from fastconv.bench.contenders import Contender, check, contenders, expected, picked
+from fastconv.bench.peers import Peer
+from fastconv.bench.results import AUTO, REFERENCE
+from fastconv.problem import ConvProblem, parse
+
+SMALL = ConvProblem.parse("conv2d,n1,c3,8x8,k4,3x3,p1,float32")
+
+
+@pytest.fixture
+def arrays(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, ...]:
+    y = np.zeros(3, np.float32)
+    table = {name: Peer((), lambda *_: lambda: y) for name in ("one", "other")}
+    monkeypatch.setattr(module, "COMPARISONS", {"conv": table})
+    return expected(SMALL)[0]
+
+
+def names(found: tuple[Contender, ...]) -> list[str]:
+    return [one.name for one in found]
+
+
+def test_all_unless_names_are_given(arrays: tuple[np.ndarray, ...]) -> None:
+    assert names(contenders(SMALL, arrays)) == [*fastconv.algorithms(), AUTO, "one", "other"]
+    assert names(contenders(SMALL, arrays, ("im2col",), ("other",))) == ["im2col", AUTO, "other"]
+    assert names(contenders(SMALL, arrays, (), ())) == [AUTO]
+
+
+def test_each_is_right(arrays: tuple[np.ndarray, ...]) -> None:
+    _, right, _ = expected(SMALL)
+    for one in contenders(SMALL, arrays, peers=()):
+        if one.name != REFERENCE:
+            outcome = check(one, right)
+            assert (outcome.name, outcome.failure) == (one.name, None)
+            assert outcome.error is not None
+            assert outcome.error <= one.limit
+
+
+def test_a_wrong_shape_and_a_wrong_value_are_failures(arrays: tuple[np.ndarray, ...]) -> None:
+    right = np.ones(3, np.float32)
+    assert "shape" in str(check(Contender("a", "peer", 1.0, run=lambda: right[:2]), right).failure)
+    (wrong,) = contenders(SMALL, arrays, (), ("one",))[1:]  # which returns zeros
+    outcome = check(wrong, right)
+    assert str(outcome.failure).startswith("relative error 1, at most 2e-06")
+    assert outcome.error == 1.0
+
+
+def test_picked_is_what_auto_stands_for() -> None:
+    assert picked(SMALL) == fastconv.select(SMALL)
+    assert picked(parse("conv2d,n1,c3,8x8,k4,3x3,p1,int8")) == REFERENCE
