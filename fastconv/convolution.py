@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from fastconv import memory
 from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
@@ -209,12 +210,12 @@ def _convolve(
     addend = None if residual is None else _addend(residual, shape, result, "residual")
     if addend is not None:
         addend = addend.reshape(problem.output_shape)
-    target = np.empty(shape, result) if out is None else _checked_out(out, shape, result)
+    target = memory.empty(shape, result) if out is None else _checked_out(out, shape, result)
     chosen = _chosen(problem, algorithm)  # everything that can be refused has been
     images, filters = (_dense(array, _NATIVE[problem.dtype]) for array in (images, filters))
     written = target
     if out is not None and _needs_a_copy(target, (images, filters, term, addend)):
-        written = np.empty(shape, result)
+        written = memory.empty(shape, result)
     if problem.batch:
         plane = written if batched else written[np.newaxis]
         chosen.run(problem, images, filters, term, addend, activation, plane)  # type: ignore[arg-type]
@@ -382,7 +383,7 @@ def _chosen(problem: ConvProblem, name: object) -> Algorithm:
 
 
 def clear_cache() -> None:
-    """Forget problems, choices, plans and scratch memory of this process; stored kernels stay.
+    """Forget problems, choices, plans, scratch memory and memory of released results; stored kernels stay.
 
     Examples
     --------
@@ -392,4 +393,5 @@ def clear_cache() -> None:
     from fastconv import selection
 
     _problems.clear()
+    memory.clear()
     selection.clear_cache()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastconv import config
+from fastconv import config, memory
 from fastconv.algorithm import Algorithm, Array, Machine
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
@@ -95,7 +95,7 @@ class TiledProduct(Algorithm):
         """Compute into `out`; through a contiguous array if its pixels do not lie evenly apart."""
         strides = None if out.flags.c_contiguous else _strides(problem, out)
         if strides == ():
-            contiguous = np.empty(out.shape, out.dtype)
+            contiguous = memory.empty(out.shape, out.dtype)
             self.run(problem, x, weight, bias, residual, activation, contiguous)
             out[...] = contiguous
             return
