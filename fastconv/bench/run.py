@@ -235,8 +235,9 @@ class _Course:
         names = {kind: self._close(kind) for kind in ("algorithm", "peer")}
         again = contenders(problem, draw(problem), names["algorithm"], names["peer"])
         runs = {one.name: one.run for one in again if one.run is not None and one.name in self.times}
-        for run in runs.values():
-            run()  # as the first call of the first pass, its memory may be new
+        for name, run in runs.items():
+            if not self.times[name].turn.long:
+                run()  # as the first call of the first pass, its memory may be new
         return runs
 
     def _close(self, kind: Kind) -> list[str]:

@@ -24,9 +24,9 @@ PAGE, DATA, PICTURES = "RESULTS.md", "results.json", "pictures"
 QUICK_LAYERS = 6  # of a suite, spread over its table
 QUICK_OPERATIONS = 2.5e9  # of a layer at most, if a suite has QUICK_FEWEST that are no heavier
 QUICK_FEWEST = 4
-SECONDS, QUICK_SECONDS = 0.5, 1.2  # a layer; a mean of fewer layers needs better figures
+SECONDS, QUICK_SECONDS = 0.4, 1.2  # a layer; a mean of fewer layers needs better figures
 PASSES, QUICK_PASSES = 3, 6
-ROUNDS = 7  # of cold starts
+ROUNDS = 5  # of cold starts
 
 
 @click.command("report")

@@ -338,6 +338,19 @@ def test_who_is_behind_takes_part_in_no_further_pass(monkeypatch: pytest.MonkeyP
     )
 
 
+@pytest.mark.parametrize(("long", "calls"), [(True, 1), (False, 3)])
+def test_a_later_pass_begins_with_an_untimed_call_unless_calls_are_long(
+    monkeypatch: pytest.MonkeyPatch, long: bool, calls: int
+) -> None:
+    seen: list[float] = []
+    compare_with(monkeypatch, peer=sleeper(seen, 0.0))
+    monkeypatch.setattr(
+        timing, "take_turns", lambda runs, *_, **__: {name: Timing((1.0,), timing.Turn(long=long)) for name in runs}
+    )
+    measure_layer(Layer("small", SMALL), dataclasses.replace(WITH_PEERS, passes=3))
+    assert len(seen) == calls  # the first is the one that was checked
+
+
 def test_each_pass_has_its_share_of_rounds_and_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
