@@ -100,8 +100,8 @@ def readme_table(report: Report, link: str) -> str:
         cells.append(f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)}" if ratios else "not there yet")
         lines.append(f"| {' | '.join(cells)} |")
     named = _named(report)
-    worst = sorted(by_kind(named).items(), key=lambda item: item[1].geometric_mean)
-    losing = ", ".join(f"{kind} ({mean.geometric_mean:.2f})" for kind, mean in worst if mean.geometric_mean < 1)
+    worst = sorted((mean.geometric_mean, kind) for kind, mean in by_kind(named).items())
+    losing = ", ".join(f"{kind} ({ratio:.2f})" for ratio, kind in worst if _is_loss(ratio))
     others = ", ".join(f"{name} {version}" for name, version in _versions(report, "peers").items())
     lines += [
         "",
@@ -348,7 +348,12 @@ def _theirs(layer: LayerResult) -> str:
 
 
 def _bold(ratio: float) -> str:
-    return f"**{ratio:.2f}**" if ratio < 1 else f"{ratio:.2f}"
+    return f"**{ratio:.2f}**" if _is_loss(ratio) else f"{ratio:.2f}"
+
+
+def _is_loss(ratio: float) -> bool:
+    """Return whether a ratio is below 1 in the digits that are shown."""
+    return round(ratio, 2) < 1
 
 
 def _mean_of(ratios: Mapping[str, float]) -> float:

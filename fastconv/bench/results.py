@@ -18,6 +18,7 @@ Kind: TypeAlias = Literal["algorithm", "auto", "peer"]
 AUTO = "auto"
 REFERENCE = "reference"
 FORMAT = 1  # of the JSON; another number is another meaning of its fields
+DIGITS = 6  # of figures in the JSON: more than any measurement has
 
 
 @dataclass(frozen=True)
@@ -251,9 +252,9 @@ class Report:
         return cls(command, date, machine, seconds, tuple(suites), tuple(cold_starts), compile_ms or {})
 
     def to_json(self) -> str:
-        """Return the text that :meth:`from_json` reads; what is None is left out."""
+        """Return the text that :meth:`from_json` reads; what is None is left out, figures have six digits."""
         value = {"format": FORMAT, **dataclasses.asdict(self)}
-        return json.dumps(_without_none(value), indent=1, allow_nan=False)
+        return json.dumps(_plain(value), indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -291,9 +292,9 @@ def _entries(value: object) -> list[dict[str, object]]:
     return value
 
 
-def _without_none(value: object) -> object:
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: _without_none(entry) for key, entry in value.items() if entry is not None}
+        return {key: _plain(entry) for key, entry in value.items() if entry is not None}
     if isinstance(value, list | tuple):
-        return [_without_none(entry) for entry in value]
-    return value
+        return [_plain(entry) for entry in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -10,6 +10,8 @@ from fastconv import reference
 from fastconv.algorithm import Algorithm, Array, Machine
 from fastconv.problem import ConvProblem
 
+COPY_SECONDS = 4e-10  # of an element that is made float64
+
 
 class Reference(Algorithm):
     """`fastconv.reference.conv`, rounded once to the result's type."""
@@ -31,9 +33,10 @@ class Reference(Algorithm):
         return 8 * (elements + problem.parameters)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> float:
-        """Predict a pass of NumPy over memory for every tap."""
+        """Predict copies in float64, and a pass of NumPy over memory for every tap."""
         taps = math.prod(problem.kernel)
-        return 50e-6 * taps * problem.groups + 2 * problem.multiply_adds / (machine.vector_flops)
+        copies = COPY_SECONDS * self.workspace(problem) / 8
+        return copies + 50e-6 * taps * problem.groups + 2 * problem.multiply_adds / machine.vector_flops
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Half a unit in the last place of the result's type: sums are float64, or exact."""

@@ -128,3 +128,8 @@ def test_a_readme_without_its_marks(text: str) -> None:
 )
 def test_counts(number: int, text: str) -> None:
     assert report._count(number) == text
+
+
+@pytest.mark.parametrize(("ratio", "text"), [(0.994, "**0.99**"), (0.996, "1.00"), (1.0, "1.00"), (12.345, "12.35")])
+def test_what_rounds_to_one_is_no_loss(ratio: float, text: str) -> None:
+    assert report._bold(ratio) == text

@@ -81,6 +81,11 @@ def test_the_json_of_one_outcome() -> None:
     assert "peak_gflops" not in found["suites"][1]
 
 
+def test_figures_have_six_digits() -> None:
+    report = dataclasses.replace(REPORT, compile_ms={"tile": 12345.678912, "driver": 1 / 3})
+    assert json.loads(report.to_json())["compile_ms"] == {"tile": 12345.7, "driver": 0.333333}
+
+
 def test_a_report_of_today_is_json_and_tells_no_directory() -> None:
     report = Report.now("fastconv bench", 0.5, [SUITE])
     assert report.suites == (SUITE,)

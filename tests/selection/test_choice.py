@@ -92,6 +92,8 @@ def test_floats_do_not_run_on_the_reference():
         "conv2d,n1,c64,56x56,k64,3x3,p1,float32",
         "conv2d,n1,c256,14x14,k64,1x1,channels_last,float64",
         "conv3d,n1,c3,9x30x30,k8,3x3x3,float32",
+        "conv2d,n1,c2048,1x1,k256,1x1,float32",  # all weights, of which the reference makes copies
+        "conv2d,n1,c4,1x1,k4,1x1,float32",
     ):
         assert fastconv.select(ConvProblem.parse(text)) != "reference"
 
