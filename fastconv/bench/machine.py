@@ -19,8 +19,8 @@ PEERS = ("torch", "onnxruntime", "opencv-python-headless", "opencv-python", "sci
 def describe() -> dict[str, object]:
     """Return the machine and the software on it, ready for JSON.
 
-    ``versions`` and ``peers`` name distributions; ``cpu`` is LLVM's name of the processor, which is
-    also what kernels are generated for; cache sizes are in bytes.
+    ``versions`` and ``peers`` name distributions; ``cpu`` has LLVM's name of the processor, which is
+    also what kernels are generated for, and its own; cache sizes are in bytes.
     """
     from fastconv.codegen import target  # LLVM: only where it is asked for
 
@@ -31,6 +31,7 @@ def describe() -> dict[str, object]:
         "system": platform.platform(),
         "cpu": {
             "name": target.cpu_name(),
+            "model": _model(),
             "vector_bits": target.vector_bits(),
             "fused_multiply_add": target.has_fma(),
             "cache_bytes": asdict(target.caches()),
@@ -50,6 +51,16 @@ def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _model() -> str | None:
+    """Return what the processor calls itself; None where it cannot be asked."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return (names[0] if names else platform.processor()) or None
 
 
 def _available_processors() -> int:

@@ -392,7 +392,8 @@ def _machine(report: Report) -> str:
     if not isinstance(cpu, Mapping):
         return "unknown"
     cores = cpu.get("available_to_process")
-    return f"{cpu.get('model') or cpu.get('name')}, {cores} cores, {cpu.get('vector_bits')}-bit vectors"
+    named = f"{cpu['model']} ({cpu.get('name')})" if cpu.get("model") else cpu.get("name")
+    return f"{named}, {cores} cores, {cpu.get('vector_bits')}-bit vectors"
 
 
 def _versions(report: Report, what: str) -> Mapping[str, object]:

@@ -133,3 +133,13 @@ def test_counts(number: int, text: str) -> None:
 @pytest.mark.parametrize(("ratio", "text"), [(0.994, "**0.99**"), (0.996, "1.00"), (1.0, "1.00"), (12.345, "12.35")])
 def test_what_rounds_to_one_is_no_loss(ratio: float, text: str) -> None:
     assert report._bold(ratio) == text
+
+
+def test_the_machine_has_the_name_that_it_gives_itself() -> None:
+    cpu = {"name": "znver3", "vector_bits": 256, "available_to_process": 2}
+    assert report._machine(made_up(cpu)) == "znver3, 2 cores, 256-bit vectors"
+    assert report._machine(made_up({**cpu, "model": "AMD EPYC"})) == "AMD EPYC (znver3), 2 cores, 256-bit vectors"
+
+
+def made_up(cpu: dict[str, object]) -> Report:
+    return Report("fastconv report", "2026-01-01", {"cpu": cpu}, 1.0, ())
