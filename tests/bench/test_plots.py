@@ -212,6 +212,18 @@ def test_ratio_bars_show_every_layer_and_hatch_the_losses() -> None:
     assert [text for text in texts(axes) if text in PEERS] == ["torch", "onnxruntime", "torch"]
 
 
+@pytest.mark.parametrize("peer", [0.2, 5.0])
+def test_what_is_missing_is_said_inside_the_axes(peer: float) -> None:
+    """And not over the column that names the best peers."""
+    times = {AUTO: 1.0, "torch": peer}, {"torch": 1.0}, {AUTO: 1.0}
+    found = suite(*(layer(name, each) for name, each in zip("abc", times, strict=True)))
+    axes = drawn(lambda axes: plots.ratio_bars(axes, found))
+    box = axes.get_window_extent()
+    said = [one.get_window_extent() for one in axes.texts if one.get_text().startswith("no time of")]
+    assert len(said) == 2
+    assert all(box.x0 < one.x0 and one.x1 < box.x1 for one in said)
+
+
 def test_time_dots_ring_the_pick() -> None:
     found = suite(layer("a", {"direct": 2.0, "im2col": 1.0}), layer("b", {}))
     axes = drawn(lambda axes: plots.time_dots(axes, found))

@@ -93,7 +93,8 @@ def _bar(axes: Axes, row: int, layer: LayerResult) -> None:
     ratio = layer.ratio
     if ratio is None:
         missing = "no time of fastconv" if layer.milliseconds is None else "no time of a peer"
-        _value(axes, row, 1.0, missing, GREY)
+        low, high = axes.get_xlim()
+        _value(axes, row, 1.0, missing, GREY, side=1 if low * high >= 1 else -1)  # where there is more room
     elif ratio >= 1:
         axes.barh(row, ratio - 1, left=1, height=0.72, color=BLUE, zorder=3)
         _value(axes, row, ratio, f"{ratio:.2f}", BLACK)
