@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastconv.problem import ConvProblem, padding_pairs, per_axis
+from fastconv.arguments import padding_pairs, per_axis
+from fastconv.problem import ConvProblem
 
 
 def make(size=(8, 8), kernel=(3, 3), **arguments):

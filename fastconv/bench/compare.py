@@ -16,7 +16,7 @@ from rich.table import Table
 from fastconv.bench.kinds import KINDS
 from fastconv.bench.results import AUTO, LayerResult, Report, SuiteResult
 from fastconv.bench.summary import Mean
-from fastconv.bench.table import NOT_RUN, WRONG
+from fastconv.bench.table import NOT_RUN, WRONG, ratio_text
 
 __all__ = ["Change", "Comparison", "compare", "layer_table", "mean_table", "notes", "show"]
 
@@ -55,7 +55,7 @@ class Change:
     @property
     def name(self) -> str:
         """What to call the layer among those of all suites."""
-        return f"{self.layer} of {self.suite}"
+        return _name(self.suite, self.layer)
 
     @property
     def corrected(self) -> dict[str, float]:
@@ -139,28 +139,24 @@ def compare(before: Report, after: Report) -> Comparison:
     """
     old, new = _layers(before), _layers(after)
     return Comparison(
-        changes=tuple(_change(*old[key], new[key][1]) for key in old if key in new),
-        only_before=tuple(_name(*old[key]) for key in old if key not in new),
-        only_after=tuple(_name(*new[key]) for key in new if key not in old),
+        changes=tuple(_change(key[0], layer, new[key]) for key, layer in old.items() if key in new),
+        only_before=tuple(_name(key[0], layer.layer) for key, layer in old.items() if key not in new),
+        only_after=tuple(_name(key[0], layer.layer) for key, layer in new.items() if key not in old),
         differences=tuple(_differences(before, after)),
     )
 
 
-def _layers(report: Report) -> dict[tuple[str, str], tuple[str, LayerResult]]:
-    """Return each layer and its suite's name by what identifies it."""
-    return {
-        (_suite_name(suite), layer.problem): (_suite_name(suite), layer)
-        for suite in report.suites
-        for layer in suite.layers
-    }
+def _layers(report: Report) -> dict[tuple[str, str], LayerResult]:
+    """Return each layer by what identifies it: its suite, with how it was measured, and its problem."""
+    return {(_suite_name(suite), layer.problem): layer for suite in report.suites for layer in suite.layers}
 
 
 def _suite_name(suite: SuiteResult) -> str:
     return ", ".join((suite.name, *suite.configuration))
 
 
-def _name(suite: str, layer: LayerResult) -> str:
-    return f"{layer.layer} of {suite}"
+def _name(suite: str, layer: str) -> str:
+    return f"{layer} of {suite}"
 
 
 def _change(suite: str, before: LayerResult, after: LayerResult) -> Change:
@@ -240,11 +236,11 @@ def layer_table(changes: Sequence[Change]) -> Table:
         table.add_column("peer", no_wrap=True)
         _add_number(table, "peer's own")
     for one in changes:
-        row = [one.layer, *(_ratio(one.ratios.get(name)) for name in names)]
+        row = [one.layer, *(ratio_text(one.ratios.get(name)) for name in names)]
         if with_peers:
             drift = None if one.best_peer is None else one.peers[one.best_peer]
-            row += [_ratio(one.corrected.get(name)) for name in names]
-            row += [one.best_peer or NOT_RUN, _ratio(drift)]
+            row += [ratio_text(one.corrected.get(name)) for name in names]
+            row += [one.best_peer or NOT_RUN, ratio_text(drift)]
         table.add_row(*row)
     return table
 
@@ -264,10 +260,10 @@ def mean_table(title: str, groups: Mapping[str, Mapping[str, Change]]) -> Table:
     for group, changes in groups.items():
         plain = Mean.of({name: one.ratios.get(AUTO) for name, one in changes.items()})
         corrected = Mean.of({name: one.corrected.get(AUTO) for name, one in changes.items()})
-        mean = NOT_RUN if plain is None else _ratio(plain.geometric_mean)
+        mean = NOT_RUN if plain is None else ratio_text(plain.geometric_mean)
         judged = (NOT_RUN,) * 3
         if corrected is not None:
-            judged = (_ratio(corrected.geometric_mean), _ratio(corrected.worst), corrected.worst_layer)
+            judged = (ratio_text(corrected.geometric_mean), ratio_text(corrected.worst), corrected.worst_layer)
         table.add_row(group, str(len(changes)), mean, *judged)
     return table
 
@@ -312,7 +308,3 @@ def _table(first: str, *numbers: str) -> Table:
 
 def _add_number(table: Table, name: str) -> None:
     table.add_column(name.replace(" ", "\n").replace("_", " "), justify="right", no_wrap=True)
-
-
-def _ratio(value: float | None) -> str:
-    return NOT_RUN if value is None else f"{value:.2f}"

@@ -15,7 +15,6 @@ from fastconv.bench.results import Report, SuiteResult
 __all__ = ["SUFFIXES", "draw"]
 
 SUFFIXES = (".png", ".svg")  # the first is what the page shows
-WIDTH = 9.0  # inches
 ROW = 0.24  # inches, of a bar with its label
 
 T = TypeVar("T")
@@ -52,7 +51,7 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
     if any(layer.regret is not None for suite in report.suites for layer in suite.layers):
         yield "regret", _one(plots.regret_curve, report.suites, 4.5)
     if series := plots.find_series(first):
-        figure = plots.new_figure(WIDTH, 3.6 * len(series))
+        figure = plots.new_figure(plots.WIDTH, 3.6 * len(series))
         for axes, one in zip(figure.subplots(len(series), 1, squeeze=False)[:, 0], series, strict=True):
             plots.kernel_panel(axes, one)
         yield "kernels", figure
@@ -62,7 +61,7 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
 
 def _one(drawing: Callable[[Axes, T], object], data: T, height: float) -> Figure:
     """Return a figure of one picture."""
-    figure = plots.new_figure(WIDTH, height)
+    figure = plots.new_figure(plots.WIDTH, height)
     drawing(figure.subplots(), data)
     return figure
 

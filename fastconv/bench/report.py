@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from fastconv.bench.kinds import KINDS
-from fastconv.bench.results import AUTO, LayerResult, Report, SuiteResult
+from fastconv.bench.results import AUTO, LayerResult, Report, SuiteResult, threads_in_words
 from fastconv.bench.suites import SUITES
 from fastconv.bench.summary import Mean, by_kind, summarise
 
@@ -148,7 +148,7 @@ def _opening(report: Report) -> Iterator[str]:
     peaks = {(suite.threads, suite.peak_gflops, suite.copy_gigabytes) for suite in report.suites}
     for threads, peak, copied in sorted(peaks, key=str):
         yield (
-            f"- {threads} thread{'s' * (threads > 1)}: {peak or 0:.0f} GFLOP/s of multiply-adds on registers, "
+            f"- {threads_in_words(threads)}: {peak or 0:.0f} GFLOP/s of multiply-adds on registers, "
             f"{copied or 0:.1f} GB/s read and written by a copy, both measured in the same run"
         )
     yield ""
@@ -300,7 +300,7 @@ def _suites(report: Report, pictures: Mapping[str, str]) -> Iterator[str]:
             yield "| layer | problem | operations | fastconv ms | by | of peak | best other | ms | ratio |"
             yield "|---|---|---:|---:|---|---:|---|---:|---:|"
             for layer in suite.layers:
-                share = next((one.share_of_peak for one in layer.outcomes if one.name == AUTO), None)
+                share = layer[AUTO].share_of_peak
                 cells = [
                     layer.layer,
                     f"`{layer.problem}`",
@@ -368,7 +368,7 @@ def _ways(report: Report) -> tuple[tuple[int, int], ...]:
 
 def _way(way: tuple[int, int]) -> str:
     batch, threads = way
-    return f"batch {batch}, {threads} thread{'s' * (threads > 1)}"
+    return f"batch {batch}, {threads_in_words(threads)}"
 
 
 def _by_name(report: Report) -> dict[str, list[SuiteResult]]:

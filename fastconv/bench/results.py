@@ -11,7 +11,17 @@ from typing import Literal, TypeAlias
 
 from fastconv.bench.machine import describe
 
-__all__ = ["AUTO", "REFERENCE", "ColdStart", "Kind", "LayerResult", "Outcome", "Report", "SuiteResult"]
+__all__ = [
+    "AUTO",
+    "REFERENCE",
+    "ColdStart",
+    "Kind",
+    "LayerResult",
+    "Outcome",
+    "Report",
+    "SuiteResult",
+    "threads_in_words",
+]
 
 Kind: TypeAlias = Literal["algorithm", "auto", "peer"]
 
@@ -19,6 +29,11 @@ AUTO = "auto"
 REFERENCE = "reference"
 FORMAT = 1  # of the JSON; another number is another meaning of its fields
 DIGITS = 6  # of figures in the JSON: more than any measurement has
+
+
+def threads_in_words(count: int) -> str:
+    """Return ``1 thread``, ``2 threads`` and so on."""
+    return f"{count} thread{'s' * (count != 1)}"
 
 
 @dataclass(frozen=True)
@@ -181,8 +196,7 @@ class SuiteResult:
         >>> SuiteResult("vgg16", "", 1, 2, "float32", "channels_last", None, None, ()).configuration
         ('batch 1', '2 threads', 'float32', 'channels_last')
         """
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"batch {self.batch}", threads, self.dtype, self.layout
+        return f"batch {self.batch}", threads_in_words(self.threads), self.dtype, self.layout
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ made anew, has the better chance that every contender once had a good one.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -21,7 +20,7 @@ from fastconv.bench import ceilings, timing
 from fastconv.bench.contenders import check, contenders, expected, picked
 from fastconv.bench.kinds import kind_of
 from fastconv.bench.operations import Array, draw
-from fastconv.bench.results import REFERENCE, Kind, LayerResult, Outcome, SuiteResult
+from fastconv.bench.results import REFERENCE, Kind, LayerResult, Outcome, SuiteResult, threads_in_words
 from fastconv.bench.suites import Layer
 from fastconv.problem import ConvProblem, Problem
 
@@ -168,7 +167,7 @@ class _Step:
     course: _Course
 
     def __str__(self) -> str:
-        return f"{self.job.name} {self.course.layer.name}, {self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{self.job.name} {self.course.layer.name}, {threads_in_words(self.threads)}"
 
 
 class _Course:
@@ -262,7 +261,7 @@ def _far_behind(runs: Mapping[str, Callable[[], Array]], outcomes: Mapping[str, 
     found = {}
     for name, run in runs.items():
         if outcomes[name].kind == "peer" and first[name] > limit:
-            taken = _seconds_of(run) if first[name] < COLD_SECONDS else first[name]
+            taken = timing.seconds_of(run) if first[name] < COLD_SECONDS else first[name]
             if taken > limit:
                 found[name] = taken
     return found
@@ -270,12 +269,6 @@ def _far_behind(runs: Mapping[str, Callable[[], Array]], outcomes: Mapping[str, 
 
 def _nothing() -> None:
     """Rest not at all: with one thread nobody's threads are left over."""
-
-
-def _seconds_of(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def _with_time(

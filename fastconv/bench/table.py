@@ -10,7 +10,7 @@ from rich.text import Text
 from fastconv.bench.results import AUTO, REFERENCE, LayerResult, Outcome, SuiteResult
 from fastconv.bench.summary import Mean, Summary, by_kind, summarise
 
-__all__ = ["heading", "kind_table", "layer_table", "notes"]
+__all__ = ["NOT_RUN", "WRONG", "heading", "kind_table", "layer_table", "notes", "ratio_text"]
 
 NOT_RUN = "–"
 WRONG = "WRONG"
@@ -54,8 +54,8 @@ def layer_table(results: Sequence[LayerResult]) -> Table:
             _number(1e-9 * result.operations),
             *_times(result, names),
             result.picked,
-            _ratio(result.regret),
-            *((_ratio(result.ratio),) if with_peers else ()),
+            ratio_text(result.regret),
+            *((ratio_text(result.ratio),) if with_peers else ()),
         )
     return table
 
@@ -103,7 +103,8 @@ def _times(result: LayerResult, names: Sequence[str]) -> Iterator[Text]:
             yield Text(NOT_RUN if median is None else _number(median), style="dim")
 
 
-def _ratio(value: float | None) -> str:
+def ratio_text(value: float | None) -> str:
+    """Return a ratio as tables show it."""
     return NOT_RUN if value is None else f"{value:.2f}"
 
 

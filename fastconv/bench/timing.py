@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
-__all__ = ["Stopwatch", "Timing", "Turn", "stopwatches_in_turns", "take_turns", "until_idle"]
+__all__ = ["Stopwatch", "Timing", "Turn", "seconds_of", "stopwatches_in_turns", "take_turns", "until_idle"]
 
 TURN_SECONDS = 2e-3  # long against the clock's resolution and an interrupt, short against drift
 LONG = 25  # turns: a call that takes as much needs no untimed one before it
@@ -120,7 +120,7 @@ def take_turns(
     >>> times["pass"].minimum < times["sum"].minimum
     True
     """
-    stopwatches = {name: partial(_time, contender, clock) for name, contender in contenders.items()}
+    stopwatches = {name: partial(seconds_of, contender, clock=clock) for name, contender in contenders.items()}
     return stopwatches_in_turns(
         stopwatches,
         seconds,
@@ -215,7 +215,8 @@ def until_idle() -> None:
             return
 
 
-def _time(contender: Contender, clock: Clock, calls: int) -> float:
+def seconds_of(contender: Contender, calls: int = 1, clock: Clock = time.perf_counter) -> float:
+    """Return what so many calls take together."""
     start = clock()
     for _ in range(calls):
         contender()

@@ -13,7 +13,7 @@ from fastconv.bench import compare, run, table
 from fastconv.bench.results import Report, SuiteResult
 from fastconv.bench.suites import SUITES, Layer
 from fastconv.cli import problems
-from fastconv.cli.measuring import measure
+from fastconv.cli.measuring import exit_code, measure
 from fastconv.cli.output import console, show_table
 from fastconv.cli.reading import read_report
 from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS
@@ -98,7 +98,7 @@ def bench(
         from fastconv.bench import plots
 
         plots.save(plots.sheet(suites), plot)
-    context.exit(1 if any(layer.failures for suite in suites for layer in suite.layers) else 0)
+    context.exit(exit_code(suites))
 
 
 def _jobs(

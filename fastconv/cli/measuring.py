@@ -8,7 +8,7 @@ from fastconv.bench import run
 from fastconv.bench.results import SuiteResult
 from fastconv.cli.output import progress
 
-__all__ = ["measure"]
+__all__ = ["exit_code", "measure"]
 
 
 def measure(jobs: Sequence[run.Job], settings: run.Settings) -> tuple[SuiteResult, ...]:
@@ -23,3 +23,8 @@ def measure(jobs: Sequence[run.Job], settings: run.Settings) -> tuple[SuiteResul
             bar.update(task, description=description, completed=done)
 
         return run.measure(jobs, settings, before_step)
+
+
+def exit_code(suites: Sequence[SuiteResult]) -> int:
+    """Return 1 if any result is wrong."""
+    return int(any(layer.failures for suite in suites for layer in suite.layers))

@@ -13,7 +13,7 @@ from fastconv.bench import cold_start, report, run
 from fastconv.bench.results import Report
 from fastconv.bench.suites import SUITES, Layer
 from fastconv.cli import problems
-from fastconv.cli.measuring import measure
+from fastconv.cli.measuring import exit_code, measure
 from fastconv.cli.output import console
 from fastconv.cli.reading import read_report
 
@@ -77,7 +77,7 @@ def report_command(
     if found.command == COMMAND:
         for line in _readme_lines(readme, found, directory):
             click.echo(line)
-    context.exit(1 if any(layer.failures for suite in found.suites for layer in suite.layers) else 0)
+    context.exit(exit_code(found.suites))
 
 
 def _measured(names: Sequence[str], quick: bool) -> Report:

@@ -8,22 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from fastconv.arguments import (
-    DTYPES,
-    Padding,
-    Pairs,
-    PerAxis,
-    check_elements,
-    check_padding_mode,
-    dtype_name,
-    integer,
-    one_of,
-    padding_pairs,
-    per_axis,
-    receptive_fields,
-    shape,
-    truth,
-)
+from fastconv.arguments import DTYPES
 from fastconv.problem.base import LAYOUTS, MAX_RANK, image_shape
 from fastconv.problem.convolution import ACTIVATIONS, DIRECTIONS, PADDING_MODES, ConvProblem
 from fastconv.problem.pooling import POOLINGS, PoolProblem
@@ -37,23 +22,10 @@ __all__ = [
     "PADDING_MODES",
     "POOLINGS",
     "ConvProblem",
-    "Padding",
-    "Pairs",
-    "PerAxis",
     "PoolProblem",
     "Problem",
-    "check_elements",
-    "check_padding_mode",
-    "dtype_name",
     "image_shape",
-    "integer",
-    "one_of",
-    "padding_pairs",
     "parse",
-    "per_axis",
-    "receptive_fields",
-    "shape",
-    "truth",
 ]
 
 Problem: TypeAlias = ConvProblem | PoolProblem

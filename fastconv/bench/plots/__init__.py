@@ -13,9 +13,10 @@ from fastconv.bench.plots.layers import ratio_bars, time_dots
 from fastconv.bench.plots.overview import ratio_overview
 from fastconv.bench.plots.rates import roofline
 from fastconv.bench.plots.series import Crossover, Series, crossovers, find_series
-from fastconv.bench.plots.style import new_figure, save
+from fastconv.bench.plots.style import WIDTH, new_figure, save
 
 __all__ = [
+    "WIDTH",
     "Crossover",
     "Series",
     "crossovers",

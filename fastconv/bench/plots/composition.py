@@ -15,12 +15,11 @@ from fastconv.bench.plots.layers import ROW_INCHES, ratio_bars, time_dots
 from fastconv.bench.plots.overview import SUITE_INCHES, ratio_overview
 from fastconv.bench.plots.rates import roofline
 from fastconv.bench.plots.series import find_series
-from fastconv.bench.plots.style import new_figure
+from fastconv.bench.plots.style import WIDTH, new_figure
 from fastconv.bench.results import SuiteResult
 
 __all__ = ["sheet"]
 
-WIDTH = 9.0  # inches
 FRAME_INCHES = 1.3  # height of a picture's title, axis, label and legend
 
 

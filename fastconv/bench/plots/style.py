@@ -32,6 +32,7 @@ __all__ = [
     "ORANGE",
     "PLATE",
     "SMALL",
+    "WIDTH",
     "Mark",
     "contender_marks",
     "dress",
@@ -52,6 +53,7 @@ __all__ = [
     "spread",
 ]
 
+WIDTH = 9.0  # inches, of every figure
 SMALL, NORMAL, HEADLINE = 8.5, 9.5, 11.0  # points
 
 # Okabe, Ito: Color Universal Design (2008), without its yellow, which is too light for lines.
