@@ -22,7 +22,6 @@ in bytes.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +29,7 @@ from llvmlite import ir
 
 from fastconv.codegen import activation, jit
 from fastconv.codegen import target as targets
-from fastconv.codegen.vector import I32, I64, POINTER, Builder, VectorModule
+from fastconv.codegen.vector import I64, POINTER, Builder, VectorModule
 
 MAX_VECTORS = 4
 
@@ -207,7 +206,7 @@ class _Vectors:
         if self.fill == HALVES:
             self.b.store_halves(value, pointer, self.half)
         elif self.fill == PARTIAL:
-            self.b.call(_store_lanes(self.b.owner), [value, pointer, lanes])
+            self.b.store_lanes(value, pointer, lanes)
         else:
             self.b.store_vector(value, pointer)
 
@@ -275,45 +274,3 @@ def _emit_epilogue(
     total = b.values_if(wanted(FINISH, "finishes"), total, complete, "finish")
     for (_, v), pointer, value in zip(places, targets_, total, strict=True):
         result.store(value, pointer, lanes[v])
-
-
-def _store_lanes(own: VectorModule) -> ir.Function:
-    """A function that stores the first lanes of a vector: store_lanes(value, pointer, lanes).
-
-    AVX-512 has masks. Elsewhere masked stores are slow (tens of cycles) or absent, so the count is written as a sum
-    of powers of two and stored in as many pieces.
-    """
-    known = own.module.globals.get("store_lanes")
-    if isinstance(known, ir.Function):
-        return known
-    function, b = own.define(
-        "store_lanes", ir.VoidType(), [own.vector, POINTER, I64], internal=True
-    )
-    value, pointer, lanes = function.args
-    if own.target.native_masks:
-        kinds = [own.vector, POINTER, I32, own.mask]
-        masked = own.declare(f"llvm.masked.store.{own.suffix}.p0", ir.VoidType(), kinds)
-        b.call(masked, [value, pointer, I32(own.bytes), b.first_lanes(lanes)])
-        b.ret_void()
-        return function
-
-    whole = b.icmp_signed("==", lanes, I64(own.lanes))
-    b.do_if(whole, lambda: b.store_vector(value, pointer), "whole")
-    width = own.lanes
-    while width > 1:
-        half = width // 2
-        taken = b.icmp_signed("!=", b.and_(lanes, I64(half)), I64(0))
-        store = functools.partial(_store_half, b, half)
-        value, pointer = b.values_if(taken, [value, pointer], store, f"store{half}")
-        value = b.pick(value, range(half))
-        width = half
-    b.ret_void()
-    return function
-
-
-def _store_half(b: Builder, half: int, now: Sequence[ir.Value]) -> list[ir.Value]:
-    """Store the lower half of now[0] at now[1]; return the vector with its upper half moved down."""
-    value, pointer = now
-    b.store(b.pick(value, range(half)), pointer, align=b.owner.bytes)
-    moved = b.pick(value, [*range(half, 2 * half), *range(half)])
-    return [moved, b.at(pointer, half * b.owner.bytes)]

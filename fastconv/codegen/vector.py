@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -98,6 +99,10 @@ class Builder(ir.IRBuilder):
         """Store a vector at an address of any alignment."""
         self.store(value, pointer, align=self.owner.bytes)
 
+    def store_lanes(self, value: ir.Value, pointer: ir.Value, count: ir.Value) -> None:
+        """Store the first `count` (an i64) lanes of a vector."""
+        self.call(_store_lanes(self.owner), [value, pointer, count])
+
     def load_halves(self, pointer: ir.Value, apart: ir.Value) -> ir.Value:
         """A vector whose upper half lies `apart` bytes from its lower half."""
         own = self.owner
@@ -156,6 +161,14 @@ class Builder(ir.IRBuilder):
         kind = ir.VectorType(I32, self.owner.lanes)
         places = ir.Constant(kind, list(range(self.owner.lanes)))
         return self.icmp_signed("<", places, self.splat(self.trunc(count, I32)))
+
+    def lanes_inside(self, first: ir.Value, width: ir.Value) -> ir.Value:
+        """The mask of lanes l with 0 <= first + l < width (i64 both)."""
+        own = self.owner
+        places = ir.Constant(own.integers, list(range(own.lanes)))
+        narrow = [self.trunc(value, own.integer) if own.bytes == 4 else value for value in (first, width)]
+        begin, end = map(self.splat, narrow)
+        return self.icmp_unsigned("<", self.add(begin, places), end)  # what is negative is huge if unsigned
 
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a * b + c, with one rounding where the processor can (elsewhere `fma` would be a call)."""
@@ -243,6 +256,48 @@ class Builder(ir.IRBuilder):
             return values
 
         self.values_if(condition, [], change, name)
+
+
+def _store_lanes(own: VectorModule) -> ir.Function:
+    """A function that stores the first lanes of a vector: store_lanes(value, pointer, lanes).
+
+    AVX-512 has masks. Elsewhere masked stores are slow (tens of cycles) or absent, so the count is written as a sum
+    of powers of two and stored in as many pieces.
+    """
+    known = own.module.globals.get("store_lanes")
+    if isinstance(known, ir.Function):
+        return known
+    function, b = own.define(
+        "store_lanes", ir.VoidType(), [own.vector, POINTER, I64], internal=True
+    )
+    value, pointer, lanes = function.args
+    if own.target.native_masks:
+        kinds = [own.vector, POINTER, I32, own.mask]
+        masked = own.declare(f"llvm.masked.store.{own.suffix}.p0", ir.VoidType(), kinds)
+        b.call(masked, [value, pointer, I32(own.bytes), b.first_lanes(lanes)])
+        b.ret_void()
+        return function
+
+    whole = b.icmp_signed("==", lanes, I64(own.lanes))
+    b.do_if(whole, lambda: b.store_vector(value, pointer), "whole")
+    width = own.lanes
+    while width > 1:
+        half = width // 2
+        taken = b.icmp_signed("!=", b.and_(lanes, I64(half)), I64(0))
+        store = functools.partial(_store_half, b, half)
+        value, pointer = b.values_if(taken, [value, pointer], store, f"store{half}")
+        value = b.pick(value, range(half))
+        width = half
+    b.ret_void()
+    return function
+
+
+def _store_half(b: Builder, half: int, now: Sequence[ir.Value]) -> list[ir.Value]:
+    """Store the lower half of now[0] at now[1]; return the vector with its upper half moved down."""
+    value, pointer = now
+    b.store(b.pick(value, range(half)), pointer, align=b.owner.bytes)
+    moved = b.pick(value, [*range(half, 2 * half), *range(half)])
+    return [moved, b.at(pointer, half * b.owner.bytes)]
 
 
 def mantissa_bits(dtype: str) -> int:

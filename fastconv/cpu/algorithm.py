@@ -1,9 +1,10 @@
-"""What the algorithms on register tiles share: their limits, their price, their way from arrays to addresses."""
+"""What the algorithms on our kernels share: their limits, their plans, their way from arrays to addresses."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.plan import Plan, Request, address, natural_strides
+from fastconv.cpu.plan import Request, address, natural_strides
 from fastconv.problem import ConvProblem
 
 DTYPES = ("float32", "float64")
@@ -34,19 +35,26 @@ class Work:
 MOST_PLANS = 256
 
 
-class TiledProduct(Algorithm):
-    """An algorithm whose arithmetic is one product on register tiles."""
+class AnyPlan(Protocol):
+    """What an algorithm makes once for a request, and runs for each call."""
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of scratch that a call allocates."""
+
+    def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
+        """Compute; arguments are addresses, 0 for no bias and no residual."""
+
+
+class Planned(Algorithm):
+    """An algorithm on kernels of its own: floats, forward, by plans that are kept."""
 
     def __init__(self) -> None:
-        self._plans: dict[tuple[object, ...], Plan] = {}
+        self._plans: dict[tuple[object, ...], AnyPlan] = {}
 
     @abstractmethod
-    def make_plan(self, request: Request) -> Plan:
+    def make_plan(self, request: Request) -> AnyPlan:
         """Return the plan of a request."""
-
-    @abstractmethod
-    def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
-        """Return what one group of one image takes."""
 
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse other types than float32 and float64, and other directions than forward."""
@@ -59,24 +67,6 @@ class TiledProduct(Algorithm):
     def workspace(self, problem: ConvProblem) -> int:
         """Return the bytes of scratch of a call with as many threads as it would use."""
         return self.plan(problem).workspace if problem.batch else 0
-
-    def cost(self, problem: ConvProblem, machine: Machine) -> float:
-        """Predict the time of products, of beginning tiles, of copies and of reading weights from memory."""
-        shape = geometry(problem)
-        target = targets.current()
-        lanes = target.lanes(problem.dtype)
-        item = np.dtype(problem.dtype).itemsize
-        work = self.work(problem, shape, lanes)
-        rows, vectors = tiles.shape(target, shape.filters if problem.layout == "channels_first" else 8)
-        steps = shape.channels * shape.taps
-        # a step of a tile waits for its products or for its loads, half of which straddle two cache lines
-        busy = rows * vectors / max(rows * vectors, rows + 1.5 * vectors)
-        products = 2.0 * work.vectors * lanes * steps / (machine.vector_flops * lanes * busy)
-        begun = machine.tile * work.passes * work.vectors / (rows * vectors)
-        copies = machine.element * work.copied_elements + machine.run * work.copied_runs
-        weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
-        images = problem.batch * problem.groups
-        return machine.call + images * (products + begun + copies + weights)
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the limit that rounding of sums in blocks stays below, for random data."""
@@ -113,7 +103,7 @@ class TiledProduct(Algorithm):
         problem: ConvProblem,
         activation: str | None = None,
         strides: tuple[int, ...] | None = None,
-    ) -> Plan:
+    ) -> AnyPlan:
         """Return the plan of a problem, made once; `strides` are the result's, None where it is contiguous."""
         count, bits = config.get_num_threads(), config.vector_bits()
         key = (problem, activation, strides, count, bits)
@@ -132,6 +122,32 @@ class TiledProduct(Algorithm):
         """Forget plans, and let threads give back their scratch memory."""
         self._plans.clear()
         scratch.clear()
+
+
+class TiledProduct(Planned):
+    """An algorithm whose arithmetic is one product on register tiles."""
+
+    @abstractmethod
+    def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
+        """Return what one group of one image takes."""
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+        """Predict the time of products, of beginning tiles, of copies and of reading weights from memory."""
+        shape = geometry(problem)
+        target = targets.current()
+        lanes = target.lanes(problem.dtype)
+        item = np.dtype(problem.dtype).itemsize
+        work = self.work(problem, shape, lanes)
+        rows, vectors = tiles.shape(target, shape.filters if problem.layout == "channels_first" else 8)
+        steps = shape.channels * shape.taps
+        # a step of a tile waits for its products or for its loads, half of which straddle two cache lines
+        busy = rows * vectors / max(rows * vectors, rows + 1.5 * vectors)
+        products = 2.0 * work.vectors * lanes * steps / (machine.vector_flops * lanes * busy)
+        begun = machine.tile * work.passes * work.vectors / (rows * vectors)
+        copies = machine.element * work.copied_elements + machine.run * work.copied_runs
+        weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
+        images = problem.batch * problem.groups
+        return machine.call + images * (products + begun + copies + weights)
 
 
 def _strides(problem: ConvProblem, out: Array) -> tuple[int, ...]:

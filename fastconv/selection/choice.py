@@ -22,7 +22,7 @@ def algorithms() -> tuple[str, ...]:
     --------
     >>> import fastconv
     >>> fastconv.algorithms()
-    ('direct', 'im2col', 'reference')
+    ('direct', 'depthwise', 'im2col', 'reference')
     """
     return tuple(entry.name for entry in TABLE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastconv.algorithm import Algorithm
+from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.reference import Reference
@@ -10,6 +11,7 @@ from fastconv.problem import ConvProblem, Problem
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),
+    Depthwise(),
     Im2col(),
     Reference(),  # last: computes everything, slowly
 )

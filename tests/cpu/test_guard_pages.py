@@ -107,11 +107,11 @@ def random_problem(random: np.random.Generator, layout: str) -> ConvProblem:
     most_size, most_kernel = {1: (150, 9), 2: (31, 5), 3: (11, 3)}[rank]
     while True:
         groups = int(random.choice([1, 1, 1, 2, 3, 7, 33]))
-        channels = int(random.choice([1, 1, 2, 3, 5, 8, 17, 33, 67, 130]))
+        channels = int(random.choice([1, 1, 1, 1, 2, 3, 5, 8, 17, 33, 67, 130]))
         filters = int(random.choice([1, 1, 2, 3, 5, 8, 13, 17, 31, 65]))
         kernel = random.integers(1, most_kernel + 1, rank)
         stride, dilation = (random.choice([1, 1, 1, 2, 3], rank) for _ in range(2))
-        mode = str(random.choice(PADDING_MODES))
+        mode = str(random.choice(["zeros", *PADDING_MODES]))
         size = random.integers(1, most_size + 1, rank)
         limit = {"reflect": size - 1, "circular": size, "symmetric": size}.get(mode, size + 4)
         padding = random.integers(0, np.minimum(limit, 4) + 1, (2, rank)) * random.integers(0, 2)
@@ -289,7 +289,9 @@ def test_kernels_stay_inside_their_arrays(bits, layout):
     assert done.returncode == 0, f"exit status {done.returncode} in {last}\n{done.stderr}"
     assert [line for line in lines if line.startswith("wrong ")] == []
     assert {line.split()[1] for line in runs} == {f"{number}:" for number in range(PROBLEMS)}
-    assert {line.split()[2] for line in runs} == set(TILED)
+    assert {line.split()[2] for line in runs} == {
+        name for name in TILED if name != "depthwise" or layout == "channels_first"
+    }
     assert lines[-1] == "end"
 
 

@@ -14,7 +14,7 @@ import fastconv
 from fastconv import ConvProblem, UnsupportedError, selection
 from fastconv.selection import TABLE
 
-PROBLEM = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,float32")
+PROBLEM = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,g8,float32")  # which every algorithm computes
 INTEGERS = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,int32")
 TILED = [entry for entry in TABLE if entry.name != "reference"]
 MIB = 2**20
@@ -239,6 +239,8 @@ def test_the_workspace_is_what_is_allocated(monkeypatch, allocated, always_threa
     always_threads(count)
     for shape in SHAPES:
         problem = ConvProblem.parse(f"{shape},{layout},{dtype}")
+        if entry.supports(problem) is not None:
+            continue
         fastconv.clear_cache()
         allocated.clear()
         convolve(problem, entry.name)
@@ -250,7 +252,7 @@ def test_a_second_call_allocates_nothing(allocated, set_threads, entry):
     set_threads(1)
     fastconv.clear_cache()
     convolve(PROBLEM, entry.name)
-    assert allocated
+    assert bool(allocated) == (entry.workspace(PROBLEM) > 0)
     allocated.clear()
     convolve(PROBLEM, entry.name)
     assert not allocated

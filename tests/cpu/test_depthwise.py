@@ -1,0 +1,209 @@
+"""Depthwise planes: by hand, then random ones of every kind that the algorithm takes, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fastconv
+from fastconv import selection
+from fastconv.codegen import depthwise as codegen
+from fastconv.codegen import target as targets
+from fastconv.codegen.depthwise import Planes
+from fastconv.cpu.depthwise import _code, _plan
+from fastconv.cpu.plan import Request, natural_strides
+from fastconv.problem import ACTIVATIONS, ConvProblem
+
+DEPTHWISE = selection.algorithm("depthwise")
+TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
+
+
+def request(text: str, threads: int = 1) -> Request:
+    problem = ConvProblem.parse(text)
+    return Request(problem, None, natural_strides(problem), threads, targets.current())
+
+
+# ------------------------------------------------------------------------------------ by hand
+
+
+def test_each_filter_reads_its_own_channel() -> None:
+    x = np.arange(2 * 3 * 3, dtype=np.float32).reshape(1, 2, 3, 3)
+    weight = np.array([[[[1.0]]], [[[10.0]]], [[[100.0]]], [[[1000.0]]]], np.float32)
+    y = fastconv.conv2d(x, weight, groups=2, algorithm="depthwise")
+    assert (y[0] == np.stack([x[0, 0], 10 * x[0, 0], 100 * x[0, 1], 1000 * x[0, 1]])).all()
+
+
+def test_rows_and_columns_outside_are_zeros() -> None:
+    x = np.ones((1, 1, 2, 3), np.float32)
+    weight = np.array([[[[1, 2, 4], [8, 16, 32], [64, 128, 256]]]], np.float32)
+    y = fastconv.conv2d(x, weight, padding=1, algorithm="depthwise")
+    middle = 16 + 32 + 128 + 256
+    assert y[0, 0].tolist() == [
+        [middle, middle + 8 + 64, 8 + 16 + 64 + 128],
+        [2 + 4 + 16 + 32, 1 + 2 + 4 + 8 + 16 + 32, 1 + 2 + 8 + 16],
+    ]
+
+
+# ------------------------------------------------------------------------------------- random
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> ConvProblem:
+    """Draw what the algorithm takes: planes narrower and wider than vectors, kernels of one chunk and of several."""
+    rank = draw(st.integers(1, 2))
+    kernel = [draw(st.integers(1, 17)) for _ in range(rank)]
+    dilation = [draw(st.sampled_from((1, 1, 2, 3))) for _ in range(rank)]
+    stride = [draw(st.integers(1, 3)) for _ in range(rank - 1)] + [draw(st.integers(1, 2))]
+    padding = [(draw(st.integers(0, 9)), draw(st.integers(0, 9))) for _ in range(rank)]
+    size = [
+        max(draw(st.integers(1, 45)), (k - 1) * d + 1 - sum(pair))
+        for k, d, pair in zip(kernel, dilation, padding, strict=True)
+    ]
+    channels, multiplier = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    return ConvProblem.from_shapes(
+        (draw(st.integers(1, 2)), channels, *size),
+        (channels * multiplier, 1, *kernel),
+        draw(st.sampled_from(tuple(TOLERANCE))),
+        stride=tuple(stride),
+        padding=padding,
+        dilation=tuple(dilation),
+        groups=channels,
+        flip=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    problem=problems(),
+    activation=st.sampled_from((None, *ACTIVATIONS[:2])),
+    threads=st.integers(1, 2),
+    bias=st.booleans(),
+    residual=st.booleans(),
+    cut=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_random_planes(vector_bits, always_threads, problem, activation, threads, bias, residual, cut, seed) -> None:
+    always_threads(threads)
+    random = np.random.default_rng(seed)
+    shapes = problem.input_shape, problem.weight_shape, (problem.filters,), problem.output_shape
+    x, weight, offset, addend = (random.uniform(-1, 1, shape).astype(problem.dtype) for shape in shapes)
+    terms = offset if bias else None, addend if residual else None
+    whole = np.full((problem.batch, problem.filters + cut, *problem.output_size), np.nan, problem.dtype)
+    out = whole[:, : problem.filters]
+    convolve = (fastconv.conv1d, fastconv.conv2d)[problem.rank - 1]
+    convolve(
+        x, weight, terms[0], residual=terms[1], activation=activation, out=out, algorithm="depthwise",
+        **problem.arguments(),
+    )  # fmt: skip
+    expected = fastconv.reference.conv(problem, x, weight, *terms, activation)
+    magnitudes = [None if term is None else np.abs(term) for term in (x, weight, *terms)]
+    scale = np.linalg.norm(fastconv.reference.conv(problem, *magnitudes))
+    assert np.linalg.norm(out - expected) <= TOLERANCE[problem.dtype] * scale
+    assert np.isnan(whole[:, problem.filters :]).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, 7, 8, 13, 16, 31])
+def test_every_size_of_plane_and_kernel(kernel, size) -> None:
+    problem = ConvProblem.from_shapes(
+        (1, 3, size, size + 1), (3, 1, kernel, kernel), "float32", padding=(kernel // 2 + 1, kernel // 2 + 1), groups=3
+    )
+    random = np.random.default_rng(kernel)
+    x, weight = (random.uniform(-1, 1, shape).astype("f4") for shape in (problem.input_shape, problem.weight_shape))
+    y = fastconv.conv2d(x, weight, padding=kernel // 2 + 1, groups=3, algorithm="depthwise")
+    expected = fastconv.reference.conv(problem, x, weight)
+    assert np.linalg.norm(y - expected) <= 2e-6 * np.linalg.norm(expected)
+
+
+# ----------------------------------------------------------------------------- what it refuses
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("conv2d,n1,c8,9x9,k8,3x3,float32", "depthwise reads one channel a filter, not 8"),
+        ("conv2d,n1,c8,9x9,k8,3x3,g4,float32", "depthwise reads one channel a filter, not 2"),
+        ("conv2d,n1,c8,9x9,k8,3x3,g8,channels_last,float32", "depthwise computes channels_first, not channels_last"),
+        ("conv3d,n1,c8,9x9x9,k8,3x3x3,g8,float32", "depthwise computes one and two dimensions, not 3"),
+        ("conv2d,n1,c8,9x9,k8,3x3,p1,g8,reflect,float32", "depthwise pads with zeros, not by reflect"),
+        ("conv2d,n1,c8,9x9,k8,3x3,s3,g8,float32", "depthwise takes steps of 1 and 2 along a row, not 3"),
+        ("conv1d,n1,c8,9000,k8,5000,g8,float32", "depthwise sums 4096 taps at most, not 5000"),
+        ("conv2d,n1,c8,9x9,k8,3x3,g8,int32", "depthwise computes float32 and float64, not int32"),
+        ("conv2d,n1,c8,9x9,k8,3x3,g8,input_gradient,float32", "depthwise computes the forward direction, not input_gr"),
+    ],
+)
+def test_refusals_have_reasons(text: str, reason: str) -> None:
+    assert str(DEPTHWISE.supports(ConvProblem.parse(text))).startswith(reason)
+
+
+def test_a_mode_of_padding_without_padding_is_nothing() -> None:
+    assert DEPTHWISE.supports(ConvProblem.parse("conv2d,n1,c8,9x9,k8,3x3,g8,reflect,float32")) is None
+
+
+# -------------------------------------------------------------------------------------- plans
+
+
+def test_nothing_is_copied() -> None:
+    assert DEPTHWISE.workspace(ConvProblem.parse("conv2d,n4,c32,200x200,k32,9x9,p4,g32,float32")) == 0
+
+
+def test_few_planes_are_cut_for_threads() -> None:
+    assert _plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=1)).tasks == 1
+    cut = _plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=4))
+    assert cut.tasks >= 4
+    assert 1000 // cut.tasks >= cut.code.rows
+    assert _plan(request("conv2d,n1,c1,3x1000,k1,5x5,p2,float32", threads=4)).tasks <= 3
+    assert _plan(request("conv2d,n1,c64,56x56,k64,5x5,p2,g64,float32", threads=2)).tasks == 64
+
+
+@pytest.mark.parametrize("kernel", range(1, 65))
+def test_tiles_fit_the_registers(vector_bits: int, kernel: int) -> None:
+    target = targets.current()
+    for size in (1, 6, 7, 14, 28, 56, 100):
+        problem = ConvProblem.parse(f"conv2d,n1,c2,{size}x{size},k2,{kernel}x3,p{kernel}x1,g2,float32")
+        code = _code(problem, None, target)
+        chunks = code.chunks(target)
+        assert [row for chunk in chunks for row in chunk] == list(range(kernel))
+        assert max(map(len, chunks)) - min(map(len, chunks)) <= 1
+        used = code.rows * code.vectors + max(map(len, chunks)) + code.vectors
+        assert used < target.vector_registers
+
+
+def test_a_chunk_meets_only_the_rows_that_it_needs() -> None:
+    code = Planes("float32", 3, 1, 5, 1, 1, False, None)
+    assert code.input_rows(range(5)) == [0, 1, 2, 3, 4, 5, 6]
+    assert code.input_rows(range(3, 5)) == [3, 4, 5, 6]
+    apart = dataclasses.replace(code, row_step=3)
+    assert apart.input_rows(range(2)) == [0, 1, 3, 4, 6, 7]
+
+
+def test_the_name_says_all() -> None:
+    code = Planes("float32", 3, 1, 5, 1, 1, False, None)
+    changes = {
+        "dtype": "float64", "rows": 4, "vectors": 2, "kernel_height": 4, "row_step": 2, "column_stride": 2,
+        "narrow": True, "activation": "relu",
+    }  # fmt: skip
+    assert set(changes) == {field.name for field in dataclasses.fields(Planes)}
+    names = {dataclasses.replace(code, **{name: value}).name for name, value in changes.items()}
+    assert len(names | {code.name}) == 1 + len(changes)
+
+
+def test_sums_stay_in_registers() -> None:
+    """A tile of 3x3 spills nothing inside its loop over columns."""
+    target = targets.current()
+    if target.vector_bits < 256:
+        pytest.skip("LLVM takes masked loads apart where the processor has none")
+    code = _code(ConvProblem.parse("conv2d,n1,c8,56x56,k8,3x3,p1,g8,float32"), None, target)
+    text = targets.machine(target).emit_assembly(codegen_module(code))
+    stores = [line for line in text.splitlines() if "vmov" in line and line.rstrip().endswith("(%rsp)")]
+    assert len([line for line in stores if "ymm" in line or "zmm" in line]) == 0
+
+
+def codegen_module(code: Planes) -> object:
+    import llvmlite.binding as llvm
+
+    return llvm.parse_assembly(str(codegen.emit(code, targets.current())))
