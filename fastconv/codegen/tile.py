@@ -52,16 +52,17 @@ A_NEXT = REPEATS + 1  # from one of them to the next
 Y_NEXT = A_NEXT + 1
 RESIDUAL_NEXT = Y_NEXT + 1
 BIAS_NEXT = RESIDUAL_NEXT + 1
-B_HALF = BIAS_NEXT + 1  # tiles of halves: from the lower half of a vector to its upper half
-Y_HALF = B_HALF + 1
-RESIDUAL_HALF = Y_HALF + 1
-FRAME_SLOTS = RESIDUAL_HALF + 1
+JOINT = BIAS_NEXT + 1  # of each vector: lanes in front of its first joint, read by joined tiles only
+RUN = JOINT + MAX_VECTORS  # lanes from one joint to the next
+GAP = RUN + 1  # that the operand skips at a joint
+FRAME_SLOTS = GAP + 1
 
-#: How the vectors of a tile lie: WHOLE; PARTIAL, shorter than the register, LANES says how short; HALVES, two half
-#: vectors a constant distance apart (the ends of two rows of 28 pixels fill a vector of 8 together).
-WHOLE, PARTIAL, HALVES = range(3)
-_FILL_NAMES = ("whole", "partial", "halves")
-FILLS = len(_FILL_NAMES)
+#: How the vectors of a tile are filled. A vector may join the end of one run of pixels with the beginning of the next:
+#: they follow each other in the result, and lie a gap apart in the operand, which is then loaded from both places.
+#: Of the vectors of a tile the last 0 (WHOLE), 1, ... MAX_VECTORS are joined. PARTIAL: any vector may be shorter than
+#: the register, LANES says how short, and any may be joined.
+WHOLE, PARTIAL = 0, MAX_VECTORS + 1
+FILLS = MAX_VECTORS + 2
 
 
 @dataclass(frozen=True)
@@ -71,20 +72,29 @@ class Tile:
     dtype: str
     rows: int
     vectors: int
-    fill: int  # WHOLE, PARTIAL or HALVES
+    fill: int  # joined vectors, or PARTIAL
     rows_are_filters: bool  # channels first; else rows are pixels
     activation: str | None
+    joints: int = 0  # that a joined vector has at most
 
     @property
     def name(self) -> str:
         """The name of its function, which says all of it."""
         parts = [
             f"tile_{self.dtype}_{self.rows}x{self.vectors}",
-            _FILL_NAMES[self.fill],
+            "partial" if self.fill == PARTIAL else "whole",
+            *([f"joined{self.joined}x{self.joints}"] if self.joined else []),
             "filters_by_pixels" if self.rows_are_filters else "pixels_by_filters",
             self.activation or "linear",
         ]
         return "_".join(parts)
+
+    @property
+    def joined(self) -> int:
+        """How many of its vectors, the last ones, are loaded from several runs."""
+        if self.fill == PARTIAL:
+            return self.vectors if self.joints else 0
+        return self.fill
 
 
 def address(tile: Tile) -> int:
@@ -160,7 +170,7 @@ def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list
     weight_step = frame.integer(WEIGHT_STEP, "weight_step")
     a_rows = frame.rows_of(b.at(frame.address(A, "a"), a_shift), frame.integer(A_ROW, "a_row"))
     b_vectors = frame.vectors(B, "b")
-    vectors = _Vectors(frame, B_HALF)
+    joints = _Joints(frame)
 
     entry = b.block
     loop, done = b.append_basic_block("steps"), b.append_basic_block("sums_done")
@@ -172,7 +182,7 @@ def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list
     a_offset, b_offset = (
         (weight_offset, input_offset) if tile.rows_are_filters else (input_offset, weight_offset)
     )
-    columns = [vectors.load(b.at(pointer, b_offset)) for pointer in b_vectors]
+    columns = [joints.load(v, b.at(pointer, b_offset)) for v, pointer in enumerate(b_vectors)]
     new: list[ir.Value] = []
     for m, row in enumerate(a_rows):
         scalar = b.broadcast(b.at(row, a_offset))
@@ -190,25 +200,28 @@ def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list
     return new
 
 
-class _Vectors:
-    """Loads and stores of a tile's vectors, as its fill says, in one array."""
+class _Joints:
+    """Loads of the operand's vectors, the joined ones from each of their runs."""
 
-    def __init__(self, frame: _Frame, half_slot: int) -> None:
-        self.b, self.fill = frame.b, frame.tile.fill
-        self.half = frame.integer(half_slot, "half") if self.fill == HALVES else None
+    def __init__(self, frame: _Frame) -> None:
+        self.b, tile = frame.b, frame.tile
+        self.first = tile.vectors - tile.joined
+        self.gap = frame.integer(GAP, "gap") if tile.joined else None
+        run = frame.integer(RUN, "run") if tile.joints > 1 else None
+        self.masks: list[list[ir.Value]] = []  # for each joined vector, the lanes behind each of its joints
+        for v in range(self.first, tile.vectors):
+            place, masks = frame.integer(JOINT + v, f"joint{v}"), []
+            for joint in range(tile.joints):
+                place = self.b.add(place, run) if joint else place
+                masks.append(self.b.lanes_from(place))
+            self.masks.append(masks)
 
-    def load(self, pointer: ir.Value, mask: ir.Value | None = None) -> ir.Value:
-        if self.fill == HALVES:
-            return self.b.load_halves(pointer, self.half)
-        return self.b.load_vector(pointer, mask)
-
-    def store(self, value: ir.Value, pointer: ir.Value, lanes: ir.Value) -> None:
-        if self.fill == HALVES:
-            self.b.store_halves(value, pointer, self.half)
-        elif self.fill == PARTIAL:
-            self.b.store_lanes(value, pointer, lanes)
-        else:
-            self.b.store_vector(value, pointer)
+    def load(self, v: int, pointer: ir.Value) -> ir.Value:
+        value = self.b.load_vector(pointer)
+        for mask in self.masks[v - self.first] if v >= self.first else ():
+            pointer = self.b.at(pointer, self.gap)
+            value = self.b.blend(value, self.b.load_vector(pointer), mask)
+        return value
 
 
 def _phi(phi: ir.PhiInstr, *incoming: tuple[ir.Value, ir.Block]) -> None:
@@ -230,7 +243,6 @@ def _emit_epilogue(
     lanes = [frame.integer(LANES + v, f"lanes{v}") for v in range(tile.vectors)]
     short = tile.fill == PARTIAL
     masks = [b.first_lanes(count) for count in lanes] if short else [None] * tile.vectors
-    result, addend = _Vectors(frame, Y_HALF), _Vectors(frame, RESIDUAL_HALF)
     places = [(m, v) for m in range(tile.rows) for v in range(tile.vectors)]
     y_row = frame.integer(Y_ROW, "y_row")
     columns = [frame.rows_of(b.at(pointer, y_shift), y_row) for pointer in frame.vectors(Y, "y")]
@@ -241,7 +253,7 @@ def _emit_epilogue(
 
     def accumulate(values: Sequence[ir.Value]) -> list[ir.Value]:
         return [
-            b.fadd(result.load(pointer, masks[v]), value)
+            b.fadd(b.load_vector(pointer, masks[v]), value)
             for (_, v), pointer, value in zip(places, targets_, values, strict=True)
         ]
 
@@ -261,7 +273,7 @@ def _emit_epilogue(
             for pointer in frame.vectors(RESIDUAL, "residual")
         ]
         return [
-            b.fadd(value, addend.load(pointers[v][m], masks[v]))
+            b.fadd(value, b.load_vector(pointers[v][m], masks[v]))
             for (m, v), value in zip(places, values, strict=True)
         ]
 
@@ -273,4 +285,7 @@ def _emit_epilogue(
     total = b.values_if(wanted(ACCUMULATE, "accumulates"), sums, accumulate, "accumulate")
     total = b.values_if(wanted(FINISH, "finishes"), total, complete, "finish")
     for (_, v), pointer, value in zip(places, targets_, total, strict=True):
-        result.store(value, pointer, lanes[v])
+        if short:
+            b.store_lanes(value, pointer, lanes[v])
+        else:
+            b.store_vector(value, pointer)

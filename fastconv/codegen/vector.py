@@ -103,22 +103,6 @@ class Builder(ir.IRBuilder):
         """Store the first `count` (an i64) lanes of a vector."""
         self.call(_store_lanes(self.owner), [value, pointer, count])
 
-    def load_halves(self, pointer: ir.Value, apart: ir.Value) -> ir.Value:
-        """A vector whose upper half lies `apart` bytes from its lower half."""
-        own = self.owner
-        half = ir.VectorType(own.element, own.lanes // 2)
-        low = self.load(pointer, typ=half, align=own.bytes)
-        high = self.load(self.at(pointer, apart), typ=half, align=own.bytes)
-        return self.shuffle_vector(low, high, self.places(range(own.lanes)))
-
-    def store_halves(self, value: ir.Value, pointer: ir.Value, apart: ir.Value) -> None:
-        """Store the halves of a vector `apart` bytes from each other."""
-        own = self.owner
-        middle = own.lanes // 2
-        self.store(self.pick(value, range(middle)), pointer, align=own.bytes)
-        upper = self.pick(value, range(middle, own.lanes))
-        self.store(upper, self.at(pointer, apart), align=own.bytes)
-
     def pick(self, value: ir.Value, places: Sequence[int]) -> ir.Value:
         """The lanes of `value` at `places`, in that order."""
         return self.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), self.places(places))
@@ -161,6 +145,28 @@ class Builder(ir.IRBuilder):
         kind = ir.VectorType(I32, self.owner.lanes)
         places = ir.Constant(kind, list(range(self.owner.lanes)))
         return self.icmp_signed("<", places, self.splat(self.trunc(count, I32)))
+
+    def lanes_from(self, first: ir.Value) -> ir.Value:
+        """The lanes from the i64 `first` on, as `blend` takes them: integers, of which those have all bits set.
+
+        A window over as many zeros as lanes, and ones after them. Whatever is computed instead, LLVM knows to be a mask
+        and makes blends of (see there); a vector of i1 it would widen again in every step of a loop.
+        """
+        own = self.owner
+        beyond = self.least(first, I64(own.lanes))
+        start = self.mul(self.sub(I64(own.lanes), beyond), I64(own.bytes))
+        return self.load(self.at(_window(own), start), typ=own.integers, align=own.bytes)
+
+    def blend(self, a: ir.Value, b: ir.Value, mask: ir.Value) -> ir.Value:
+        """`b` in the lanes of `mask` (see `lanes_from`), `a` in the others.
+
+        By bits: a blend by a register takes the units that multiply and add, these three operations take the others
+        (a step of a tile of 6 x 2 with one joined vector: 1.18 times that of whole ones with a blend, 1.06 without).
+        """
+        own = self.owner
+        kept = self.and_(self.bitcast(a, own.integers), self.not_(mask))
+        taken = self.and_(self.bitcast(b, own.integers), mask)
+        return self.bitcast(self.or_(kept, taken), own.vector)
 
     def lanes_inside(self, first: ir.Value, width: ir.Value) -> ir.Value:
         """The mask of lanes l with 0 <= first + l < width (i64 both)."""
@@ -256,6 +262,19 @@ class Builder(ir.IRBuilder):
             return values
 
         self.values_if(condition, [], change, name)
+
+
+def _window(own: VectorModule) -> ir.GlobalVariable:
+    """A constant: as many integers 0 as there are lanes, then as many with all bits set."""
+    known = own.module.globals.get("window")
+    if isinstance(known, ir.GlobalVariable):
+        return known
+    kind = ir.ArrayType(own.integer, 2 * own.lanes)
+    window = ir.GlobalVariable(own.module, kind, "window")
+    window.initializer = ir.Constant(kind, [0] * own.lanes + [-1] * own.lanes)
+    window.global_constant = True
+    window.linkage = "internal"
+    return window
 
 
 def _store_lanes(own: VectorModule) -> ir.Function:

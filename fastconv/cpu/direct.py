@@ -29,7 +29,9 @@ from fastconv.cpu.blocking import (
     choose_box,
     filter_numbers,
     filters_of_a_sweep,
+    joints,
     tile_shapes,
+    vectors_of_runs,
     weights_as_they_lie,
     weights_in_panels,
 )
@@ -230,16 +232,14 @@ class Direct(TiledProduct):
                 weight_passes=3,  # read, written in panels, read again
                 passes=passes,
             )
-        row_vectors = width / lanes if width % lanes * 2 == lanes else -(-width // lanes)
-        if span == [0, 0, 0]:
-            row_vectors = width / lanes
+        plane_vectors = height * width / lanes if span[2] == 0 else min(vectors_of_runs(height, width, lanes))
         phases = math.prod(min(f, s) for f, s in zip(shape.kernel, shape.stride, strict=True))
         rows = (depth + span[0] / shape.stride[0]) * (height + span[1] / shape.stride[1])
         runs = shape.channels * phases * rows
         # all weights are read again for each box; boxes are cut by their sums, of some 180 filters to judge by times
         sums = min(shape.filters, 180) * shape.pixels * 4
         return Work(
-            vectors=depth * height * row_vectors * shape.filters,
+            vectors=depth * plane_vectors * shape.filters,
             copied_elements=runs * (width + span[2] / shape.stride[2]),
             copied_runs=runs,
             weight_passes=max(1, sums / cache_share()),
@@ -317,7 +317,9 @@ def _pack_planes_numbers(request: Request, shape: Geometry, block: int, box: Tri
     channel = (-(-phase * len(phases) // line) | 1) * line
     taps = phase_of_tap * phase + step_of_tap @ np.array([slice_, row, 1])
     tables = [np.ascontiguousarray(axis) for axis in phases.T]
-    whole_rows = span == [0, 0, 0] and box[2] == shape.output[2]
+    whole_rows = box[2] == shape.output[2]
+    flat = whole_rows and span[2] == 0  # also of what is packed
+    lanes = request.target.lanes(request.problem.dtype)
     numbers = {
         **dict(zip((SPAN_D, SPAN_H, SPAN_W), span, strict=True)),
         ROW_PITCH: row,
@@ -326,7 +328,8 @@ def _pack_planes_numbers(request: Request, shape: Geometry, block: int, box: Tri
         CHANNEL_PITCH: channel,
         PHASES: len(phases),
         **dict(zip((PHASE_D, PHASE_H, PHASE_W), map(at.address, tables), strict=True)),
-        FLAT: int(whole_rows),
+        FLAT: int(flat),
+        at.JOINTS: joints(box[1], box[2], lanes) if whole_rows and not flat else 0,
     }
     # The last vectors of a row read beyond it, and of the last row beyond the planes.
     beyond = tiles.MAX_VECTORS * 2 * line
@@ -360,5 +363,6 @@ def _pack_pixels_numbers(request: Request, shape: Geometry, block: int, box: Tri
         CHANNEL_PITCH: 1,
         IN_PLACE: int(not shape.padded),
         FLAT: 0,
+        at.JOINTS: 0,
     }
     return _PackedInput(numbers, taps, depth * slice_, [])

@@ -261,6 +261,7 @@ def _plan(request: Request) -> Plan:
         offsets = np.arange(block).reshape(min(shape.taps, block), -1).T.ravel() * item
     numbers |= {
         at.BLOCK: block,
+        at.JOINTS: 0,
         WEIGHTS_AT: panel_elements,
         at.TABLE_AT: at.address(offsets),
         COLUMNS: columns,

@@ -41,9 +41,10 @@ from fastconv.problem import ConvProblem
     WEIGHT_GROUP, WEIGHT_PART, WEIGHT_FILTER, WEIGHT_STEP,  # strides of the weights that tiles read, as they
     WEIGHT_ROW,                               # lie or packed: group, filter tile, its first filter, step; tile's row
     TABLE_AT,                                 # address of the steps' offsets into the input
+    JOINTS,                                   # of a vector of pixels at most, from one run to the next; 0: none joins
     EVERY_OTHER, PANELS,                      # addresses of copies: of a stride of 2, of weights into panels
     COMMON_SLOTS,
-) = range(45)
+) = range(46)
 # fmt: on
 TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS) and fill
 FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * tiles.FILLS  # an algorithm's own slots follow
@@ -102,11 +103,11 @@ class Plan:
             array[place] = value
         rows_are_filters = request.problem.layout == "channels_first"
         for rows, vectors, fill in self.shapes:
-            array[tile_slot(rows, vectors, fill)] = tiles.address(
-                tiles.Tile(
-                    request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation
-                )
+            joints = 0 if fill == tiles.WHOLE else self.numbers.get(JOINTS, 0)
+            tile = tiles.Tile(
+                request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation, joints
             )
+            array[tile_slot(rows, vectors, fill)] = tiles.address(tile)
         if not rows_are_filters:
             array[PANELS] = copying.panels(request.problem.dtype, self.numbers[WEIGHT_STEP])
         elif self.numbers[STRIDE_W] == 2:

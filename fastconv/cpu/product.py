@@ -87,67 +87,44 @@ def sweep_pixel_columns(
     """Channels first: tiles over `rows` runs of `row_length` pixels, times the filter tiles of a task.
 
     The operand of the first pixel is at `b_address`; runs begin `b_row` bytes apart there and `row_pixels` pixels apart
-    in the result. A vector never crosses the end of a run; a tile's vectors may lie in different runs.
+    in the result. Where runs follow each other in the result and the plan says so, vectors join them; else none crosses
+    the end of a run. A tile's vectors may lie in different runs; its joined ones are its last.
     """
     item = plan[at.ITEM]
     lanes = plan[at.LANES]
+    joins = plan[at.JOINTS] > 0
     y = out + (image * plan[at.OUT_IMAGE] + filter_ * plan[at.OUT_FILTER]) * item
     r = 0
     if residual != 0:
         r = residual + (image * plan[at.RESIDUAL_IMAGE] + filter_ * plan[at.RESIDUAL_FILTER]) * item
     frame[slot.Y_ROW] = plan[at.OUT_FILTER] * item
     frame[slot.RESIDUAL_ROW] = plan[at.RESIDUAL_FILTER] * item
-    # Where runs end in half a vector, the ends of two make a vector together.
-    halves = rows > 1 and row_length % lanes * 2 == lanes
-    whole = row_length - lanes // 2 if halves else row_length
-    v = 0
-    fill = slot.WHOLE
-    for row in range(rows):
-        b_run, pixel = b_address + row * b_row, first_pixel + row * row_pixels
-        for column in range(0, whole, lanes):
-            set_vector(frame, v, b_run + column * item, y, r, (pixel + column) * item)
-            frame[slot.LANES + v] = min(lanes, row_length - column)
-            if row_length - column < lanes:
-                fill = slot.PARTIAL
-            v += 1
-            if v == plan[at.TILE_VECTORS]:
-                sweep_filters(plan, frame, v, fill, first_part, last_part)
-                v = 0
-                fill = slot.WHOLE
-    if v > 0:
-        sweep_filters(plan, frame, v, fill, first_part, last_part)
-    if halves:
-        b_end, pixel = b_address + whole * item, first_pixel + whole
-        sweep_run_ends(
-            plan, frame, first_part, last_part, b_end, y, r, pixel, rows, row_pixels, lanes // 2, b_row
-        )
-
-
-@kernel
-def sweep_run_ends(
-    plan: Ints, frame: Ints, first_part: int, last_part: int, b_end: int, y: int, residual: int,
-    first_pixel: int, rows: int, row_pixels: int, half: int, b_row: int,
-) -> None:  # fmt: skip
-    """The last half vectors of all runs, two to a vector; a single one is left where `rows` is odd."""
-    item = plan[at.ITEM]
-    frame[slot.B_HALF] = b_row
-    frame[slot.Y_HALF] = row_pixels * item
-    frame[slot.RESIDUAL_HALF] = row_pixels * item
-    v = 0
-    for row in range(0, rows - 1, 2):
-        pixel = first_pixel + row * row_pixels
-        set_vector(frame, v, b_end + row * b_row, y, residual, pixel * item)
-        v += 1
-        if v == plan[at.TILE_VECTORS]:
-            sweep_filters(plan, frame, v, slot.HALVES, first_part, last_part)
-            v = 0
-    if v > 0:
-        sweep_filters(plan, frame, v, slot.HALVES, first_part, last_part)
-    if rows % 2:
-        pixel = first_pixel + (rows - 1) * row_pixels
-        set_vector(frame, 0, b_end + (rows - 1) * b_row, y, residual, pixel * item)
-        frame[slot.LANES] = half
-        sweep_filters(plan, frame, 1, slot.PARTIAL, first_part, last_part)
+    frame[slot.RUN] = row_length
+    frame[slot.GAP] = b_row - row_length * item
+    total = (rows * row_length + lanes - 1) // lanes if joins else rows * ((row_length + lanes - 1) // lanes)
+    row, column = 0, 0
+    for first in range(0, total, plan[at.TILE_VECTORS]):
+        vectors = min(plan[at.TILE_VECTORS], total - first)
+        joined = 0
+        shortest = lanes
+        for i in range(vectors):
+            left = row_length - column  # of the run
+            ahead = left + (rows - 1 - row) * row_length if joins else left
+            if left < min(lanes, ahead):
+                joined += 1
+                v = vectors - joined
+            else:
+                v = i - joined
+            pixel = first_pixel + row * row_pixels + column
+            set_vector(frame, v, b_address + row * b_row + column * item, y, r, pixel * item)
+            frame[slot.JOINT + v] = left
+            frame[slot.LANES + v] = min(lanes, ahead)
+            shortest = min(shortest, ahead)
+            column += lanes
+            while column >= row_length and row < rows:
+                column = column - row_length if joins else 0
+                row += 1
+        sweep_filters(plan, frame, vectors, slot.PARTIAL if shortest < lanes else joined, first_part, last_part)
 
 
 @kernel

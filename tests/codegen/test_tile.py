@@ -20,12 +20,15 @@ GAP = 3  # elements between what a tile reads or writes
 MOST_ROWS = 8
 SHAPES = list(itertools.product(range(1, MOST_ROWS + 1), range(1, tiles.MAX_VECTORS + 1)))
 
-# (fill, whether rows are filters): halves are the ends of two rows of pixels.
+# (fill, joints of a joined vector, whether rows are filters)
 KINDS = [
-    *itertools.product([tiles.WHOLE, tiles.PARTIAL], [False, True]),
-    (tiles.HALVES, True),
+    *itertools.product([tiles.WHOLE, tiles.PARTIAL], [0], [False, True]),
+    (1, 1, True),
+    (2, 1, True),
+    (2, 3, True),
+    (tiles.PARTIAL, 1, True),
 ]
-kinds = pytest.mark.parametrize(("fill", "rows_are_filters"), KINDS)
+kinds = pytest.mark.parametrize(("fill", "joints", "rows_are_filters"), KINDS)
 
 
 def run(tile, frame):
@@ -39,7 +42,8 @@ def run(tile, frame):
 class Setting:
     """Operands of small integers, whose sums are exact, and a frame that points to them.
 
-    The vectors of a tile lie apart in the result, as those in different rows of an image do.
+    The vectors of a tile lie apart in the result, as those in different rows of an image do. Of the operand the lanes
+    behind a joint lie a gap further.
     """
 
     def __init__(self, tile, repeats=1, seed=0):
@@ -47,15 +51,17 @@ class Setting:
         self.lanes = lanes = targets.current().lanes(tile.dtype)
         rows, width = tile.rows * repeats, tile.vectors * lanes
         item = np.dtype(tile.dtype).itemsize
-        # Where the lanes of a vector lie after its first: one after the other, or with a gap.
-        self.places = np.arange(lanes)
-        if tile.fill == tiles.HALVES:
-            self.places[lanes // 2 :] += GAP
-        columns = np.concatenate([v * lanes + self.places for v in range(tile.vectors)])
+        run = max(1, lanes // 3)  # so short that three joints fit into a vector
+        joint = self.random.integers(1, run + 1, tile.vectors)
+        columns = np.arange(width).reshape(tile.vectors, lanes)
+        for v in range(tile.vectors - tile.joined, tile.vectors):
+            passed = (np.arange(lanes) - joint[v]) // run + 1  # joints in front of a lane
+            columns[v] += GAP * np.clip(passed, 0, tile.joints)
+        columns = columns.ravel()
         table = self.random.permutation(PLACES)[:STEPS]
         if tile.rows_are_filters:
             self.a = self.numbers(rows, STEPS)  # weights [filter][step]
-            self.b = self.numbers(PLACES + width + GAP)  # input, from the first pixel on
+            self.b = self.numbers(PLACES + width + GAP * (1 + tile.joints))  # input, from the first pixel on
             self.products = self.a @ self.b[table[:, np.newaxis] + columns]
             weight_step, self.bias = item, self.numbers(rows)
         else:
@@ -68,11 +74,7 @@ class Setting:
         valid = self.random.integers(1, lanes + 1, tile.vectors)
         self.valid = valid if tile.fill == tiles.PARTIAL else np.full(tile.vectors, lanes)
         self.table = table * item
-        first, apart, half = (
-            np.arange(tile.vectors),
-            self.before.strides[1],
-            self.places[lanes // 2],
-        )
+        first, apart = np.arange(tile.vectors), self.before.strides[1]
         self.frame = {
             tiles.STEPS: STEPS,
             tiles.TABLE: self.table.ctypes.data,
@@ -90,7 +92,9 @@ class Setting:
             tiles.Y_NEXT: tile.rows * self.before.strides[0],
             tiles.RESIDUAL_NEXT: tile.rows * self.residual.strides[0],
             tiles.BIAS_NEXT: tile.rows * item if tile.rows_are_filters else 0,
-            **dict.fromkeys((tiles.B_HALF, tiles.Y_HALF, tiles.RESIDUAL_HALF), half * item),
+            **self.each(tiles.JOINT, joint),
+            tiles.RUN: run,
+            tiles.GAP: GAP * item,
         }
 
     def numbers(self, *shape):
@@ -118,7 +122,7 @@ class Setting:
         y = self.before if accumulate else np.full_like(self.before, UNTOUCHED)
         y = y.copy()
         for v, count in enumerate(self.valid):
-            columns, places = slice(v * self.lanes, v * self.lanes + count), self.places[:count]
+            columns, places = slice(v * self.lanes, v * self.lanes + count), slice(count)
             total = self.products[:, columns].copy()
             if accumulate:
                 total += self.before[:, v, places]
@@ -135,8 +139,9 @@ class Setting:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_shape(vector_bits, dtype):
     for rows, vectors in SHAPES:
-        for fill, rows_are_filters in KINDS[(rows + vectors) % 2 :: 2]:
-            tile = tiles.Tile(dtype, rows, vectors, fill, rows_are_filters, None)
+        for fill, joints, rows_are_filters in KINDS[(rows + vectors) % 3 :: 3]:
+            fill = fill if fill == tiles.PARTIAL else min(fill, vectors)
+            tile = tiles.Tile(dtype, rows, vectors, fill, rows_are_filters, None, joints)
             setting = Setting(tile, seed=rows)
             for passes in ({}, {"accumulate": True, "finish": True}):
                 np.testing.assert_array_equal(setting.result(**passes), setting.expected(**passes), str(tile))
@@ -145,17 +150,17 @@ def test_every_shape(vector_bits, dtype):
 @kinds
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("terms", list(itertools.product([False, True], repeat=4)))
-def test_every_epilogue(fill, rows_are_filters, activation, terms):
+def test_every_epilogue(fill, joints, rows_are_filters, activation, terms):
     names = ("accumulate", "finish", "bias", "residual")
     chosen = dict(zip(names, terms, strict=True))
-    tile = tiles.Tile("float32", 4, 2, fill, rows_are_filters, activation)
+    tile = tiles.Tile("float32", 4, 2, fill, rows_are_filters, activation, joints)
     setting = Setting(tile)
     np.testing.assert_array_equal(setting.result(**chosen), setting.expected(**chosen))
 
 
 @kinds
-def test_tiles_one_after_the_other(fill, rows_are_filters):
-    tile = tiles.Tile("float32", 3, 2, fill, rows_are_filters, "relu")
+def test_tiles_one_after_the_other(fill, joints, rows_are_filters):
+    tile = tiles.Tile("float32", 3, 2, fill, rows_are_filters, "relu", joints)
     setting = Setting(tile, repeats=4)
     for chosen in ({}, {"finish": True, "accumulate": True}):
         np.testing.assert_array_equal(setting.result(**chosen), setting.expected(**chosen))
@@ -173,8 +178,8 @@ def test_every_number_of_valid_lanes(vector_bits, dtype, rows_are_filters):
 
 @kinds
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
-def test_the_code_can_be_read_and_parsed(vector_bits, activation, fill, rows_are_filters):
-    tile = tiles.Tile("float32", 2, 2, fill, rows_are_filters, activation)
+def test_the_code_can_be_read_and_parsed(vector_bits, activation, fill, joints, rows_are_filters):
+    tile = tiles.Tile("float32", 2, 2, fill, rows_are_filters, activation, joints)
     text = str(tiles.emit(tile, targets.current()))
     module = llvm.parse_assembly(text)
     module.verify()
@@ -187,10 +192,11 @@ def test_the_code_can_be_read_and_parsed(vector_bits, activation, fill, rows_are
 
 def test_names_tell_tiles_apart():
     found = [
-        tiles.Tile(dtype, rows, vectors, fill, filters, activation).name
+        tiles.Tile(dtype, rows, vectors, fill, filters, activation, joints).name
         for dtype in ("float32", "float64")
         for rows, vectors in SHAPES
-        for fill, filters in KINDS
+        for fill, joints, filters in KINDS
+        if fill == tiles.PARTIAL or fill <= vectors
         for activation in (None, *ACTIVATIONS)
     ]
     assert len(set(found)) == len(found)
