@@ -5,21 +5,25 @@
 A box of output pixels at a time, a block of channels at a time: the input under the box is copied into scratch with its
 padding resolved, and then a kernel tap is nothing but an offset. Channels first, a strided input is copied as its
 phases (the places 0, S, 2S, ... of an axis, those one further, and so on), so that every tap again reads consecutive
-elements. Channels last, a step of S pixels is as good as a step of one, and an input without padding is read in place.
+elements; where taps lie so far apart that their windows do not meet, each tap is a phase of its own. Channels last, a
+step of S pixels is as good as a step of one, and an input without padding is read in place.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from fastconv.codegen import target as targets
 from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
-from fastconv.cpu.algorithm import TiledProduct, Work
+from fastconv.cpu.algorithm import AnyPlan, TiledProduct, Work
+from fastconv.cpu.areas import Area, areas
 from fastconv.cpu.blocking import (
     MOST_PANEL_BYTES,
     PIXELS_WORTH_PANELS,
@@ -35,25 +39,26 @@ from fastconv.cpu.blocking import (
     weights_as_they_lie,
     weights_in_panels,
 )
-from fastconv.cpu.geometry import Geometry, Triple, geometry
+from fastconv.cpu.geometry import Geometry, Triple, geometry, triple
 from fastconv.cpu.geometry import Ints as IntArray
 from fastconv.cpu.kernel import Ints, Reals, address_of, copy_run, driver, fill_zeros, ints_at, kernel
 from fastconv.cpu.packing import copy_row, prefetch_run
-from fastconv.cpu.plan import Plan, Request
+from fastconv.cpu.plan import Plan, Plans, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 from fastconv.problem import ConvProblem
 
 # fmt: off
 (
+    AREA_D, AREA_H, AREA_W, FIRST_PIXEL,              # output pixels to compute, and where the first of them is
     BOX_D, BOX_H, BOX_W, BOXES_D, BOXES_H, BOXES_W,   # output pixels of a box, boxes along each axis
     SPAN_D, SPAN_H, SPAN_W,                           # packed places that a box's windows reach beyond it
     ROW_PITCH, SLICE_PITCH, PHASE_PITCH, CHANNEL_PITCH,  # of the packed input
     PHASES, PHASE_D, PHASE_H, PHASE_W,                # phases; addresses of their first places
     FLAT,                                             # 1: the rows of a box follow each other without a gap
-    IN_PLACE,                                         # 1: nothing is packed
+    IN_PLACE, FIRST_PLACE,                            # 1: nothing is packed; the input's first place in a window
     SWEEP_PARTS,                                      # filter tiles whose weights of a pass stay in the cache
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 21)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 26)
 # fmt: on
 
 
@@ -126,9 +131,9 @@ def box_of(plan: Ints, task: int) -> tuple[int, int, int, int, int, int, int, in
     rest, d = divmod(rest, plan[BOXES_D])
     image, group = divmod(rest, plan[at.GROUPS])
     d, h, w = d * plan[BOX_D], h * plan[BOX_H], w * plan[BOX_W]
-    box_d = min(plan[BOX_D], plan[at.OUT_D] - d)
-    box_h = min(plan[BOX_H], plan[at.OUT_H] - h)
-    box_w = min(plan[BOX_W], plan[at.OUT_W] - w)
+    box_d = min(plan[BOX_D], plan[AREA_D] - d)
+    box_h = min(plan[BOX_H], plan[AREA_H] - h)
+    box_w = min(plan[BOX_W], plan[AREA_W] - w)
     return filter_block, image, group, d, h, w, box_d, box_h, box_w
 
 
@@ -150,7 +155,7 @@ def direct_channels_first(
             count = min(block, channels - c)
             first_plane = (image * plan[at.GROUPS] + group) * channels + c
             pack_planes(plan, x, memory, first_plane, count, d, h, w, box_d, box_h, box_w)
-            weights = group * plan[at.WEIGHT_GROUP] + c * taps * plan[at.WEIGHT_STEP]
+            weights = group * plan[at.WEIGHT_GROUP] + c * plan[at.ALL_TAPS] * plan[at.WEIGHT_STEP]
             start_frame(
                 plan, frame, address_of(weight) + weights * item, count * taps,
                 c == 0, c + count == channels, bias, group,
@@ -158,7 +163,7 @@ def direct_channels_first(
             for part in range(first_part, last_part, plan[SWEEP_PARTS]):
                 end = min(last_part, part + plan[SWEEP_PARTS])
                 for slice_ in range(box_d):
-                    pixel = ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
+                    pixel = plan[FIRST_PIXEL] + ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
                     operand = address_of(memory) + slice_ * plan[SLICE_PITCH] * item
                     sweep_pixel_columns(
                         plan, frame, part, end, image, filter_, residual, out,
@@ -188,17 +193,17 @@ def direct_channels_last(
             if plan[IN_PLACE]:
                 in_d, in_h = d * plan[at.STRIDE_D], h * plan[at.STRIDE_H]
                 in_row = (image * plan[at.IN_D] + in_d) * plan[at.IN_H] + in_h
-                in_pixel = in_row * plan[at.IN_W] + w * plan[at.STRIDE_W]
+                in_pixel = plan[FIRST_PLACE] + in_row * plan[at.IN_W] + w * plan[at.STRIDE_W]
                 operand = address_of(x) + (in_pixel * all_channels + channel) * item
             else:
                 pack_pixels(plan, x, memory, image, channel, count, d, h, w, box_d, box_h, box_w)
-            weights = group * plan[at.WEIGHT_GROUP] + c * taps * plan[at.WEIGHT_STEP]
+            weights = group * plan[at.WEIGHT_GROUP] + c * plan[at.ALL_TAPS] * plan[at.WEIGHT_STEP]
             start_frame(
                 plan, frame, address_of(weight) + weights * item, count * taps,
                 c == 0, c + count == channels, bias, group,
             )  # fmt: skip
             for slice_ in range(box_d):
-                pixel = ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
+                pixel = plan[FIRST_PIXEL] + ((d + slice_) * plan[at.OUT_H] + h) * plan[at.OUT_W] + w
                 sweep_pixel_rows(
                     plan, frame, first_part, last_part, image, filter_, residual, out,
                     pixel, box_h, plan[at.OUT_W], box_w,
@@ -212,74 +217,107 @@ class Direct(TiledProduct):
 
     name = "direct"
 
-    def make_plan(self, request: Request) -> Plan:
+    def make_plan(self, request: Request) -> AnyPlan:
         """Return the plan of a request."""
-        return _plan(request)
+        shape = geometry(request.problem)
+        plans = [_plan(request, shape, area) for area in areas(shape, _lanes_of_a_row(request.problem))]
+        return plans[0] if len(plans) == 1 else Plans(tuple(plans))
 
     def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
-        """Vectors that end with the rows of the output; the padded input, once for each phase of its rows."""
-        depth, height, width = shape.output
-        span = [(f - 1) * d for f, d in zip(shape.kernel, shape.dilation, strict=True)]
-        passes = -(-shape.channels // channel_block(shape))
-        if problem.layout == "channels_last":
-            places = [o * s + p for o, s, p in zip(shape.output, shape.stride, span, strict=True)]
-            runs = float(math.prod(places)) if shape.padded else 0.0
-            packing = shape.channels * shape.taps * shape.filters * 2  # transposed: two elements' time each
-            return Work(
-                vectors=shape.pixels * -(-shape.filters // lanes),
-                copied_elements=runs * shape.channels + packing,
-                copied_runs=runs * passes,
-                weight_passes=3,  # read, written in panels, read again
-                passes=passes,
-            )
-        plane_vectors = height * width / lanes if span[2] == 0 else min(vectors_of_runs(height, width, lanes))
-        phases = math.prod(min(f, s) for f, s in zip(shape.kernel, shape.stride, strict=True))
-        rows = (depth + span[0] / shape.stride[0]) * (height + span[1] / shape.stride[1])
-        runs = shape.channels * phases * rows
-        # all weights are read again for each box; boxes are cut by their sums, of some 180 filters to judge by times
-        sums = min(shape.filters, 180) * shape.pixels * 4
+        """The sum over the areas; vectors that see some of the taps count for as many."""
+        works = []
+        for area in areas(shape, _lanes_of_a_row(problem)):
+            work = _work(problem, area.shape, lanes)
+            works.append(dataclasses.replace(work, vectors=work.vectors * area.shape.taps / shape.taps))
         return Work(
-            vectors=depth * plane_vectors * shape.filters,
-            copied_elements=runs * (width + span[2] / shape.stride[2]),
-            copied_runs=runs,
-            weight_passes=max(1, sums / cache_share()),
-            passes=passes,
+            vectors=sum(work.vectors for work in works),
+            copied_elements=sum(work.copied_elements for work in works),
+            copied_runs=sum(work.copied_runs for work in works),
+            weight_passes=sum(work.weight_passes for work in works),
+            passes=max(work.passes for work in works),
         )
 
 
-def _plan(request: Request) -> Plan:
-    shape = geometry(request.problem)
+def _work(problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
+    """Vectors that end with the rows of the output; the padded input, once for each phase of its rows."""
+    depth, height, width = shape.output
+    span = [(f - 1) * d for f, d in zip(shape.kernel, shape.dilation, strict=True)]
+    passes = -(-shape.channels // channel_block(shape))
+    if problem.layout == "channels_last":
+        places = [o * s + p for o, s, p in zip(shape.output, shape.stride, span, strict=True)]
+        runs = float(math.prod(places)) if shape.padded else 0.0
+        packing = shape.channels * shape.taps * shape.filters * 2  # transposed: two elements' time each
+        return Work(
+            vectors=shape.pixels * -(-shape.filters // lanes),
+            copied_elements=runs * shape.channels + packing,
+            copied_runs=runs * passes,
+            weight_passes=3,  # read, written in panels, read again
+            passes=passes,
+        )
+    plane_vectors = height * width / lanes if span[2] == 0 else min(vectors_of_runs(height, width, lanes))
+    apart = [_taps_apart(*axis) for axis in zip(shape.output, shape.kernel, shape.stride, shape.dilation, strict=True)]
+    phases = math.prod(k if a else min(k, s) for k, s, a in zip(shape.kernel, shape.stride, apart, strict=True))
+    reach = [0.0 if a else p / s for p, s, a in zip(span, shape.stride, apart, strict=True)]
+    runs = shape.channels * phases * (depth + reach[0]) * (height + reach[1])
+    # all weights are read again for each box; boxes are cut by their sums, of some 180 filters to judge by times
+    sums = min(shape.filters, 180) * shape.pixels * 4
+    return Work(
+        vectors=depth * plane_vectors * shape.filters,
+        copied_elements=runs * (width + reach[2]),
+        copied_runs=runs,
+        weight_passes=max(1, sums / cache_share()),
+        passes=passes,
+    )
+
+
+def _lanes_of_a_row(problem: ConvProblem) -> int:
+    """Pixels of a row that a tile computes at once."""
+    return targets.current().lanes(problem.dtype) if problem.layout == "channels_first" else 1
+
+
+def _plan(request: Request, whole: Geometry, area: Area) -> Plan:
+    """The plan of an area, with the weights of the whole."""
+    shape = area.shape
     block = channel_block(shape)
     channels_first = request.problem.layout == "channels_first"
-    packing = _pack_planes_numbers if channels_first else _pack_pixels_numbers
     item = np.dtype(request.problem.dtype).itemsize
 
-    def input_elements(box: Triple) -> int:
-        return packing(request, shape, block, box).elements
+    def packing(box: Triple) -> _PackedInput:
+        if channels_first:
+            return _pack_planes_numbers(request, shape, whole.output[2], block, box)
+        return _pack_pixels_numbers(request, shape, block, box)
 
     passes = -(-shape.channels // block)
     filters = filters_of_a_sweep(request, shape, block * shape.taps)
-    box = choose_box(request, shape, passes, filters, lambda box: input_elements(box) * item)
-    packed = packing(request, shape, block, box)
+    box = choose_box(request, shape, passes, filters, lambda box: packing(box).elements * item)
+    packed = packing(box)
     boxes = [-(-o // b) for o, b in zip(shape.output, box, strict=True)]
     images = request.problem.batch * request.problem.groups
     numbers, tables = at.common_numbers(request, shape)
     other_tasks = images * math.prod(boxes)
     numbers |= filter_numbers(request, shape, other_tasks)
     numbers[SWEEP_PARTS] = max(1, filters // numbers[at.PART_SIZE])
-    steps = shape.channels * shape.taps
-    large = request.problem.batch * shape.pixels >= PIXELS_WORTH_PANELS
+    numbers |= dict(zip((at.OUT_D, at.OUT_H, at.OUT_W), whole.output, strict=True))
+    numbers |= dict(zip((AREA_D, AREA_H, AREA_W), shape.output, strict=True))
+    first_d, first_h, first_w = area.first
+    numbers[FIRST_PIXEL] = (first_d * whole.output[1] + first_h) * whole.output[2] + first_w
+    steps = shape.channels * whole.taps
+    large = request.problem.batch * whole.pixels >= PIXELS_WORTH_PANELS
     packs = not channels_first or (large and request.problem.parameters * item <= MOST_PANEL_BYTES)
-    numbers |= weights_in_panels(numbers, steps) if packs else weights_as_they_lie(shape)
+    numbers |= weights_in_panels(numbers, steps) if packs else weights_as_they_lie(whole)
     numbers |= packed.numbers
     numbers |= dict(zip((BOX_D, BOX_H, BOX_W, BOXES_D, BOXES_H, BOXES_W), (*box, *boxes), strict=True))
-    numbers[at.BLOCK] = block
+    numbers |= {at.BLOCK: block, at.ALL_TAPS: whole.taps}
     sizes = box_sizes(shape.output, box)
     runs = [(1, h * w) if packed.numbers[FLAT] else (h, w) for _, h, w in sizes]
 
     # steps in the order of the weights: channel by channel, tap by tap
-    channel_pitch = packed.numbers[CHANNEL_PITCH]
-    offsets = (np.arange(block)[:, np.newaxis] * channel_pitch + packed.taps).ravel() * item
+    channel = np.arange(block)[:, np.newaxis]
+    steps_at = (channel * packed.numbers[CHANNEL_PITCH] + packed.taps).ravel()
+    if skips := shape.taps < whole.taps:
+        weights_at = (channel * whole.taps + area.taps).ravel() * numbers[at.WEIGHT_STEP]
+        steps_at = np.stack([steps_at, weights_at], axis=1)
+    offsets = steps_at * item
     numbers[at.TABLE_AT] = at.address(offsets)
     driver_ = direct_channels_first if channels_first else direct_channels_last
     return Plan(
@@ -292,6 +330,7 @@ def _plan(request: Request) -> Plan:
         scratch_elements=packed.elements,
         keep=(offsets, *tables, *packed.tables),
         packed_elements=request.problem.groups * numbers[at.WEIGHT_GROUP] if packs else 0,
+        skips=skips,
     )
 
 
@@ -305,9 +344,12 @@ class _PackedInput:
     tables: list[IntArray]  # that `numbers` point to
 
 
-def _pack_planes_numbers(request: Request, shape: Geometry, block: int, box: Triple) -> _PackedInput:
+def _pack_planes_numbers(
+    request: Request, shape: Geometry, out_width: int, block: int, box: Triple
+) -> _PackedInput:
     """[channel][phase][depth][row][column], each axis of a phase reaching as far as the farthest tap."""
-    phases, phase_of_tap, step_of_tap = _tap_phases(shape)
+    apart = [_taps_apart(*axis) for axis in zip(box, shape.kernel, shape.stride, shape.dilation, strict=True)]
+    phases, phase_of_tap, step_of_tap = _tap_phases(shape, triple(apart))
     span = step_of_tap.max(axis=0).tolist()
     row = box[2] + span[2]
     slice_ = row * (box[1] + span[1])
@@ -317,7 +359,7 @@ def _pack_planes_numbers(request: Request, shape: Geometry, block: int, box: Tri
     channel = (-(-phase * len(phases) // line) | 1) * line
     taps = phase_of_tap * phase + step_of_tap @ np.array([slice_, row, 1])
     tables = [np.ascontiguousarray(axis) for axis in phases.T]
-    whole_rows = box[2] == shape.output[2]
+    whole_rows = box[2] == out_width
     flat = whole_rows and span[2] == 0  # also of what is packed
     lanes = request.target.lanes(request.problem.dtype)
     numbers = {
@@ -336,12 +378,21 @@ def _pack_planes_numbers(request: Request, shape: Geometry, block: int, box: Tri
     return _PackedInput(numbers, taps, block * channel + beyond, tables)
 
 
+def _taps_apart(pixels: int, taps: int, stride: int, dilation: int) -> bool:
+    """Whether the windows of an axis's taps on so many pixels are fewer places, each for itself, than all together."""
+    phases = min(taps, stride // math.gcd(stride, dilation))
+    return taps * pixels < phases * (pixels + (taps - 1) * dilation // stride)
+
+
 @lru_cache(maxsize=64)
-def _tap_phases(shape: Geometry) -> tuple[IntArray, IntArray, IntArray]:
-    """The phases in use (each a first place an axis), each tap's phase among them, and its steps within the phase."""
-    stride = np.array(shape.stride)
-    phases, phase_of_tap = np.unique(shape.tap_positions % stride, axis=0, return_inverse=True)
-    return phases, phase_of_tap.reshape(-1), shape.tap_positions // stride
+def _tap_phases(shape: Geometry, apart: tuple[bool, bool, bool]) -> tuple[IntArray, IntArray, IntArray]:
+    """The phases in use (each a first place an axis), each tap's phase among them, and its steps within the phase.
+
+    Along an axis whose taps lie apart each has a phase to itself.
+    """
+    modulus = np.where(apart, shape.tap_positions.max() + 1, shape.stride)
+    phases, phase_of_tap = np.unique(shape.tap_positions % modulus, axis=0, return_inverse=True)
+    return phases, phase_of_tap.reshape(-1), shape.tap_positions // modulus
 
 
 def _pack_pixels_numbers(request: Request, shape: Geometry, block: int, box: Triple) -> _PackedInput:
@@ -356,12 +407,14 @@ def _pack_pixels_numbers(request: Request, shape: Geometry, block: int, box: Tri
     row = columns * column
     slice_ = rows * row
     taps = shape.tap_positions @ np.array([slice_, row, column])
+    place = [c - before for c, (before, _) in zip(shape.corner, shape.padding, strict=True)]
     numbers = {
         **dict(zip((SPAN_D, SPAN_H, SPAN_W), span, strict=True)),
         ROW_PITCH: row,
         SLICE_PITCH: slice_,
         CHANNEL_PITCH: 1,
         IN_PLACE: int(not shape.padded),
+        FIRST_PLACE: (place[0] * shape.size[1] + place[1]) * shape.size[2] + place[2],
         FLAT: 0,
         at.JOINTS: 0,
     }

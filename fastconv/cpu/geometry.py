@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -30,6 +31,7 @@ class Geometry:
     padding: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
     padding_mode: str
     flip: bool
+    corner: Triple = (0, 0, 0)  # of the padded input, where the first window begins
 
     @property
     def taps(self) -> int:
@@ -43,8 +45,14 @@ class Geometry:
 
     @property
     def padded(self) -> bool:
-        """Whether any axis is padded."""
-        return any(before or after for before, after in self.padding)
+        """Whether any window sees padding."""
+        axes = zip(
+            self.corner, self.output, self.kernel, self.stride, self.dilation, self.padding, self.size, strict=True
+        )
+        return any(
+            corner < before or corner + (pixels - 1) * stride + (taps - 1) * dilation >= before + size
+            for corner, pixels, taps, stride, dilation, (before, _), size in axes
+        )
 
     @cached_property
     def tap_positions(self) -> Ints:
@@ -55,12 +63,15 @@ class Geometry:
 
     @cached_property
     def maps(self) -> tuple[Ints, Ints, Ints]:
-        """For each axis: place in the padded input -> place in the input, or -1 where zeros are.
+        """For each axis: place in the padded input, from the corner on -> place in the input, or -1 where zeros are.
 
         As many places as the stride follow the end: the last phase of a strided axis may look there.
         """
         axes = zip(self.size, self.padding, self.stride, strict=True)
-        first, second, third = (_axis_map(size, pair, stride, self.padding_mode) for size, pair, stride in axes)
+        first, second, third = (
+            _axis_map(size, pair, stride, self.padding_mode)[corner:]
+            for (size, pair, stride), corner in zip(axes, self.corner, strict=True)
+        )
         return first, second, third
 
 
@@ -89,18 +100,19 @@ def geometry(problem: ConvProblem) -> Geometry:
     return Geometry(
         channels=problem.channels // problem.groups,
         filters=problem.filters // problem.groups,
-        size=_triple(size),
-        output=_triple(output),
-        kernel=_triple(kernel),
-        stride=_triple(stride),
-        dilation=_triple((1,) * lead + problem.dilation),
+        size=triple(size),
+        output=triple(output),
+        kernel=triple(kernel),
+        stride=triple(stride),
+        dilation=triple((1,) * lead + problem.dilation),
         padding=(padding[0], padding[1], padding[2]),
         padding_mode=problem.padding_mode,
         flip=problem.flip,
     )
 
 
-def _triple(values: tuple[int, ...]) -> Triple:
+def triple(values: Sequence[int]) -> Triple:
+    """Three values as a tuple that types know the length of."""
     first, second, third = values
     return first, second, third
 

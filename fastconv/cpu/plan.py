@@ -28,7 +28,8 @@ from fastconv.problem import ConvProblem
     GROUPS, CHANNELS, FILTERS,                # channels and filters of one group
     IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W,
     STRIDE_D, STRIDE_H, STRIDE_W,
-    TAPS, TAP_D, TAP_H, TAP_W,                # addresses of the taps' positions in the window
+    TAPS, TAP_D, TAP_H, TAP_W,                # taps; addresses of their positions in the window
+    ALL_TAPS,                                 # of a channel's weights, which an area of the output may see some of
     MAP_D, MAP_H, MAP_W,                      # addresses of the maps padded place -> place
     BEFORE_W,                                 # padding before the innermost axis
     OUT_IMAGE, OUT_FILTER, OUT_PIXEL,         # strides of the result and of the residual
@@ -44,7 +45,7 @@ from fastconv.problem import ConvProblem
     JOINTS,                                   # of a vector of pixels at most, from one run to the next; 0: none joins
     EVERY_OTHER, PANELS,                      # addresses of copies: of a stride of 2, of weights into panels
     COMMON_SLOTS,
-) = range(46)
+) = range(47)
 # fmt: on
 TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS) and fill
 FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * tiles.FILLS  # an algorithm's own slots follow
@@ -80,6 +81,7 @@ class Plan:
     scratch_elements: int  # of one thread
     keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
     packed_elements: int = 0  # of weights, copied into panels before the first task; 0: read as they lie
+    skips: bool = False  # some weights: the table of steps says which
 
     @property
     def scratch_bytes(self) -> int:
@@ -105,7 +107,7 @@ class Plan:
         for rows, vectors, fill in self.shapes:
             joints = 0 if fill == tiles.WHOLE else self.numbers.get(JOINTS, 0)
             tile = tiles.Tile(
-                request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation, joints
+                request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation, joints, self.skips
             )
             array[tile_slot(rows, vectors, fill)] = tiles.address(tile)
         if not rows_are_filters:
@@ -127,10 +129,12 @@ class Plan:
         return ctypes.CFUNCTYPE(None, *integers)(panels)
 
     def packed(self, weight: int) -> int:
-        """The address of the weights in panels, made for this call."""
+        """The address of the weights as drivers read them: where they lie, or in panels made for this call."""
+        if not self.packed_elements:
+            return weight
         n = self.numbers
         to = scratch.address(self.packed_elements * n[ITEM], f"{self.request.problem.dtype} weights")
-        steps = n[CHANNELS] * n[TAPS]
+        steps = n[CHANNELS] * n[ALL_TAPS]
         tail = (n[PARTS], n[PART_SIZE], n[PART_LARGER], n[FILTERS], steps, steps, n[WEIGHT_PART])
 
         def copy(first: int, last: int) -> None:
@@ -142,16 +146,36 @@ class Plan:
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
         """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
+        self.compute(x, self.packed(weight), bias, residual, out)
+
+    def compute(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
+        """Compute with weights that are packed already."""
         numbers, driver = self.calls
         dtype = self.request.problem.dtype
-        if self.packed_elements:
-            weight = self.packed(weight)
 
         def work(first: int, last: int) -> None:
             frame = scratch.address(self.scratch_bytes, dtype)
             driver(numbers, frame, frame + FRAME_BYTES, x, weight, bias, residual, out, first, last)
 
         threads.run(work, self.tasks, self.request.threads)
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Plans of areas of one output, computed one after the other with the weights of the first."""
+
+    plans: tuple[Plan, ...]
+
+    @property
+    def workspace(self) -> int:
+        """Bytes that a call allocates: as much as the area that takes most."""
+        return max(plan.workspace for plan in self.plans)
+
+    def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
+        """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
+        weight = self.plans[0].packed(weight)
+        for plan in self.plans:
+            plan.compute(x, weight, bias, residual, out)
 
 
 def address(array: npt.NDArray[np.generic]) -> int:
@@ -178,7 +202,8 @@ def common_numbers(request: Request, geometry: Geometry) -> tuple[dict[int, int]
         CHANNELS: geometry.channels,
         FILTERS: geometry.filters,
         TAPS: geometry.taps,
-        BEFORE_W: geometry.padding[2][0],
+        ALL_TAPS: geometry.taps,
+        BEFORE_W: geometry.padding[2][0] - geometry.corner[2],
         LANES: request.target.lanes(request.problem.dtype),
     }
     triples: Iterable[tuple[tuple[int, int, int], Iterable[int]]] = [
