@@ -64,19 +64,29 @@ PANEL_ARGUMENTS = (
     "panel_stride",  # elements from one panel to the next
 )  # fmt: skip
 
+#: Argument that follows them where some of the steps are left out: the address of each step's place among those that
+#: are wanted; one that is not has the place of the next.
+PLACES = "places"
 
-def panels(dtype: str, pitch: int) -> int:
+
+def panels(dtype: str, pitch: int, *, some: bool = False) -> int:
     """Return the address of the function that packs panels, [step][filter of the tile]; see `PANEL_ARGUMENTS`.
 
     `pitch` is the elements from one step of a panel to the next: the filters of the largest tile. Where a tile has
-    fewer, its last one stands again: nobody reads what is computed with it.
+    fewer, its last one stands again: nobody reads what is computed with it. With `some`, steps are left out, and a
+    panel needs room for `spilled_steps` more.
     """
     target = targets.current()
-    name = f"panels_{dtype}_{pitch}"
-    return jit.address(name, lambda: str(emit_panels(name, dtype, pitch, target)), target)
+    name = f"panels_{dtype}_{pitch}" + ("_some" if some else "")
+    return jit.address(name, lambda: str(emit_panels(name, dtype, pitch, target, some)), target)
 
 
-def emit_panels(name: str, dtype: str, pitch: int, target: targets.Target) -> ir.Module:
+def spilled_steps(pitch: int, lanes: int) -> int:
+    """Return how many steps of a panel the vectors stored for one step reach beyond it."""
+    return -(-(-(-pitch // lanes) * lanes - pitch) // pitch)
+
+
+def emit_panels(name: str, dtype: str, pitch: int, target: targets.Target, some: bool) -> ir.Module:
     """The function as a module.
 
     Blocks of L filters x L steps are transposed in registers: element by element the copy took four times as long, a
@@ -84,13 +94,18 @@ def emit_panels(name: str, dtype: str, pitch: int, target: targets.Target) -> ir
     next step is overwritten by it, and the last steps of a panel, which have no next one, go element by element.
     """
     own = VectorModule(name, dtype, target)
-    function, b = own.define(name, ir.VoidType(), [I64] * len(PANEL_ARGUMENTS))
-    for argument, of in zip(function.args, PANEL_ARGUMENTS, strict=True):
+    arguments = (*PANEL_ARGUMENTS, PLACES) if some else PANEL_ARGUMENTS
+    function, b = own.define(name, ir.VoidType(), [I64] * len(arguments))
+    for argument, of in zip(function.args, arguments, strict=True):
         argument.name = of
-    to, source, first, last, parts, size, larger, filters, steps, filter_stride, stride = function.args
+    to, source, first, last, parts, size, larger, filters, steps, filter_stride, stride, *places = function.args
     lanes, item = own.lanes, I64(own.bytes)
     bases = range(0, pitch, lanes)
-    spilled = -(-(bases[-1] + lanes - pitch) // pitch)  # steps that the last vector of a step reaches beyond it
+    spilled = spilled_steps(pitch, lanes)
+
+    def place_of(step: ir.Value) -> ir.Value:
+        """Where in a panel a step goes; one that is not wanted is overwritten by the next that is."""
+        return b.load_int(b.at(b.pointer(places[0]), b.shl(step, I64(3)))) if some else step
 
     def panel(task: ir.Value) -> None:
         group, part = b.udiv(task, parts, "group"), b.urem(task, parts, "part")
@@ -110,12 +125,12 @@ def emit_panels(name: str, dtype: str, pitch: int, target: targets.Target) -> ir
                 for base in bases
             ]
             for i in range(lanes):
-                at_step = b.at(begin, b.mul(b.add(step, I64(i)), I64(pitch * own.bytes)))
+                at_step = b.at(begin, b.mul(place_of(b.add(step, I64(i))), I64(pitch * own.bytes)))
                 for base, column in zip(bases, columns, strict=True):
                     b.store_vector(column[i], b.at(at_step, base * own.bytes))
 
         def single(step: ir.Value) -> None:
-            at_step = b.at(begin, b.mul(step, I64(pitch * own.bytes)))
+            at_step = b.at(begin, b.mul(place_of(step), I64(pitch * own.bytes)))
             for m in range(pitch):
                 value = b.load(b.at(lines[m], b.mul(step, item)), typ=own.element, align=own.bytes)
                 b.store(value, b.at(at_step, m * own.bytes), align=own.bytes)

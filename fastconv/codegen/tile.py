@@ -34,7 +34,7 @@ from fastconv.codegen.vector import I64, POINTER, Builder, VectorModule
 MAX_VECTORS = 4
 
 STEPS = 0  # products of a sum
-TABLE = 1  # address of STEPS offsets into the input, or of pairs: into the input, into the weights
+TABLE = 1  # address of STEPS offsets into the input
 WEIGHT_STEP = 2
 A = 3  # address of the first row's scalars
 A_ROW = 4  # from one row to the next
@@ -76,7 +76,6 @@ class Tile:
     rows_are_filters: bool  # channels first; else rows are pixels
     activation: str | None
     joints: int = 0  # that a joined vector has at most
-    skips: bool = False  # the table has a second number a step: where its weights lie, as some are left out
 
     @property
     def name(self) -> str:
@@ -85,7 +84,6 @@ class Tile:
             f"tile_{self.dtype}_{self.rows}x{self.vectors}",
             "partial" if self.fill == PARTIAL else "whole",
             *([f"joined{self.joined}x{self.joints}"] if self.joined else []),
-            *(["skipping"] if self.skips else []),
             "filters_by_pixels" if self.rows_are_filters else "pixels_by_filters",
             self.activation or "linear",
         ]
@@ -178,12 +176,9 @@ def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list
     loop, done = b.append_basic_block("steps"), b.append_basic_block("sums_done")
     b.branch(loop)
     b.position_at_end(loop)
-    step, next_weight = b.phi(I64, "step"), b.phi(I64, "next_weight")
+    step, weight_offset = b.phi(I64, "step"), b.phi(I64, "weight_offset")
     sums = [b.phi(b.owner.vector) for _ in range(tile.rows * tile.vectors)]
-    entry_of_step = b.at(table, b.shl(step, I64(4 if tile.skips else 3)))
-    input_offset = b.load_int(entry_of_step, "input_offset")
-    # A second number costs a tile 3 % of its time: only where it saves steps.
-    weight_offset = b.load_int(b.at(entry_of_step, 8), "weight_offset") if tile.skips else next_weight
+    input_offset = b.load_int(b.at(table, b.shl(step, I64(3))), "input_offset")
     a_offset, b_offset = (
         (weight_offset, input_offset) if tile.rows_are_filters else (input_offset, weight_offset)
     )
@@ -194,11 +189,11 @@ def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list
         for v, column in enumerate(columns):
             new.append(b.multiply_add(scalar, column, sums[m * tile.vectors + v]))
     step_next = b.add(step, I64(1), "step_next")
-    after_next = b.add(next_weight, weight_step, "after_next")
+    weight_next = b.add(weight_offset, weight_step, "weight_next")
     b.cbranch(b.icmp_signed("<", step_next, steps), loop, done)
 
     _phi(step, (I64(0), entry), (step_next, loop))
-    _phi(next_weight, (I64(0), entry), (after_next, loop))
+    _phi(weight_offset, (I64(0), entry), (weight_next, loop))
     for total, value in zip(sums, new, strict=True):
         _phi(total, (ir.Constant(b.owner.vector, None), entry), (value, loop))
     b.position_at_end(done)

@@ -56,18 +56,23 @@ class _Segment:
 @lru_cache(maxsize=256)
 def areas(shape: Geometry, lanes: int) -> tuple[Area, ...]:
     """Return the areas to compute; `lanes` pixels of a row are computed at once."""
+    if not shape.padded or shape.padding_mode != "zeros":
+        return whole(shape)
     products = shape.channels * shape.filters * shape.pixels * shape.taps
     least = max(LEAST_SHARE, LEAST_PRODUCTS / max(1, products))
     axes = [_segments(shape, axis, lanes if axis == 2 else 1, least) for axis in range(3)]
     return tuple(_area(shape, segments) for segments in product(*axes))
 
 
+def whole(shape: Geometry) -> tuple[Area, ...]:
+    """Return the output as one area."""
+    return (Area((0, 0, 0), shape, (0, 0, 0), shape.kernel),)
+
+
 def _segments(shape: Geometry, axis: int, lanes: int, least: float) -> list[_Segment]:
     """The cheapest cut of one axis: shortest path over the places where the taps in sight change."""
     output, kernel = shape.output[axis], shape.kernel[axis]
     before, dilation = shape.padding[axis][0], shape.dilation[axis]
-    if shape.padding_mode != "zeros" or kernel == 1 or not any(shape.padding[axis]):
-        return [_Segment(0, output, 0, kernel)]
     corner = np.arange(output) * shape.stride[axis] - before
     # tap t reads place corner + t * dilation, which the input has from 0 to size - 1
     first = np.clip(-(corner // dilation), 0, kernel - 1)
@@ -79,7 +84,8 @@ def _segments(shape: Geometry, axis: int, lanes: int, least: float) -> list[_Seg
     for j in range(1, len(places)):
         costs = []
         for i in range(j):
-            vectors = -(-(places[j] - places[i]) // lanes)
+            pixels = places[j] - places[i]
+            vectors = pixels / lanes if pixels == output else -(-pixels // lanes)  # whole rows may be joined
             taps = last[places[i] : places[j]].max() - first[places[i] : places[j]].min()
             costs.append(best[i][0] + penalty + vectors * taps)
         i = int(np.argmin(costs))

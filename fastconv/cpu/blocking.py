@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from fastconv.codegen import copying
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
@@ -111,9 +112,13 @@ def weights_as_they_lie(shape: Geometry) -> dict[int, int]:
     }
 
 
-def weights_in_panels(numbers: dict[int, int], steps: int) -> dict[int, int]:
-    """The strides of weights in the order (filter tile, step, filter of the tile), `steps` to a panel."""
+def weights_in_panels(numbers: dict[int, int], steps: int, some: bool = False, lanes: int = 1) -> dict[int, int]:
+    """The strides of weights in the order (filter tile, step, filter of the tile), `steps` to a panel.
+
+    Where these are `some` of all steps, the others are written behind them.
+    """
     pitch = numbers[at.PART_SIZE] + (numbers[at.PART_LARGER] > 0)
+    steps += copying.spilled_steps(pitch, lanes) + 1 if some else 0
     return {
         at.WEIGHT_GROUP: numbers[at.PARTS] * steps * pitch,
         at.WEIGHT_PART: steps * pitch,

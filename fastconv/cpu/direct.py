@@ -23,7 +23,7 @@ from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
 from fastconv.cpu.algorithm import AnyPlan, TiledProduct, Work
-from fastconv.cpu.areas import Area, areas
+from fastconv.cpu.areas import Area, areas, whole
 from fastconv.cpu.blocking import (
     MOST_PANEL_BYTES,
     PIXELS_WORTH_PANELS,
@@ -155,7 +155,7 @@ def direct_channels_first(
             count = min(block, channels - c)
             first_plane = (image * plan[at.GROUPS] + group) * channels + c
             pack_planes(plan, x, memory, first_plane, count, d, h, w, box_d, box_h, box_w)
-            weights = group * plan[at.WEIGHT_GROUP] + c * plan[at.ALL_TAPS] * plan[at.WEIGHT_STEP]
+            weights = group * plan[at.WEIGHT_GROUP] + c * taps * plan[at.WEIGHT_STEP]
             start_frame(
                 plan, frame, address_of(weight) + weights * item, count * taps,
                 c == 0, c + count == channels, bias, group,
@@ -197,7 +197,7 @@ def direct_channels_last(
                 operand = address_of(x) + (in_pixel * all_channels + channel) * item
             else:
                 pack_pixels(plan, x, memory, image, channel, count, d, h, w, box_d, box_h, box_w)
-            weights = group * plan[at.WEIGHT_GROUP] + c * plan[at.ALL_TAPS] * plan[at.WEIGHT_STEP]
+            weights = group * plan[at.WEIGHT_GROUP] + c * taps * plan[at.WEIGHT_STEP]
             start_frame(
                 plan, frame, address_of(weight) + weights * item, count * taps,
                 c == 0, c + count == channels, bias, group,
@@ -220,13 +220,13 @@ class Direct(TiledProduct):
     def make_plan(self, request: Request) -> AnyPlan:
         """Return the plan of a request."""
         shape = geometry(request.problem)
-        plans = [_plan(request, shape, area) for area in areas(shape, _lanes_of_a_row(request.problem))]
-        return plans[0] if len(plans) == 1 else Plans(tuple(plans))
+        plans = [_plan(request, shape, area) for area in _areas(request.problem, shape)]
+        return plans[0] if len(plans) == 1 else Plans.sharing(plans)
 
     def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
         """The sum over the areas; vectors that see some of the taps count for as many."""
         works = []
-        for area in areas(shape, _lanes_of_a_row(problem)):
+        for area in _areas(problem, shape):
             work = _work(problem, area.shape, lanes)
             works.append(dataclasses.replace(work, vectors=work.vectors * area.shape.taps / shape.taps))
         return Work(
@@ -270,21 +270,31 @@ def _work(problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
     )
 
 
-def _lanes_of_a_row(problem: ConvProblem) -> int:
-    """Pixels of a row that a tile computes at once."""
-    return targets.current().lanes(problem.dtype) if problem.layout == "channels_first" else 1
+def _areas(problem: ConvProblem, shape: Geometry) -> tuple[Area, ...]:
+    """The areas to compute: one, where weights are read as they lie and no step can be left out."""
+    channels_first = problem.layout == "channels_first"
+    lanes = targets.current().lanes(problem.dtype) if channels_first else 1
+    return areas(shape, lanes) if _packs(problem, shape) else whole(shape)
 
 
-def _plan(request: Request, whole: Geometry, area: Area) -> Plan:
-    """The plan of an area, with the weights of the whole."""
+def _packs(problem: ConvProblem, shape: Geometry) -> bool:
+    """Whether weights are copied into panels."""
+    large = problem.batch * shape.pixels >= PIXELS_WORTH_PANELS
+    fits = problem.parameters * np.dtype(problem.dtype).itemsize <= MOST_PANEL_BYTES
+    return problem.layout == "channels_last" or (large and fits)
+
+
+def _plan(request: Request, full: Geometry, area: Area) -> Plan:
+    """The plan of an area of the full output."""
     shape = area.shape
     block = channel_block(shape)
     channels_first = request.problem.layout == "channels_first"
     item = np.dtype(request.problem.dtype).itemsize
+    lanes = request.target.lanes(request.problem.dtype)
 
     def packing(box: Triple) -> _PackedInput:
         if channels_first:
-            return _pack_planes_numbers(request, shape, whole.output[2], block, box)
+            return _pack_planes_numbers(request, shape, full.output[2], block, box)
         return _pack_pixels_numbers(request, shape, block, box)
 
     passes = -(-shape.channels // block)
@@ -297,27 +307,23 @@ def _plan(request: Request, whole: Geometry, area: Area) -> Plan:
     other_tasks = images * math.prod(boxes)
     numbers |= filter_numbers(request, shape, other_tasks)
     numbers[SWEEP_PARTS] = max(1, filters // numbers[at.PART_SIZE])
-    numbers |= dict(zip((at.OUT_D, at.OUT_H, at.OUT_W), whole.output, strict=True))
+    numbers |= dict(zip((at.OUT_D, at.OUT_H, at.OUT_W), full.output, strict=True))
     numbers |= dict(zip((AREA_D, AREA_H, AREA_W), shape.output, strict=True))
     first_d, first_h, first_w = area.first
-    numbers[FIRST_PIXEL] = (first_d * whole.output[1] + first_h) * whole.output[2] + first_w
-    steps = shape.channels * whole.taps
-    large = request.problem.batch * whole.pixels >= PIXELS_WORTH_PANELS
-    packs = not channels_first or (large and request.problem.parameters * item <= MOST_PANEL_BYTES)
-    numbers |= weights_in_panels(numbers, steps) if packs else weights_as_they_lie(whole)
+    numbers[FIRST_PIXEL] = (first_d * full.output[1] + first_h) * full.output[2] + first_w
+    steps = shape.channels * shape.taps
+    packs = _packs(request.problem, full)
+    places = _places(shape.channels, area) if shape.taps < full.taps else None
+    numbers |= weights_in_panels(numbers, steps, places is not None, lanes) if packs else weights_as_they_lie(full)
     numbers |= packed.numbers
     numbers |= dict(zip((BOX_D, BOX_H, BOX_W, BOXES_D, BOXES_H, BOXES_W), (*box, *boxes), strict=True))
-    numbers |= {at.BLOCK: block, at.ALL_TAPS: whole.taps}
+    numbers |= {at.BLOCK: block, at.ALL_TAPS: full.taps}
     sizes = box_sizes(shape.output, box)
     runs = [(1, h * w) if packed.numbers[FLAT] else (h, w) for _, h, w in sizes]
 
     # steps in the order of the weights: channel by channel, tap by tap
-    channel = np.arange(block)[:, np.newaxis]
-    steps_at = (channel * packed.numbers[CHANNEL_PITCH] + packed.taps).ravel()
-    if skips := shape.taps < whole.taps:
-        weights_at = (channel * whole.taps + area.taps).ravel() * numbers[at.WEIGHT_STEP]
-        steps_at = np.stack([steps_at, weights_at], axis=1)
-    offsets = steps_at * item
+    channel = np.arange(block)[:, np.newaxis] * packed.numbers[CHANNEL_PITCH]
+    offsets = (channel + packed.taps).ravel() * item
     numbers[at.TABLE_AT] = at.address(offsets)
     driver_ = direct_channels_first if channels_first else direct_channels_last
     return Plan(
@@ -330,8 +336,16 @@ def _plan(request: Request, whole: Geometry, area: Area) -> Plan:
         scratch_elements=packed.elements,
         keep=(offsets, *tables, *packed.tables),
         packed_elements=request.problem.groups * numbers[at.WEIGHT_GROUP] if packs else 0,
-        skips=skips,
+        places=places,
     )
+
+
+def _places(channels: int, area: Area) -> IntArray:
+    """For each step of the whole kernel, how many of the area's come before it."""
+    wanted = np.zeros((channels, math.prod(area.kernel)), np.int64)
+    wanted[:, area.taps] = 1
+    before: IntArray = np.cumsum(wanted) - wanted.ravel()
+    return before
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ The names number its slots. Sizes, pitches and strides count elements, frames (s
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -81,7 +82,7 @@ class Plan:
     scratch_elements: int  # of one thread
     keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
     packed_elements: int = 0  # of weights, copied into panels before the first task; 0: read as they lie
-    skips: bool = False  # some weights: the table of steps says which
+    places: npt.NDArray[np.int64] | None = None  # of the weights' steps in a panel, where some are left out
 
     @property
     def scratch_bytes(self) -> int:
@@ -107,7 +108,7 @@ class Plan:
         for rows, vectors, fill in self.shapes:
             joints = 0 if fill == tiles.WHOLE else self.numbers.get(JOINTS, 0)
             tile = tiles.Tile(
-                request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation, joints, self.skips
+                request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation, joints
             )
             array[tile_slot(rows, vectors, fill)] = tiles.address(tile)
         if not rows_are_filters:
@@ -124,18 +125,19 @@ class Plan:
     @cached_property
     def pack(self) -> Callable[..., None]:
         """The machine code that copies weights into panels."""
-        integers = [ctypes.c_int64] * len(copying.PANEL_ARGUMENTS)
-        panels = copying.panels(self.request.problem.dtype, self.numbers[WEIGHT_STEP])
+        some = self.places is not None
+        integers = [ctypes.c_int64] * (len(copying.PANEL_ARGUMENTS) + some)
+        panels = copying.panels(self.request.problem.dtype, self.numbers[WEIGHT_STEP], some=some)
         return ctypes.CFUNCTYPE(None, *integers)(panels)
 
     def packed(self, weight: int) -> int:
-        """The address of the weights as drivers read them: where they lie, or in panels made for this call."""
-        if not self.packed_elements:
-            return weight
+        """The address of the weights in panels, made for this call."""
         n = self.numbers
         to = scratch.address(self.packed_elements * n[ITEM], f"{self.request.problem.dtype} weights")
         steps = n[CHANNELS] * n[ALL_TAPS]
-        tail = (n[PARTS], n[PART_SIZE], n[PART_LARGER], n[FILTERS], steps, steps, n[WEIGHT_PART])
+        tail = [n[PARTS], n[PART_SIZE], n[PART_LARGER], n[FILTERS], steps, steps, n[WEIGHT_PART]]
+        if self.places is not None:
+            tail.append(address(self.places))
 
         def copy(first: int, last: int) -> None:
             self.pack(to, weight, first, last, *tail)
@@ -146,12 +148,10 @@ class Plan:
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
         """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
-        self.compute(x, self.packed(weight), bias, residual, out)
-
-    def compute(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
-        """Compute with weights that are packed already."""
         numbers, driver = self.calls
         dtype = self.request.problem.dtype
+        if self.packed_elements:
+            weight = self.packed(weight)
 
         def work(first: int, last: int) -> None:
             frame = scratch.address(self.scratch_bytes, dtype)
@@ -162,9 +162,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Plans:
-    """Plans of areas of one output, computed one after the other with the weights of the first."""
+    """Plans of areas of one output, computed one after the other."""
 
     plans: tuple[Plan, ...]
+
+    @classmethod
+    def sharing(cls, plans: Sequence[Plan]) -> Plans:
+        """Plans that each take as much scratch as the one that needs most, so that it is allocated once."""
+        scratch_ = max(plan.scratch_elements for plan in plans)
+        packed = max(plan.packed_elements for plan in plans)
+        return cls(
+            tuple(dataclasses.replace(plan, scratch_elements=scratch_, packed_elements=packed) for plan in plans)
+        )
 
     @property
     def workspace(self) -> int:
@@ -173,9 +182,8 @@ class Plans:
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
         """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
-        weight = self.plans[0].packed(weight)
         for plan in self.plans:
-            plan.compute(x, weight, bias, residual, out)
+            plan.run(x, weight, bias, residual, out)
 
 
 def address(array: npt.NDArray[np.generic]) -> int:
