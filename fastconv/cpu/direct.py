@@ -220,8 +220,12 @@ class Direct(TiledProduct):
     def make_plan(self, request: Request) -> AnyPlan:
         """Return the plan of a request."""
         shape = geometry(request.problem)
-        plans = [_plan(request, shape, area) for area in _areas(request.problem, shape)]
-        return plans[0] if len(plans) == 1 else Plans.sharing(plans)
+        (all_of_it,) = whole(shape)
+        plan = _plan(request, shape, all_of_it)
+        cut = _areas(request.problem, shape)
+        if cut == (all_of_it,):
+            return plan
+        return Plans.sharing([_plan(request, shape, area) for area in cut], plan)
 
     def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
         """The sum over the areas; vectors that see some of the taps count for as many."""

@@ -162,27 +162,33 @@ class Plan:
 
 @dataclass(frozen=True)
 class Plans:
-    """Plans of areas of one output, computed one after the other."""
+    """Plans of areas of one output, computed one after the other, which leave out taps that see only padding."""
 
     plans: tuple[Plan, ...]
+    whole: Plan  # that leaves out none
 
     @classmethod
-    def sharing(cls, plans: Sequence[Plan]) -> Plans:
+    def sharing(cls, plans: Sequence[Plan], whole: Plan) -> Plans:
         """Plans that each take as much scratch as the one that needs most, so that it is allocated once."""
-        scratch_ = max(plan.scratch_elements for plan in plans)
-        packed = max(plan.packed_elements for plan in plans)
-        return cls(
-            tuple(dataclasses.replace(plan, scratch_elements=scratch_, packed_elements=packed) for plan in plans)
+        scratch_ = max(plan.scratch_elements for plan in (*plans, whole))
+        packed = max(plan.packed_elements for plan in (*plans, whole))
+        *same, whole = (
+            dataclasses.replace(plan, scratch_elements=scratch_, packed_elements=packed) for plan in (*plans, whole)
         )
+        return cls(tuple(same), whole)
 
     @property
     def workspace(self) -> int:
         """Bytes that a call allocates: as much as the area that takes most."""
-        return max(plan.workspace for plan in self.plans)
+        return max(plan.workspace for plan in (*self.plans, self.whole))
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
         """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
-        for plan in self.plans:
+        # An infinite weight times a zero of the padding is no zero: then nothing may be left out.
+        problem = self.whole.request.problem
+        with np.errstate(all="ignore"):
+            finite = np.isfinite(np.sum(array_at(weight, problem.parameters, problem.dtype)))
+        for plan in self.plans if finite else (self.whole,):
             plan.run(x, weight, bias, residual, out)
 
 
@@ -190,6 +196,12 @@ def address(array: npt.NDArray[np.generic]) -> int:
     """The address of an array's first element."""
     start: int = array.__array_interface__["data"][0]
     return start
+
+
+def array_at(start: int, count: int, dtype: str) -> npt.NDArray[np.generic]:
+    """The `count` elements from an address on."""
+    memory = (ctypes.c_ubyte * (count * np.dtype(dtype).itemsize)).from_address(start)
+    return np.ctypeslib.as_array(memory).view(dtype)
 
 
 def natural_strides(problem: ConvProblem) -> tuple[int, int, int]:
