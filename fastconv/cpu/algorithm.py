@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -14,7 +13,8 @@ from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.plan import Request, address, natural_strides
+from fastconv.cpu.native import address
+from fastconv.cpu.plan import Request, TaskPlan, natural_strides
 from fastconv.problem import ConvProblem
 
 DTYPES = ("float32", "float64")
@@ -35,25 +35,14 @@ class Work:
 MOST_PLANS = 256
 
 
-class AnyPlan(Protocol):
-    """What an algorithm makes once for a request, and runs for each call."""
-
-    @property
-    def workspace(self) -> int:
-        """Bytes of scratch that a call allocates."""
-
-    def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
-        """Compute; arguments are addresses, 0 for no bias and no residual."""
-
-
 class Planned(Algorithm):
     """An algorithm on kernels of its own: floats, forward, by plans that are kept."""
 
     def __init__(self) -> None:
-        self._plans: dict[tuple[object, ...], AnyPlan] = {}
+        self._plans: dict[tuple[object, ...], TaskPlan] = {}
 
     @abstractmethod
-    def make_plan(self, request: Request) -> AnyPlan:
+    def make_plan(self, request: Request) -> TaskPlan:
         """Return the plan of a request."""
 
     def supports(self, problem: ConvProblem) -> str | None:
@@ -103,7 +92,7 @@ class Planned(Algorithm):
         problem: ConvProblem,
         activation: str | None = None,
         strides: tuple[int, ...] | None = None,
-    ) -> AnyPlan:
+    ) -> TaskPlan:
         """Return the plan of a problem, made once; `strides` are the result's, None where it is contiguous."""
         count, bits = config.get_num_threads(), config.vector_bits()
         key = (problem, activation, strides, count, bits)

@@ -36,6 +36,7 @@ from fastconv.cpu.blocking import (
 from fastconv.cpu.geometry import Geometry, Triple, geometry
 from fastconv.cpu.geometry import Ints as IntArray
 from fastconv.cpu.kernel import Ints, Reals, address_of, copy_run, driver, fill_zeros, ints_at, kernel
+from fastconv.cpu.native import address
 from fastconv.cpu.packing import copy_row, prefetch_run
 from fastconv.cpu.plan import Plan, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
@@ -280,7 +281,7 @@ def _plan(request: Request) -> Plan:
     # steps in the order of the weights: channel by channel, tap by tap
     channel_pitch = packed.numbers[CHANNEL_PITCH]
     offsets = (np.arange(block)[:, np.newaxis] * channel_pitch + packed.taps).ravel() * item
-    numbers[at.TABLE_AT] = at.address(offsets)
+    numbers[at.TABLE_AT] = address(offsets)
     driver_ = direct_channels_first if channels_first else direct_channels_last
     return Plan(
         numbers=numbers,
@@ -291,7 +292,7 @@ def _plan(request: Request) -> Plan:
         request=request,
         scratch_elements=packed.elements,
         keep=(offsets, *tables, *packed.tables),
-        packed_elements=request.problem.groups * numbers[at.WEIGHT_GROUP] if packs else 0,
+        packing=at.packing(request, numbers) if packs else None,
     )
 
 
@@ -325,7 +326,7 @@ def _pack_planes_numbers(request: Request, shape: Geometry, block: int, box: Tri
         PHASE_PITCH: phase,
         CHANNEL_PITCH: channel,
         PHASES: len(phases),
-        **dict(zip((PHASE_D, PHASE_H, PHASE_W), map(at.address, tables), strict=True)),
+        **dict(zip((PHASE_D, PHASE_H, PHASE_W), map(address, tables), strict=True)),
         FLAT: int(whole_rows),
     }
     # The last vectors of a row read beyond it, and of the last row beyond the planes.
