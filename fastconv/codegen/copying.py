@@ -51,30 +51,29 @@ def emit_every_other(name: str, dtype: str, target: targets.Target) -> ir.Module
     return own.module
 
 
-#: Arguments of the function that `panels` makes, all i64.
-PANEL_ARGUMENTS = (
-    "to",  # address of the first panel
-    "from",  # address of the first filter's weight of the first step
-    "first", "last",  # panels to make: filter tiles, counted over groups
-    "parts",  # filter tiles of a group
-    "size", "larger",  # filters of a tile; so many tiles of each group have one more
-    "filters",  # of a group
-    "steps",  # of a panel
-    "filter_stride",  # elements from one filter's weights to the next's
-    "panel_stride",  # elements from one panel to the next
-)  # fmt: skip
-
-#: Argument that follows them where some of the steps are left out: the address of each step's place among those that
-#: are wanted; one that is not has the place of the next.
-PLACES = "places"
-
+# fmt: off
+#: Operands of the function that `panels` makes: int64 slots.
+(
+    TO,                                # address of the first panel
+    FROM,                              # address of the first filter's weight of the first step
+    PARTS,                             # filter tiles of a group
+    SIZE, LARGER,                      # filters of a tile; so many tiles of each group have one more
+    FILTERS,                           # of a group
+    STEPS,                             # of a panel
+    FILTER_STRIDE,                     # elements from one filter's weights to the next's
+    PANEL_STRIDE,                      # elements from one panel to the next
+    PLACES,                            # where steps are left out, address of each step's place among those wanted
+    PANEL_OPERANDS,
+) = range(11)
+# fmt: on
 
 def panels(dtype: str, pitch: int, *, some: bool = False) -> int:
-    """Return the address of the function that packs panels, [step][filter of the tile]; see `PANEL_ARGUMENTS`.
+    """Return the address of the function that packs panels, [step][filter of the tile].
 
-    `pitch` is the elements from one step of a panel to the next: the filters of the largest tile. Where a tile has
-    fewer, its last one stands again: nobody reads what is computed with it. With `some`, steps are left out, and a
-    panel needs room for `spilled_steps` more.
+    Its tasks are the panels: filter tiles, counted over groups (`fastconv.codegen.launch` says how it is called; it
+    needs no scratch). `pitch` is the elements from one step of a panel to the next: the filters of the largest tile.
+    Where a tile has fewer, its last one stands again: nobody reads what is computed with it. With `some`, steps are
+    left out, and a panel needs room for `spilled_steps` and one more.
     """
     target = targets.current()
     name = f"panels_{dtype}_{pitch}" + ("_some" if some else "")
@@ -94,18 +93,17 @@ def emit_panels(name: str, dtype: str, pitch: int, target: targets.Target, some:
     next step is overwritten by it, and the last steps of a panel, which have no next one, go element by element.
     """
     own = VectorModule(name, dtype, target)
-    arguments = (*PANEL_ARGUMENTS, PLACES) if some else PANEL_ARGUMENTS
-    function, b = own.define(name, ir.VoidType(), [I64] * len(arguments))
-    for argument, of in zip(function.args, arguments, strict=True):
-        argument.name = of
-    to, source, first, last, parts, size, larger, filters, steps, filter_stride, stride, *places = function.args
+    function, b = own.define(name, ir.VoidType(), [I64] * 4)
+    operands, _, first, last = function.args
+    slots = [b.load_int(b.at(b.pointer(operands), 8 * slot)) for slot in range(PANEL_OPERANDS)]
+    to, source, parts, size, larger, filters, steps, filter_stride, stride, places = slots
     lanes, item = own.lanes, I64(own.bytes)
     bases = range(0, pitch, lanes)
     spilled = spilled_steps(pitch, lanes)
 
     def place_of(step: ir.Value) -> ir.Value:
         """Where in a panel a step goes; one that is not wanted is overwritten by the next that is."""
-        return b.load_int(b.at(b.pointer(places[0]), b.shl(step, I64(3)))) if some else step
+        return b.load_int(b.at(b.pointer(places), b.shl(step, I64(3)))) if some else step
 
     def panel(task: ir.Value) -> None:
         group, part = b.udiv(task, parts, "group"), b.urem(task, parts, "part")

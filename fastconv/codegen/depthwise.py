@@ -16,8 +16,9 @@ within the plane do without. The last tile of a row and the last band of rows ov
 With a dilation D of rows (coprime to the stride), output rows D apart share their input rows: they are taken together,
 a class of them at a time.
 
-The function has every loop inside it, and eight arguments, all i64: the address of the plan (int64 slots, listed below;
-strides in bytes), of input, weights, bias (or 0), residual (or 0) and result, and the range of its tasks.
+The function has every loop inside it. Its operands (`fastconv.codegen.launch` says how it is called; it needs no
+scratch) are the address of the plan (int64 slots, listed below; strides in bytes), of input, weights, bias (or 0),
+residual (or 0) and result.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from fastconv.codegen.vector import I64, Builder, VectorModule
     SLOTS,
 ) = range(27)
 # fmt: on
-ARGUMENTS = 8
+OPERANDS = ("plan", "x", "weight", "bias", "residual", "y")
 
 MOST_ROWS = 14  # of a tile: more sums hide no more latency
 PIPELINE = 8  # sums that keep two units of four cycles busy
@@ -109,15 +110,13 @@ def emit(planes: Planes, target: targets.Target) -> ir.Module:
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(planes.name, planes.dtype, target)
     finish = activation.declare(own, planes.activation) if planes.activation else None
-    function, b = own.define(planes.name, ir.VoidType(), [I64] * ARGUMENTS)
-    for argument, name in zip(
-        function.args, ("plan", "x", "weight", "bias", "residual", "y", "first", "last"), strict=True
-    ):
-        argument.name = name
+    function, b = own.define(planes.name, ir.VoidType(), [I64] * 4)
+    given, _, first, last = function.args
+    operands = [b.load_int(b.at(b.pointer(given), 8 * i), name) for i, name in enumerate(OPERANDS)]
     every = range((planes.rows - 1) * planes.row_step + planes.kernel_height)
     pointers = [b.alloca(I64, name=f"row{i}") for i in every]
-    emitter = _Emitter(b, planes, pointers, finish)
-    b.count_up(function.args[6], function.args[7], 1, emitter.task, "tasks")
+    emitter = _Emitter(b, planes, operands, last, pointers, finish)
+    b.count_up(first, last, 1, emitter.task, "tasks")
     b.ret_void()
     return own.module
 
@@ -126,10 +125,12 @@ class _Emitter:
     """The loops from the outermost to the innermost, one method each."""
 
     def __init__(
-        self, b: Builder, planes: Planes, pointers: Sequence[ir.Value], finish: ir.Function | None
-    ) -> None:
+        self, b: Builder, planes: Planes, operands: Sequence[ir.Value], last: ir.Value,
+        pointers: Sequence[ir.Value], finish: ir.Function | None,
+    ) -> None:  # fmt: skip
         self.b, self.planes, self.pointers, self.finish = b, planes, pointers, finish
-        self.plan = b.pointer(b.function.args[0], "slots")
+        self.operands, self.last = operands, last
+        self.plan = b.pointer(operands[0], "slots")
         self.span = planes.vectors * b.owner.lanes  # output columns of a tile
 
     def slot(self, number: int) -> ir.Value:
@@ -138,7 +139,7 @@ class _Emitter:
     def task(self, number: ir.Value) -> None:
         """One part of the rows of one output plane."""
         b = self.b
-        _, x, weight, bias, residual, y, _, _ = b.function.args
+        _, x, weight, bias, residual, y = self.operands
         parts, filters = self.slot(PARTS), self.slot(FILTERS)
         plane, part = b.udiv(number, parts, "plane"), b.urem(number, parts, "part")
         image, filter_ = b.udiv(plane, filters, "image"), b.urem(plane, filters, "filter")
@@ -153,7 +154,7 @@ class _Emitter:
         none = b.icmp_signed("==", bias, I64(0))
         # sums begin with the bias; without one, with one of the zeros
         self.bias = b.broadcast(b.pointer(b.select(none, self.slot(ZEROS), of_filter)))
-        ends = b.icmp_signed("==", b.add(number, I64(1)), b.function.args[7], "is_last_task")
+        ends = b.icmp_signed("==", b.add(number, I64(1)), self.last, "is_last_task")
         classes = self.slot(CLASSES)
 
         def of_class(first_row: ir.Value) -> None:
@@ -281,7 +282,7 @@ class _Emitter:
             addends = [b.load_vector(place, mask) for place in places(self.residual)]
             return [b.fadd(value, addend) for value, addend in zip(values, addends, strict=True)]
 
-        wanted = b.icmp_signed("!=", b.function.args[4], I64(0))
+        wanted = b.icmp_signed("!=", self.operands[4], I64(0))
         values: Sequence[ir.Value] = b.values_if(wanted, sums, add, "residual")
         if self.finish:
             values = [b.call(self.finish, [value]) for value in values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +15,8 @@ from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.plan import Request, address, natural_strides
+from fastconv.cpu.native import address
+from fastconv.cpu.plan import Request, natural_strides
 from fastconv.problem import ConvProblem
 
 DTYPES = ("float32", "float64")
@@ -42,8 +44,9 @@ class AnyPlan(Protocol):
     def workspace(self) -> int:
         """Bytes of scratch that a call allocates."""
 
-    def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
-        """Compute; arguments are addresses, 0 for no bias and no residual."""
+    @property
+    def run(self) -> Callable[[int, int, int, int, int], None]:
+        """Call it to compute, with addresses of contiguous arrays: x, weight, bias (or 0), residual (or 0), out."""
 
 
 class Planned(Algorithm):

@@ -9,11 +9,9 @@ single plane, as images are filtered with, is the same.
 
 from __future__ import annotations
 
-import ctypes
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +20,10 @@ from fastconv.algorithm import Machine
 from fastconv.codegen import depthwise as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise import Planes
-from fastconv.cpu import threads
 from fastconv.cpu.algorithm import Planned
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.plan import Request, address, natural_strides
+from fastconv.cpu.native import address
+from fastconv.cpu.plan import Request, TaskPlan, natural_strides
 from fastconv.problem import ConvProblem
 
 MOST_TAPS = 4096  # summed in one register: more would cost digits
@@ -73,30 +71,19 @@ class Depthwise(Planned):
 
 
 @dataclass(frozen=True)
-class DepthwisePlan:
-    """How a request is computed; compiled when it first runs."""
+class DepthwisePlan(TaskPlan):
+    """A plan of planes; nothing is copied."""
 
     code: Planes
     numbers: npt.NDArray[np.int64]
     tasks: int
-    threads: int
+    request: Request
     zeros: npt.NDArray[np.generic]  # a row that `numbers` points to
-    workspace: int = 0  # nothing is copied
 
-    @cached_property
-    def call(self) -> Callable[..., None]:
-        """The machine code."""
-        integers = [ctypes.c_int64] * slot.ARGUMENTS
-        return ctypes.CFUNCTYPE(None, *integers)(slot.address(self.code))
-
-    def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
-        """Compute; arguments are addresses, 0 for no bias and no residual."""
-        call, numbers = self.call, address(self.numbers)
-
-        def work(first: int, last: int) -> None:
-            call(numbers, x, weight, bias, residual, out, first, last)
-
-        threads.run(work, self.tasks, self.threads)
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """The addresses of the function and of the numbers."""
+        return slot.address(self.code), address(self.numbers)
 
 
 def _plan(request: Request) -> DepthwisePlan:
@@ -145,7 +132,7 @@ def _plan(request: Request) -> DepthwisePlan:
         slot.SPILLS: int(classes == 1 and contiguous and spilled <= out_width),
     }.items():
         numbers[place] = value
-    return DepthwisePlan(code, numbers, planes * parts, request.threads, zeros)
+    return DepthwisePlan(code, numbers, planes * parts, request, zeros)
 
 
 def _classes(shape: Geometry) -> int:

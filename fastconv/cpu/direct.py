@@ -42,6 +42,7 @@ from fastconv.cpu.blocking import (
 from fastconv.cpu.geometry import Geometry, Triple, geometry, triple
 from fastconv.cpu.geometry import Ints as IntArray
 from fastconv.cpu.kernel import Ints, Reals, address_of, copy_run, driver, fill_zeros, ints_at, kernel
+from fastconv.cpu.native import address
 from fastconv.cpu.packing import copy_row, prefetch_run
 from fastconv.cpu.plan import Plan, Plans, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
@@ -328,7 +329,7 @@ def _plan(request: Request, full: Geometry, area: Area) -> Plan:
     # steps in the order of the weights: channel by channel, tap by tap
     channel = np.arange(block)[:, np.newaxis] * packed.numbers[CHANNEL_PITCH]
     offsets = (channel + packed.taps).ravel() * item
-    numbers[at.TABLE_AT] = at.address(offsets)
+    numbers[at.TABLE_AT] = address(offsets)
     driver_ = direct_channels_first if channels_first else direct_channels_last
     return Plan(
         numbers=numbers,
@@ -339,8 +340,7 @@ def _plan(request: Request, full: Geometry, area: Area) -> Plan:
         request=request,
         scratch_elements=packed.elements,
         keep=(offsets, *tables, *packed.tables),
-        packed_elements=request.problem.groups * numbers[at.WEIGHT_GROUP] if packs else 0,
-        places=places,
+        packing=at.packing(request, numbers, places) if packs else None,
     )
 
 
@@ -387,7 +387,7 @@ def _pack_planes_numbers(
         PHASE_PITCH: phase,
         CHANNEL_PITCH: channel,
         PHASES: len(phases),
-        **dict(zip((PHASE_D, PHASE_H, PHASE_W), map(at.address, tables), strict=True)),
+        **dict(zip((PHASE_D, PHASE_H, PHASE_W), map(address, tables), strict=True)),
         FLAT: int(flat),
         at.JOINTS: joints(box[1], box[2], lanes) if whole_rows and not flat else 0,
     }

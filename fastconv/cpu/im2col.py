@@ -29,14 +29,14 @@ from fastconv.cpu.kernel import (
     Ints,
     Reals,
     address_of,
-    call_panels,
     copy_run,
     driver,
     fill_zeros,
     ints_at,
     kernel,
 )
-from fastconv.cpu.packing import copy_row
+from fastconv.cpu.native import address
+from fastconv.cpu.packing import copy_row, pack_panels
 from fastconv.cpu.plan import Plan, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 from fastconv.problem import ConvProblem
@@ -176,10 +176,9 @@ def im2col_channels_last(
             channel += group * plan[at.CHANNELS]
             gather_rows(plan, x, memory, image, channel, channels, tap, taps, pixel, pixels)
             panels = address_of(memory) + (plan[WEIGHTS_AT] - first_part * plan[at.WEIGHT_PART]) * item
-            call_panels(
-                plan[at.PANELS], panels, address_of(weight) + (filter_ * all_steps + step) * item,
-                first_part, last_part, plan[at.PARTS], plan[at.PART_SIZE], plan[at.PART_LARGER],
-                plan[at.FILTERS], steps, all_steps, plan[at.WEIGHT_PART],
+            pack_panels(
+                plan, frame, panels, address_of(weight) + (filter_ * all_steps + step) * item,
+                first_part, last_part, steps, all_steps,
             )  # fmt: skip
             start_frame(
                 plan, frame, panels, steps,
@@ -263,7 +262,7 @@ def _plan(request: Request) -> Plan:
         at.BLOCK: block,
         at.JOINTS: 0,
         WEIGHTS_AT: panel_elements,
-        at.TABLE_AT: at.address(offsets),
+        at.TABLE_AT: address(offsets),
         COLUMNS: columns,
         COLUMN_BLOCKS: column_blocks,
         PANEL_PITCH: pitch,

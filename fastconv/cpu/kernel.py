@@ -9,7 +9,6 @@ Drivers check nothing. `@kernel` functions may call one another and the intrinsi
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import re
 import types
@@ -69,7 +68,7 @@ def call_copy(function: int, to: int, source: int, count: int) -> None:
     raise NotImplementedError
 
 
-def call_panels(function: int, *arguments: int) -> None:
+def call_panels(function: int, operands: int, first: int, last: int) -> None:
     """Call the function of `fastconv.codegen.copying.panels` (an intrinsic: exists in compiled code only)."""
     raise NotImplementedError
 
@@ -89,6 +88,9 @@ class _Dispatcher(Protocol):
 
     def inspect_llvm(self, signature: object) -> str: ...
 
+
+#: Of the block that a driver keeps for the tiles it calls.
+FRAME_SLOTS = 64
 
 F = typing.TypeVar("F", bound=Callable[..., object])
 
@@ -149,29 +151,57 @@ class Kernel:
 
 
 class Driver(Kernel):
-    """A kernel that is called from Python, with addresses and sizes as ints, and without the interpreter's lock."""
+    """A kernel that tasks are handed out of, without the interpreter's lock.
 
-    def compiled(self, dtype: str) -> Callable[..., int]:
-        """The machine code for elements of type `dtype`; takes ints."""
+    Its parameters are (plan, frame, memory, ..., first_task, last_task): a zeroed frame on the stack, the scratch of
+    its worker, and the range of its tasks; the others are its operands.
+    """
+
+    def address(self, dtype: str) -> int:
+        """The address of the machine code for elements of type `dtype`, which `fastconv.codegen.launch` can call."""
         name = f"{self.function.__name__}_{dtype}"
-        address = jit.address(name, lambda: self._emit(name, dtype), targets.processor())
-        # Numba's convention: the first two arguments receive a result and an error; there are none
-        ignored = ctypes.create_string_buffer(16)
-        integers = [ctypes.c_int64] * self.function.__code__.co_argcount
-        entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *integers)(address)
-        at = ctypes.addressof(ignored)
-        call = functools.partial(entry, at, at + 8)
-        call.buffer = ignored  # type: ignore[attr-defined]  # lives as long as the partial
-        return call
+        return jit.address(name, lambda: self._emit(name, dtype), targets.processor())
 
     def _emit(self, name: str, dtype: str) -> str:
-        """The driver as LLVM IR under the symbol `name`."""
+        """The driver and its entry as LLVM IR; the entry is the symbol `name`."""
         dispatcher = self._compile(dtype)
         text = str(dispatcher.inspect_llvm(dispatcher.signatures[0]))
         defined = re.findall(r'^define (?!linkonce_odr|internal)[^@]*@"?([^"(]+)"?\(', text, re.M)
         if len(defined) != 1:
             raise RuntimeError(f"{name}: expected one entry in Numba's output, got {defined}")
-        return text.replace(defined[0], name)
+        return text.replace(defined[0], f"{name}.loops") + self._entry(name)
+
+    def _entry(self, name: str) -> str:
+        """LLVM IR of void name(operands, scratch, first, last), which calls the loops by Numba's convention.
+
+        There the first two arguments receive a result and an error; there are none.
+        """
+        hints = typing.get_type_hints(self.function)
+        hints.pop("return")
+        kinds = {key: "ptr" if kind in (Ints, Reals) else "i64" for key, kind in hints.items()}
+        given = ("frame", "memory", "first_task", "last_task")
+        operands = [key for key in kinds if key not in given]
+        loads = [
+            line
+            for i, key in enumerate(operands)
+            for line in (
+                f"%{key}.at = getelementptr i64, ptr %operands.at, i64 {i}",
+                f"%{key} = load {kinds[key]}, ptr %{key}.at",
+            )
+        ]
+        arguments = ", ".join(f"{kind} %{key}" for key, kind in kinds.items())
+        body = [
+            "%ignored = alloca [2 x ptr]",
+            f"%frame = alloca [{FRAME_SLOTS} x i64], align 64",
+            f"store <{FRAME_SLOTS} x i64> zeroinitializer, ptr %frame",
+            "%memory = inttoptr i64 %scratch to ptr",
+            "%operands.at = inttoptr i64 %operands to ptr",
+            *loads,
+            f"%status = call i32 @{name}.loops(ptr %ignored, ptr %ignored, {arguments})",
+            "ret void",
+        ]
+        head = f"define void @{name}(i64 %operands, i64 %scratch, i64 %first_task, i64 %last_task) {{"
+        return "\n".join(["", head, *(f"  {line}" for line in body), "}", ""])
 
 
 def kernel(function: F) -> F:
@@ -263,13 +293,14 @@ def _intrinsics() -> dict[str, object]:
         return numba_types.void(*[numba_types.int64] * 4), lower
 
     @intrinsic
-    def call_panels(context, function, a, b, c, d, e, f, g, h, i, j, k):  # type: ignore[no-untyped-def]
+    def call_panels(context, function, operands, first, last):  # type: ignore[no-untyped-def]
         def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 11)
-            builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+            function, operands, first, last = arguments
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4)
+            builder.call(builder.inttoptr(function, kind.as_pointer()), [operands, i64(0), first, last])
             return context.get_dummy_value()
 
-        return numba_types.void(*[numba_types.int64] * 12), lower
+        return numba_types.void(*[numba_types.int64] * 4), lower
 
     @intrinsic
     def prefetch(context, address):  # type: ignore[no-untyped-def]

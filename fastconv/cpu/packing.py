@@ -6,8 +6,22 @@ that nothing behind these functions knows of borders.
 
 from __future__ import annotations
 
+from fastconv.codegen import copying
 from fastconv.cpu import plan as at
-from fastconv.cpu.kernel import Ints, Reals, address_of, call_copy, copy_run, kernel, prefetch
+from fastconv.cpu.kernel import (
+    FRAME_SLOTS,
+    Ints,
+    Reals,
+    address_of,
+    call_copy,
+    call_panels,
+    copy_run,
+    kernel,
+    prefetch,
+)
+
+#: Where in the frame the operands of a copy into panels begin: behind all that tiles read.
+PANEL_OPERANDS = FRAME_SLOTS - copying.PANEL_OPERANDS
 
 
 @kernel
@@ -54,3 +68,20 @@ def filters_of(plan: Ints, part: int) -> tuple[int, int]:
     first = part * plan[at.PART_SIZE] + min(part, plan[at.PART_LARGER])
     most = plan[at.PART_SIZE] + (1 if part < plan[at.PART_LARGER] else 0)
     return first, min(most, plan[at.FILTERS] - first)
+
+
+@kernel
+def pack_panels(
+    plan: Ints, frame: Ints, to: int, weights: int, first_part: int, last_part: int, steps: int, filter_stride: int
+) -> None:
+    """Copy `steps` steps of the filter tiles [first_part, last_part) of a group into panels."""
+    frame[PANEL_OPERANDS + copying.TO] = to
+    frame[PANEL_OPERANDS + copying.FROM] = weights
+    frame[PANEL_OPERANDS + copying.PARTS] = plan[at.PARTS]
+    frame[PANEL_OPERANDS + copying.SIZE] = plan[at.PART_SIZE]
+    frame[PANEL_OPERANDS + copying.LARGER] = plan[at.PART_LARGER]
+    frame[PANEL_OPERANDS + copying.FILTERS] = plan[at.FILTERS]
+    frame[PANEL_OPERANDS + copying.STEPS] = steps
+    frame[PANEL_OPERANDS + copying.FILTER_STRIDE] = filter_stride
+    frame[PANEL_OPERANDS + copying.PANEL_STRIDE] = plan[at.WEIGHT_PART]
+    call_panels(plan[at.PANELS], address_of(frame) + 8 * PANEL_OPERANDS, first_part, last_part)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.geometry import Geometry
 from fastconv.cpu.kernel import Driver
+from fastconv.cpu.native import address
 from fastconv.problem import ConvProblem
 
 # fmt: off
@@ -54,9 +56,6 @@ FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * tiles.FILLS  # an algo
 #: Seconds that copying one weight into a panel takes.
 COPY_SECONDS = 1e-9
 
-#: Bytes at the start of a thread's scratch that hold the frame.
-FRAME_BYTES = 512
-
 
 @dataclass(frozen=True)
 class Request:
@@ -69,9 +68,87 @@ class Request:
     target: targets.Target
 
 
+class TaskPlan(ABC):
+    """How a request is computed: by tasks of one machine code function, which is compiled when the plan first runs."""
+
+    tasks: int
+    request: Request
+    scratch_bytes: int = 0  # of one worker
+    packing: Packing | None = None  # of weights, before the first task; None: they are read as they lie
+
+    @property
+    @abstractmethod
+    def addresses(self) -> tuple[int, int]:
+        """The addresses of the function (see `threads.Launch`), and of the plan's numbers."""
+
+    @property
+    def pitch(self) -> int:
+        """Bytes from one worker's scratch to the next's."""
+        return -(-self.scratch_bytes // scratch.ALIGNMENT) * scratch.ALIGNMENT
+
+    @property
+    def working(self) -> int:
+        """Threads that work on it."""
+        return threads.workers(self.tasks, self.request.threads)
+
+    @property
+    def workspace(self) -> int:
+        """Bytes that a call allocates: scratch of all workers, and packed weights."""
+        sizes = self.pitch * self.working, self.packing.bytes if self.packing else 0
+        return sum(scratch.allocated(size) for size in sizes if size)
+
+    @cached_property
+    def run(self) -> Callable[[int, int, int, int, int], None]:
+        """Call it to compute, with addresses of contiguous arrays: x, weight, bias (or 0), residual (or 0), out."""
+        function, numbers = self.addresses
+        launch = threads.Launch(function, 6, self.tasks, self.request.threads)
+        pitch, packing, dtype = self.pitch, self.packing, self.request.problem.dtype
+        size = pitch * self.working
+
+        def run(x: int, weight: int, bias: int, residual: int, out: int) -> None:
+            workspace = scratch.take()
+            if packing:
+                weight = packing.packed(workspace, weight)
+            memory = workspace.scratch(size, dtype) if size else 0
+            launch(workspace.job, (numbers, x, weight, bias, residual, out), memory, pitch)
+            scratch.give(workspace)
+
+        return run
+
+
 @dataclass(frozen=True)
-class Plan:
-    """How a request is computed; compiled when it first runs."""
+class Packing:
+    """Weights in panels, made anew by each call."""
+
+    dtype: str
+    elements: int
+    pitch: int  # from one step of a panel to the next
+    tail: tuple[int, ...]  # the operands behind the two addresses, see `fastconv.codegen.copying`
+    panels: int
+    most_threads: int
+    places: npt.NDArray[np.int64] | None = None  # of the steps, where some are left out; `tail` points to it
+
+    @property
+    def bytes(self) -> int:
+        """Of all panels."""
+        return self.elements * np.dtype(self.dtype).itemsize
+
+    @cached_property
+    def _launch(self) -> threads.Launch:
+        count = self.most_threads if self.elements * COPY_SECONDS > 2 * threads.WORTH_A_THREAD else 1
+        function = copying.panels(self.dtype, self.pitch, some=self.places is not None)
+        return threads.Launch(function, copying.PANEL_OPERANDS, self.panels, count)
+
+    def packed(self, workspace: scratch.Workspace, weight: int) -> int:
+        """The address of the weights in panels, in memory of the call."""
+        to = workspace.scratch(self.bytes, f"{self.dtype} weights")
+        self._launch(workspace.job, (to, weight, *self.tail))
+        return to
+
+
+@dataclass(frozen=True)
+class Plan(TaskPlan):
+    """A plan of loops around register tiles."""
 
     numbers: dict[int, int]
     length: int
@@ -79,23 +156,14 @@ class Plan:
     shapes: set[tuple[int, int, int]]  # (rows, vectors, fill) of the tiles it calls
     tasks: int
     request: Request
-    scratch_elements: int  # of one thread
+    scratch_elements: int  # of one worker
     keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
-    packed_elements: int = 0  # of weights, copied into panels before the first task; 0: read as they lie
-    places: npt.NDArray[np.int64] | None = None  # of the weights' steps in a panel, where some are left out
+    packing: Packing | None = None
 
     @property
-    def scratch_bytes(self) -> int:
-        """Bytes of scratch of one thread."""
-        return FRAME_BYTES + self.scratch_elements * self.numbers[ITEM]
-
-    @property
-    def workspace(self) -> int:
-        """Bytes that a call allocates: scratch of all threads, and packed weights."""
-        working = max(1, min(self.request.threads, self.tasks))
-        packed = self.packed_elements * self.numbers[ITEM]
-        blocks = scratch.allocated(self.scratch_bytes) * working
-        return blocks + (scratch.allocated(packed) if packed else 0)
+    def scratch_bytes(self) -> int:  # type: ignore[override]
+        """Bytes of scratch of one worker."""
+        return self.scratch_elements * self.numbers[ITEM]
 
     @cached_property
     def array(self) -> npt.NDArray[np.int64]:
@@ -117,47 +185,10 @@ class Plan:
             array[EVERY_OTHER] = copying.every_other(request.problem.dtype)
         return array
 
-    @cached_property
-    def calls(self) -> tuple[int, Callable[..., int]]:
-        """The address of the numbers, and the machine code of the driver."""
-        return address(self.array), self.driver.compiled(self.request.problem.dtype)
-
-    @cached_property
-    def pack(self) -> Callable[..., None]:
-        """The machine code that copies weights into panels."""
-        some = self.places is not None
-        integers = [ctypes.c_int64] * (len(copying.PANEL_ARGUMENTS) + some)
-        panels = copying.panels(self.request.problem.dtype, self.numbers[WEIGHT_STEP], some=some)
-        return ctypes.CFUNCTYPE(None, *integers)(panels)
-
-    def packed(self, weight: int) -> int:
-        """The address of the weights in panels, made for this call."""
-        n = self.numbers
-        to = scratch.address(self.packed_elements * n[ITEM], f"{self.request.problem.dtype} weights")
-        steps = n[CHANNELS] * n[ALL_TAPS]
-        tail = [n[PARTS], n[PART_SIZE], n[PART_LARGER], n[FILTERS], steps, steps, n[WEIGHT_PART]]
-        if self.places is not None:
-            tail.append(address(self.places))
-
-        def copy(first: int, last: int) -> None:
-            self.pack(to, weight, first, last, *tail)
-
-        worth = self.packed_elements * COPY_SECONDS > 2 * threads.WORTH_A_THREAD
-        threads.run(copy, n[GROUPS] * n[PARTS], self.request.threads if worth else 1)
-        return to
-
-    def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
-        """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
-        numbers, driver = self.calls
-        dtype = self.request.problem.dtype
-        if self.packed_elements:
-            weight = self.packed(weight)
-
-        def work(first: int, last: int) -> None:
-            frame = scratch.address(self.scratch_bytes, dtype)
-            driver(numbers, frame, frame + FRAME_BYTES, x, weight, bias, residual, out, first, last)
-
-        threads.run(work, self.tasks, self.request.threads)
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """The addresses of the driver and of the numbers."""
+        return self.driver.address(self.request.problem.dtype), address(self.array)
 
 
 @dataclass(frozen=True)
@@ -170,17 +201,20 @@ class Plans:
     @classmethod
     def sharing(cls, plans: Sequence[Plan], whole: Plan) -> Plans:
         """Plans that each take as much scratch as the one that needs most, so that it is allocated once."""
-        scratch_ = max(plan.scratch_elements for plan in (*plans, whole))
-        packed = max(plan.packed_elements for plan in (*plans, whole))
-        *same, whole = (
-            dataclasses.replace(plan, scratch_elements=scratch_, packed_elements=packed) for plan in (*plans, whole)
-        )
-        return cls(tuple(same), whole)
+        scratch_elements = max(plan.scratch_elements for plan in (*plans, whole))
+        packed = max(plan.packing.elements if plan.packing else 0 for plan in (*plans, whole))
+
+        def alike(plan: Plan) -> Plan:
+            packing = plan.packing and dataclasses.replace(plan.packing, elements=packed)
+            return dataclasses.replace(plan, scratch_elements=scratch_elements, packing=packing)
+
+        ordered = sorted(plans, key=lambda plan: plan.tasks, reverse=True)  # most workers first, who need most scratch
+        return cls(tuple(map(alike, ordered)), alike(whole))
 
     @property
     def workspace(self) -> int:
         """Bytes that a call allocates: as much as the area that takes most."""
-        return max(plan.workspace for plan in (*self.plans, self.whole))
+        return max(plan.workspace for plan in self.plans)
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
         """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
@@ -192,10 +226,20 @@ class Plans:
             plan.run(x, weight, bias, residual, out)
 
 
-def address(array: npt.NDArray[np.generic]) -> int:
-    """The address of an array's first element."""
-    start: int = array.__array_interface__["data"][0]
-    return start
+def packing(request: Request, numbers: dict[int, int], places: npt.NDArray[np.int64] | None = None) -> Packing:
+    """The packing of weights into panels: of all their steps, or of some that go to `places`."""
+    n = numbers
+    steps = n[CHANNELS] * n[ALL_TAPS]
+    tail = [n[PARTS], n[PART_SIZE], n[PART_LARGER], n[FILTERS], steps, steps, n[WEIGHT_PART]]
+    return Packing(
+        dtype=request.problem.dtype,
+        elements=n[GROUPS] * n[WEIGHT_GROUP],
+        pitch=n[WEIGHT_STEP],
+        tail=(*tail, 0 if places is None else address(places)),
+        panels=n[GROUPS] * n[PARTS],
+        most_threads=request.threads,
+        places=places,
+    )
 
 
 def array_at(start: int, count: int, dtype: str) -> npt.NDArray[np.generic]:

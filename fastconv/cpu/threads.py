@@ -1,119 +1,99 @@
-"""A pool of Python threads over drivers that release the interpreter's lock.
+"""Tasks on threads: machine code that hands them out to helpers, which wait for the next call without the interpreter.
 
-Launching costs some ten microseconds, and waking a sleeping processor some ten more. It is safe from several Python
-threads at once and after a fork, which Numba's own thread layers are not.
+`fastconv.codegen.launch` is how. Helpers are Python threads that call it and never return. After a call they look for
+the next one for some hundred microseconds, and then sleep. Any thread may launch at any time: a helper follows the last
+call that it sees, and a call that gets no helper is done by its caller. After a fork there are none, and the first call
+starts new ones.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import struct
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from functools import cached_property
+
+from fastconv.codegen import launch
+from fastconv.cpu import native
+from fastconv.cpu.native import Slots, held_lock
 
 #: Work worth a second thread, in seconds: several times what waking one costs.
 WORTH_A_THREAD = 60e-6
 
+_ENTRY = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)  # converts an int in half the time that c_int64 takes
+_TWO_ADDRESSES = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2)
+_HEAD = struct.Struct("5q")  # a job's slots FUNCTION to THREADS
 
-def run(work: Callable[[int, int], None], tasks: int, threads: int) -> None:
-    """Call ``work(first, last)`` until tasks 0 to `tasks` - 1 are done, on `threads` threads.
 
-    The caller is one of them. Tasks are handed out in shrinking ranges as threads become free, so that a slow
-    processor does not hold up the others; what a task computes does not depend on who computes it. Returns, or raises
-    the first exception of any thread, when no thread works on it any more.
+class Launch:
+    """Machine code and its tasks: what is known before a call.
+
+    Parameters
+    ----------
+    function : int
+        Address of void f(operands, scratch, first, last), all i64: tasks `first` to `last` - 1. The first two are
+        addresses, of int64 slots and of a worker's scratch.
+    operands : int
+        How many.
+    tasks : int
+        What a task computes does not depend on who computes it.
+    threads : int
+        That may work on it, the caller one of them.
     """
-    if threads <= 1 or tasks <= 1:
-        work(0, tasks)
-        return
-    job = _Job(work, tasks, threads)
-    helpers = min(threads, tasks) - 1
-    with contextlib.suppress(RuntimeError):  # no thread can be started while the interpreter shuts down
-        _pool.reach(helpers)
-        for _ in range(helpers):
-            _pool.jobs.put(job)
-    try:
-        job.drain()
-    finally:
-        job.finish()
-    if job.errors:
-        raise job.errors[0]
+
+    def __init__(self, function: int, operands: int, tasks: int, threads: int) -> None:
+        self.tasks, self.threads = tasks, workers(tasks, threads)
+        self._address, self._entry = function, _ENTRY(function)
+        self._pack = struct.Struct(f"{operands}q").pack_into
+
+    def __call__(self, job: Slots, operands: tuple[int, ...], memory: int = 0, pitch: int = 0) -> None:
+        """Do all tasks; worker w has the scratch at `memory` + w * `pitch`, the caller being worker 0."""
+        self._pack(job.memory, job.offset + 8 * launch.OPERANDS, *operands)
+        if self.threads == 1:
+            self._entry(job.address + 8 * launch.OPERANDS, memory, 0, self.tasks)
+        else:
+            _HEAD.pack_into(job.memory, job.offset, self._address, memory, pitch, self.tasks, self.threads)
+            _pool.launch(job.address, self.threads - 1)
 
 
-class _Job:
-    """Tasks of one call, and the threads that are at work on them."""
-
-    def __init__(self, work: Callable[[int, int], None], tasks: int, threads: int) -> None:
-        self._work, self._tasks, self._threads = work, tasks, threads
-        self._lock = threading.Lock()
-        self._next = 0
-        self._helping = 0
-        self._closed = False
-        self._left = threading.Lock()  # released by the last helper to leave a closed job
-        self._left.acquire()
-        self.errors: list[BaseException] = []
-
-    def drain(self) -> None:
-        """Take ranges of tasks, each half of a thread's fair share of what is left, until none is."""
-        while True:
-            with self._lock:
-                first = self._next
-                if first >= self._tasks:
-                    return
-                last = self._next = first + max(1, (self._tasks - first) // (2 * self._threads))
-            self._work(first, last)
-
-    def help(self) -> None:
-        """Drain as a helper; one that comes too late finds the job closed."""
-        if not self._enter():
-            return
-        try:
-            self.drain()
-        except BaseException as error:  # raised where the caller is
-            self.errors.append(error)
-        self._leave()
-
-    def _enter(self) -> bool:
-        with self._lock:
-            self._helping += not self._closed
-            return not self._closed
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._helping -= 1
-            if self._closed and not self._helping:
-                self._left.release()
-
-    def finish(self) -> None:
-        """Let nobody start any more, and wait for those who did."""
-        with self._lock:
-            self._closed = True
-            self._next = self._tasks
-            waiting = self._helping > 0
-        if waiting:
-            self._left.acquire()
+def workers(tasks: int, threads: int) -> int:
+    """Return how many of `threads` can have a task."""
+    return max(1, min(threads, tasks, launch.MOST_HELPERS + 1))
 
 
 class _Pool:
-    """Threads that wait for jobs."""
+    """Helpers and the mailbox that they look at."""
 
     def __init__(self) -> None:
-        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._mailbox = Slots(launch.MAILBOX_SLOTS)
+        self._mailbox[launch.RELEASE] = native.function("PyThread_release_lock")
+        self._mailbox[launch.ACQUIRE] = native.function("PyThread_acquire_lock")
         self._count = 0
         self._lock = threading.Lock()
 
-    def reach(self, count: int) -> None:
-        """Start threads until there are `count`."""
-        if self._count >= count:
-            return
-        with self._lock:
-            while self._count < count:
-                threading.Thread(target=self._serve, name="fastconv", daemon=True).start()
-                self._count += 1
+    def launch(self, job: int, helpers: int) -> None:
+        """Do a job with so many helpers."""
+        if self._count < helpers:
+            self._reach(helpers)
+        self._call(self._mailbox.address, job)
 
-    def _serve(self) -> None:
-        while True:
-            self.jobs.get().help()
+    @cached_property
+    def _call(self) -> Callable[[int, int], None]:
+        return _TWO_ADDRESSES(launch.launch())
+
+    def _reach(self, helpers: int) -> None:
+        """Start threads until there are so many; none can be started while the interpreter shuts down."""
+        serve = _TWO_ADDRESSES(launch.serve())
+        with self._lock, contextlib.suppress(RuntimeError):
+            while self._count < helpers:
+                slot = launch.HELPERS + launch.HELPER_SLOTS * self._count
+                self._mailbox[slot + launch.LOCK] = held_lock()
+                addresses = self._mailbox.address, self._mailbox.address + 8 * slot
+                threading.Thread(target=serve, args=addresses, name="fastconv", daemon=True).start()
+                self._count += 1
 
 
 _pool = _Pool()

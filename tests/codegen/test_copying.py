@@ -49,7 +49,8 @@ def test_panels(dtype, groups, filters, parts, size, larger, pitch, steps):
     address = copying.panels(dtype, pitch)
     tail = (parts, size, larger, filters, steps, steps, steps * pitch)
     for first in reversed(range(count)):  # the later panel first: the earlier must not reach into it
-        call(address, target[4:].ctypes.data, weights.ctypes.data, first, first + 1, *tail)
+        operands = np.array([target[4:].ctypes.data, weights.ctypes.data, *tail])
+        call(address, operands.ctypes.data, 0, first, first + 1)
     panels = target[4:-4].reshape(groups, parts, steps, pitch)
     for part in range(parts):
         first = part * size + min(part, larger)

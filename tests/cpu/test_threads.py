@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +18,9 @@ import pytest
 
 import fastconv
 from fastconv import config, selection
-from fastconv.cpu import threads
+from fastconv.codegen import launch
+from fastconv.cpu import scratch, threads
+from fastconv.cpu.native import Slots, held_lock
 from fastconv.problem import ConvProblem
 
 TILED = tuple(name for name in fastconv.algorithms() if name != "reference")
@@ -38,63 +43,119 @@ def _two_threads(monkeypatch):
 
 # ------------------------------------------------------------------------------- handing out
 
+ENTRY = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)
+JOB = Slots(launch.JOB_SLOTS)
+JOB[launch.LEFT_LOCK] = held_lock()
+
+
+def hand_out(work: Callable[[int, int], object], tasks: int, count: int, job: Slots = JOB) -> None:
+    """Hand tasks out of a Python function, which machine code can call as well as any other."""
+    hand_out_entry(lambda operands, memory, first, last: work(first, last), tasks, count, job)
+
+
+def hand_out_entry(
+    work: Callable[[int, int, int, int], object],
+    tasks: int,
+    count: int,
+    job: Slots = JOB,
+    operands: tuple[int, ...] = (),
+    memory: int = 0,
+    pitch: int = 0,
+) -> None:
+    def nothing_returned(*arguments: int) -> None:
+        work(*arguments)
+
+    entry = ENTRY(nothing_returned)
+    address = ctypes.cast(entry, ctypes.c_void_p).value
+    assert address is not None
+    threads.Launch(address, len(operands), tasks, count)(job, operands, memory, pitch)
+
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 16])
 @pytest.mark.parametrize("tasks", [0, 1, 2, 3, 5, 8, 17, 64, 100, 1000])
 def test_each_task_is_done_exactly_once(tasks, count):
     ranges: list[tuple[int, int]] = []
-    threads.run(lambda first, last: ranges.append((first, last)), tasks, count)
+    hand_out(lambda first, last: ranges.append((first, last)), tasks, count)
     done = sorted(itertools.chain.from_iterable(range(first, last) for first, last in ranges))
     assert done == list(range(tasks))
 
 
 def test_one_thread_does_everything_in_one_piece():
     calls = []
-    threads.run(lambda *tasks: calls.append((tasks, threading.current_thread())), 100, 1)
+    hand_out(lambda *tasks: calls.append((tasks, threading.current_thread())), 100, 1)
     assert calls == [((0, 100), threading.current_thread())]
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_that_many_threads_work_at_the_same_time(count):
     meeting = threading.Barrier(count)  # nobody passes before all are there
-    threads.run(lambda first, last: meeting.wait(60), count, count)
+    hand_out(lambda first, last: meeting.wait(60), count, count)
+    assert not meeting.broken
 
 
 def test_no_more_threads_than_asked_for():
+    hand_out(lambda first, last: None, 500, 6)  # so many helpers exist
     workers: set[int] = set()
-    threads.run(lambda first, last: workers.add(threading.get_ident()), 500, 3)
+    hand_out(lambda first, last: workers.add(threading.get_ident()), 500, 3)
     assert 1 <= len(workers) <= 3
 
 
-class Broken(Exception):
-    pass
+def test_each_worker_has_scratch_of_its_own_and_all_have_the_operands():
+    meeting = threading.Barrier(4)
+    scratch_of: dict[int, int] = {}
+    seen = []
+
+    def work(operands: int, memory: int, first: int, last: int) -> None:
+        meeting.wait(60)
+        scratch_of[threading.get_ident()] = memory
+        seen.append(list((ctypes.c_int64 * 3).from_address(operands)))
+
+    hand_out_entry(work, 4, 4, operands=(7, -8, 9), memory=1000, pitch=64)
+    assert scratch_of[threading.get_ident()] == 1000
+    assert sorted(scratch_of.values()) == [1000, 1064, 1128, 1192]
+    assert seen == [[7, -8, 9]] * 4
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
-@pytest.mark.parametrize("broken", [0, 13, 49])
-def test_an_exception_in_a_task_reaches_the_caller(broken, count):
-    def work(first: int, last: int) -> None:
-        if first <= broken < last:
-            raise Broken(broken)
-
-    with pytest.raises(Broken, match=str(broken)):
-        threads.run(work, 50, count)
-    done: list[int] = []
-    threads.run(lambda first, last: done.extend(range(first, last)), 50, count)
-    assert sorted(done) == list(range(50))  # and the pool still works
+@pytest.mark.parametrize("count", [2, 4])
+def test_helpers_come_whether_awake_or_asleep(count):
+    """Pauses of about the time that a helper stays awake: none may sleep through a call."""
+    random = np.random.default_rng(1)
+    for pause in [0.0, 0.02, *random.uniform(0, 1e-3, 300)]:
+        time.sleep(pause)
+        meeting = threading.Barrier(count)
+        hand_out(lambda first, last, meeting=meeting: meeting.wait(60), count, count)
+        assert not meeting.broken
 
 
-def test_an_exception_in_a_helper_reaches_the_caller():
-    caller = threading.current_thread()
-    meeting = threading.Barrier(2)
+def test_the_caller_waits_for_a_helper_that_is_late():
+    """Longer than it spins: it sleeps until the last one leaves."""
+    caller, meeting, finished = threading.get_ident(), threading.Barrier(4), []
 
     def work(first: int, last: int) -> None:
         meeting.wait(60)
-        if threading.current_thread() is not caller:
-            raise Broken
+        if threading.get_ident() != caller:
+            time.sleep(0.01 * (1 + first))
+        finished.append(first)
 
-    with pytest.raises(Broken):
-        threads.run(work, 2, 2)
+    for _ in range(10):
+        hand_out(work, 4, 4)
+        assert sorted(finished) == [0, 1, 2, 3]
+        finished.clear()
+
+
+def test_a_call_within_a_call():
+    """As from a signal's handler: it has a job of its own."""
+    done: list[int] = []
+    inner = scratch.take()
+
+    def work(first: int, last: int) -> None:
+        done.append(first)
+        if first == 0:
+            hand_out(lambda first, last: done.extend(range(100 + first, 100 + last)), 20, 2, inner.job)
+
+    hand_out(work, 4, 2)
+    scratch.give(inner)
+    assert sorted(done) == [0, 1, 2, 3, *range(100, 120)]
 
 
 def test_callers_share_the_pool_without_waiting_for_each_other_for_ever():
@@ -102,7 +163,9 @@ def test_callers_share_the_pool_without_waiting_for_each_other_for_ever():
 
     def call(number: int) -> list[int]:
         done: list[int] = []
-        threads.run(lambda first, last: done.extend(range(first, last)), 40, 2)
+        workspace = scratch.take()
+        hand_out(lambda first, last: done.extend(range(first, last)), 40, 2, workspace.job)
+        scratch.give(workspace)
         return sorted(done)
 
     with ThreadPoolExecutor(8) as pool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
-import threading
 
 import numpy as np
 import pytest
@@ -202,17 +200,6 @@ def allocated(monkeypatch):
     fastconv.clear_cache()
 
 
-def on_threads_of_their_own(work, tasks, threads):
-    """Run as `fastconv.cpu.threads.run`, each thread certain to work, and forgotten afterwards."""
-    count = max(1, min(tasks, threads))
-    bounds = [tasks * i // count for i in range(count + 1)]
-    workers = [threading.Thread(target=work, args=pair) for pair in itertools.pairwise(bounds)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-
-
 SHAPES = [
     "conv1d,n1,c1,1,k1,1",
     "conv1d,n1,c3,5000,k2,301,p150",
@@ -234,8 +221,7 @@ SHAPES = [
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("entry", TILED, ids=lambda entry: entry.name)
-def test_the_workspace_is_what_is_allocated(monkeypatch, allocated, always_threads, entry, count, layout, dtype):
-    monkeypatch.setattr("fastconv.cpu.threads.run", on_threads_of_their_own)
+def test_the_workspace_is_what_is_allocated(allocated, always_threads, entry, count, layout, dtype):
     always_threads(count)
     for shape in SHAPES:
         problem = ConvProblem.parse(f"{shape},{layout},{dtype}")
