@@ -99,6 +99,11 @@ class Builder(ir.IRBuilder):
         """Store a vector at an address of any alignment."""
         self.store(value, pointer, align=self.owner.bytes)
 
+    def prefetch(self, pointer: ir.Value) -> None:
+        """Ask for the cache line at `pointer`, to be read."""
+        function = self.owner.declare("llvm.prefetch.p0", ir.VoidType(), [POINTER, I32, I32, I32])
+        self.call(function, [pointer, I32(0), I32(3), I32(1)])
+
     def store_lanes(self, value: ir.Value, pointer: ir.Value, count: ir.Value) -> None:
         """Store the first `count` (an i64) lanes of a vector."""
         self.call(_store_lanes(self.owner), [value, pointer, count])

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from fastconv.codegen import copying, planes
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
@@ -41,9 +43,9 @@ from fastconv.cpu.blocking import (
 )
 from fastconv.cpu.geometry import Geometry, Triple, geometry, triple
 from fastconv.cpu.geometry import Ints as IntArray
-from fastconv.cpu.kernel import Ints, Reals, address_of, copy_run, driver, fill_zeros, ints_at, kernel
+from fastconv.cpu.kernel import Ints, Reals, address_of, call_copies, copy_run, driver, fill_zeros, ints_at, kernel
 from fastconv.cpu.native import address
-from fastconv.cpu.packing import copy_row, prefetch_run
+from fastconv.cpu.packing import PLANE_OPERANDS, copy_row, inside, prefetch_run
 from fastconv.cpu.plan import Plan, Plans, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 from fastconv.problem import ConvProblem
@@ -65,10 +67,49 @@ from fastconv.problem import ConvProblem
 
 @kernel
 def pack_planes(
-    plan: Ints, x: Reals, packed: Reals, first_plane: int, channels: int,
+    plan: Ints, frame: Ints, x: Reals, packed: Reals, first_plane: int, channels: int,
     d: int, h: int, w: int, box_d: int, box_h: int, box_w: int,
 ) -> None:  # fmt: skip
     """Channels first: packed[channel][phase][depth][row][column] of the input under an output box at (d, h, w)."""
+    if plan[at.PLANES] == 0:
+        pack_planes_by_maps(plan, x, packed, first_plane, channels, d, h, w, box_d, box_h, box_w)
+        return
+    map_d = ints_at(plan[at.MAP_D])
+    phase_d, phase_h, phase_w = ints_at(plan[PHASE_D]), ints_at(plan[PHASE_H]), ints_at(plan[PHASE_W])
+    item = plan[at.ITEM]
+    rows, columns = box_h + plan[SPAN_H], box_w + plan[SPAN_W]
+    frame[PLANE_OPERANDS + planes.PLANE_TO] = plan[CHANNEL_PITCH] * item
+    frame[PLANE_OPERANDS + planes.PLANE_FROM] = plan[at.IN_D] * plan[at.IN_H] * plan[at.IN_W] * item
+    frame[PLANE_OPERANDS + planes.ROW_TO] = plan[ROW_PITCH] * item
+    frame[PLANE_OPERANDS + planes.ROW_FROM] = plan[at.STRIDE_H] * plan[at.IN_W] * item
+    for phase in range(plan[PHASES]):
+        top = h * plan[at.STRIDE_H] + phase_h[phase] - plan[at.BEFORE_H]
+        left = w * plan[at.STRIDE_W] + phase_w[phase] - plan[at.BEFORE_W]
+        above, height = inside(top, plan[at.STRIDE_H], rows, plan[at.IN_H])
+        before, width = inside(left, plan[at.STRIDE_W], columns, plan[at.IN_W])
+        frame[PLANE_OPERANDS + planes.BEFORE] = before
+        frame[PLANE_OPERANDS + planes.INSIDE] = width
+        frame[PLANE_OPERANDS + planes.AFTER] = columns - before - width
+        row, column = top + above * plan[at.STRIDE_H], left + before * plan[at.STRIDE_W]
+        for i in range(box_d + plan[SPAN_D]):
+            in_d = map_d[(d + i) * plan[at.STRIDE_D] + phase_d[phase]]
+            empty = in_d < 0 or width == 0
+            frame[PLANE_OPERANDS + planes.ABOVE] = rows if empty else above
+            frame[PLANE_OPERANDS + planes.ROWS] = 0 if empty else height
+            frame[PLANE_OPERANDS + planes.BELOW] = 0 if empty else rows - above - height
+            source = ((first_plane * plan[at.IN_D] + in_d) * plan[at.IN_H] + row) * plan[at.IN_W] + column
+            frame[PLANE_OPERANDS + planes.FROM] = address_of(x) + source * item
+            to = phase * plan[PHASE_PITCH] + i * plan[SLICE_PITCH]
+            frame[PLANE_OPERANDS + planes.TO] = address_of(packed) + to * item
+            call_copies(plan[at.PLANES], address_of(frame) + 8 * PLANE_OPERANDS, 0, channels)
+
+
+@kernel
+def pack_planes_by_maps(
+    plan: Ints, x: Reals, packed: Reals, first_plane: int, channels: int,
+    d: int, h: int, w: int, box_d: int, box_h: int, box_w: int,
+) -> None:  # fmt: skip
+    """The same for every padding mode and every stride, row by row."""
     map_d, map_h, map_w = ints_at(plan[at.MAP_D]), ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
     phase_d, phase_h, phase_w = ints_at(plan[PHASE_D]), ints_at(plan[PHASE_H]), ints_at(plan[PHASE_W])
     rows = plan[at.IN_D] * plan[at.IN_H]
@@ -155,7 +196,7 @@ def direct_channels_first(
         for c in range(0, channels, block):
             count = min(block, channels - c)
             first_plane = (image * plan[at.GROUPS] + group) * channels + c
-            pack_planes(plan, x, memory, first_plane, count, d, h, w, box_d, box_h, box_w)
+            pack_planes(plan, frame, x, memory, first_plane, count, d, h, w, box_d, box_h, box_w)
             weights = group * plan[at.WEIGHT_GROUP] + c * taps * plan[at.WEIGHT_STEP]
             start_frame(
                 plan, frame, address_of(weight) + weights * item, count * taps,
@@ -340,8 +381,19 @@ def _plan(request: Request, full: Geometry, area: Area) -> Plan:
         request=request,
         scratch_elements=packed.elements,
         keep=(offsets, *tables, *packed.tables),
+        functions=_copies(request, shape),
         packing=at.packing(request, numbers, places) if packs else None,
     )
+
+
+def _copies(request: Request, shape: Geometry) -> dict[int, Callable[[], int]]:
+    """The emitted copies that the driver calls."""
+    dtype, stride = request.problem.dtype, shape.stride[2]
+    if request.problem.layout == "channels_last":
+        return {}
+    if stride <= 2 and (shape.padding_mode == "zeros" or not shape.padded):
+        return {at.PLANES: lambda: planes.planes(dtype, stride)}
+    return {at.EVERY_OTHER: lambda: copying.every_other(dtype)} if stride == 2 else {}
 
 
 def _places(channels: int, area: Area) -> IntArray:
@@ -372,14 +424,15 @@ def _pack_planes_numbers(
     row = box[2] + span[2]
     slice_ = row * (box[1] + span[1])
     phase = slice_ * (box[0] + span[0])
+    lanes = request.target.lanes(request.problem.dtype)
     # An odd number of cache lines: planes a multiple of 4096 bytes apart would share a few sets of the cache.
     line = 64 // np.dtype(request.problem.dtype).itemsize
-    channel = (-(-phase * len(phases) // line) | 1) * line
+    room = tiles.MAX_VECTORS * 2 * line  # for vectors that reach beyond the last row, of a tile and of a copy
+    channel = (-(-(phase * len(phases) + lanes) // line) | 1) * line
     taps = phase_of_tap * phase + step_of_tap @ np.array([slice_, row, 1])
     tables = [np.ascontiguousarray(axis) for axis in phases.T]
     whole_rows = box[2] == out_width
     flat = whole_rows and span[2] == 0  # also of what is packed
-    lanes = request.target.lanes(request.problem.dtype)
     numbers = {
         **dict(zip((SPAN_D, SPAN_H, SPAN_W), span, strict=True)),
         ROW_PITCH: row,
@@ -391,9 +444,7 @@ def _pack_planes_numbers(
         FLAT: int(flat),
         at.JOINTS: joints(box[1], box[2], lanes) if whole_rows and not flat else 0,
     }
-    # The last vectors of a row read beyond it, and of the last row beyond the planes.
-    beyond = tiles.MAX_VECTORS * 2 * line
-    return _PackedInput(numbers, taps, block * channel + beyond, tables)
+    return _PackedInput(numbers, taps, block * channel + room, tables)
 
 
 def _taps_apart(pixels: int, taps: int, stride: int, dilation: int) -> bool:

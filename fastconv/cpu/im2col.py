@@ -8,8 +8,11 @@ hundred steps of some hundred pixels, whatever the shape, and stays in the secon
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from fastconv.codegen import copying
 from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import plan as at
@@ -223,6 +226,14 @@ class Im2col(TiledProduct):
         )
 
 
+def _copies(request: Request, numbers: dict[int, int]) -> dict[int, Callable[[], int]]:
+    """The emitted copies that the driver calls."""
+    dtype = request.problem.dtype
+    if request.problem.layout == "channels_last":
+        return {at.PANELS: lambda: copying.panels(dtype, numbers[at.WEIGHT_STEP])}
+    return {at.EVERY_OTHER: lambda: copying.every_other(dtype)} if numbers[at.STRIDE_W] == 2 else {}
+
+
 def _columns(block: int, pixels: int, item: int) -> int:
     """Pixels of a panel of `block` steps: so many that it stays in the second level cache."""
     return min(pixels, max(1, cache_share() // (block * item)))
@@ -277,4 +288,5 @@ def _plan(request: Request) -> Plan:
         request=request,
         scratch_elements=panel_elements + weight_elements,
         keep=(offsets, *tables),
+        functions=_copies(request, numbers),
     )

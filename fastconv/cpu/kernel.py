@@ -68,7 +68,7 @@ def call_copy(function: int, to: int, source: int, count: int) -> None:
     raise NotImplementedError
 
 
-def call_panels(function: int, operands: int, first: int, last: int) -> None:
+def call_copies(function: int, operands: int, first: int, last: int) -> None:
     """Call the function of `fastconv.codegen.copying.panels` (an intrinsic: exists in compiled code only)."""
     raise NotImplementedError
 
@@ -78,7 +78,7 @@ def prefetch(address: int) -> None:
     raise NotImplementedError
 
 
-_INTRINSICS = (call_tile, address_of, ints_at, copy_run, fill_zeros, call_copy, call_panels, prefetch)
+_INTRINSICS = (call_tile, address_of, ints_at, copy_run, fill_zeros, call_copy, call_copies, prefetch)
 
 
 class _Dispatcher(Protocol):
@@ -293,7 +293,7 @@ def _intrinsics() -> dict[str, object]:
         return numba_types.void(*[numba_types.int64] * 4), lower
 
     @intrinsic
-    def call_panels(context, function, operands, first, last):  # type: ignore[no-untyped-def]
+    def call_copies(context, function, operands, first, last):  # type: ignore[no-untyped-def]
         def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             function, operands, first, last = arguments
             kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4)
@@ -316,7 +316,7 @@ def _intrinsics() -> dict[str, object]:
 
     return {
         "call_copy": call_copy,
-        "call_panels": call_panels,
+        "call_copies": call_copies,
         "prefetch": prefetch,
         "call_tile": call_tile,
         "address_of": address_of,

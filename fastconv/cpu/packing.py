@@ -6,22 +6,23 @@ that nothing behind these functions knows of borders.
 
 from __future__ import annotations
 
-from fastconv.codegen import copying
+from fastconv.codegen import copying, planes
 from fastconv.cpu import plan as at
 from fastconv.cpu.kernel import (
     FRAME_SLOTS,
     Ints,
     Reals,
     address_of,
+    call_copies,
     call_copy,
-    call_panels,
     copy_run,
     kernel,
     prefetch,
 )
 
-#: Where in the frame the operands of a copy into panels begin: behind all that tiles read.
+#: Where in the frame the operands of a copy begin: behind all that tiles read.
 PANEL_OPERANDS = FRAME_SLOTS - copying.PANEL_OPERANDS
+PLANE_OPERANDS = FRAME_SLOTS - planes.OPERANDS
 
 
 @kernel
@@ -55,6 +56,13 @@ def copy_row(
 
 
 @kernel
+def inside(first: int, step: int, count: int, size: int) -> tuple[int, int]:
+    """Of the places first, first + step, ...: how many lie before 0, and how many of the others below `size`."""
+    before = min(count, max(0, -(first // step)))
+    return before, min(count, max(before, -((first - size) // step))) - before
+
+
+@kernel
 def prefetch_run(plan: Ints, x: Reals, source: int, count: int) -> None:
     """Ask for x[source] to x[source + count - 1] to be read into the cache."""
     begin = address_of(x) + source * plan[at.ITEM]
@@ -84,4 +92,4 @@ def pack_panels(
     frame[PANEL_OPERANDS + copying.STEPS] = steps
     frame[PANEL_OPERANDS + copying.FILTER_STRIDE] = filter_stride
     frame[PANEL_OPERANDS + copying.PANEL_STRIDE] = plan[at.WEIGHT_PART]
-    call_panels(plan[at.PANELS], address_of(frame) + 8 * PANEL_OPERANDS, first_part, last_part)
+    call_copies(plan[at.PANELS], address_of(frame) + 8 * PANEL_OPERANDS, first_part, last_part)

@@ -9,7 +9,7 @@ import ctypes
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,7 +34,7 @@ from fastconv.problem import ConvProblem
     TAPS, TAP_D, TAP_H, TAP_W,                # taps; addresses of their positions in the window
     ALL_TAPS,                                 # of a channel's weights, which an area of the output may see some of
     MAP_D, MAP_H, MAP_W,                      # addresses of the maps padded place -> place
-    BEFORE_W,                                 # padding before the innermost axis
+    BEFORE_H, BEFORE_W,                       # padding before the rows and the columns
     OUT_IMAGE, OUT_FILTER, OUT_PIXEL,         # strides of the result and of the residual
     RESIDUAL_IMAGE, RESIDUAL_FILTER, RESIDUAL_PIXEL,
     LANES,                                    # of a whole vector
@@ -46,9 +46,9 @@ from fastconv.problem import ConvProblem
     WEIGHT_ROW,                               # lie or packed: group, filter tile, its first filter, step; tile's row
     TABLE_AT,                                 # address of the steps' offsets into the input
     JOINTS,                                   # of a vector of pixels at most, from one run to the next; 0: none joins
-    EVERY_OTHER, PANELS,                      # addresses of copies: of a stride of 2, of weights into panels
+    EVERY_OTHER, PANELS, PLANES,              # addresses of copies: of a stride of 2, of weights into panels, of planes
     COMMON_SLOTS,
-) = range(47)
+) = range(49)
 # fmt: on
 TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS) and fill
 FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * tiles.FILLS  # an algorithm's own slots follow
@@ -158,6 +158,7 @@ class Plan(TaskPlan):
     request: Request
     scratch_elements: int  # of one worker
     keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
+    functions: Mapping[int, Callable[[], int]]  # emitted copies that the driver calls: slot -> how to get its address
     packing: Packing | None = None
 
     @property
@@ -179,10 +180,8 @@ class Plan(TaskPlan):
                 request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation, joints
             )
             array[tile_slot(rows, vectors, fill)] = tiles.address(tile)
-        if not rows_are_filters:
-            array[PANELS] = copying.panels(request.problem.dtype, self.numbers[WEIGHT_STEP])
-        elif self.numbers[STRIDE_W] == 2:
-            array[EVERY_OTHER] = copying.every_other(request.problem.dtype)
+        for slot, function in self.functions.items():
+            array[slot] = function()
         return array
 
     @property
@@ -267,6 +266,7 @@ def common_numbers(request: Request, geometry: Geometry) -> tuple[dict[int, int]
         FILTERS: geometry.filters,
         TAPS: geometry.taps,
         ALL_TAPS: geometry.taps,
+        BEFORE_H: geometry.padding[1][0] - geometry.corner[1],
         BEFORE_W: geometry.padding[2][0] - geometry.corner[2],
         LANES: request.target.lanes(request.problem.dtype),
     }
