@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from fastconv.problem import ConvProblem
 
 Array = npt.NDArray[np.generic]
+
+#: Computes, given x, weight, bias (or None), residual (or None) and out, as they are described in `Algorithm.run`.
+Run = Callable[[Array, Array, Array | None, Array | None, Array], None]
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,14 @@ class Algorithm(ABC):
         are C-contiguous, aligned, in the machine's byte order and of the problem's type. `out` is of that type too and
         overlaps none of them; its strides may be any.
         """
+
+    def prepared(self, problem: ConvProblem, activation: str | None) -> Run:
+        """Return `run` for one problem and activation, made ready for many calls."""
+
+        def run(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+            self.run(problem, x, weight, bias, residual, activation, out)
+
+        return run
 
     def clear_cache(self) -> None:
         """Forget what is kept between calls."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import memory
+from fastconv import config, memory
 from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
 
 if TYPE_CHECKING:
-    from fastconv.algorithm import Algorithm
+    from fastconv.algorithm import Algorithm, Run
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -196,32 +197,85 @@ def _convolve(
     algorithm: object,
     out: object,
 ) -> Array:
-    """Validate, make the problem, choose the algorithm, run it."""
+    """Validate, make the problem, choose the algorithm (unless an earlier call did all that), run it."""
     images, filters = _array(x, "x"), _array(weight, "weight")
-    batched = _check_axes(images, filters, rank)
-    if not batched:
-        images = images[np.newaxis]
-    problem = _problem(images, filters, arguments)
-    if activation is not None:
-        _check_activation(activation, problem)
-    result = _result_type(problem)
-    shape = problem.output_shape if batched else problem.output_shape[1:]
-    term = None if bias is None else _addend(bias, (problem.filters,), result, "bias")
+    call = _prepared(rank, images, filters, (*arguments, activation, algorithm))
+    result, shape = call.result, call.shape
+    term = None if bias is None else _addend(bias, call.bias_shape, result, "bias")
     addend = None if residual is None else _addend(residual, shape, result, "residual")
-    if addend is not None:
-        addend = addend.reshape(problem.output_shape)
-    target = memory.empty(shape, result) if out is None else _checked_out(out, shape, result)
-    chosen = _chosen(problem, algorithm)  # everything that can be refused has been
-    images, filters = (_dense(array, _NATIVE[problem.dtype]) for array in (images, filters))
-    written = target
-    if out is not None and _needs_a_copy(target, (images, filters, term, addend)):
-        written = memory.empty(shape, result)
-    if problem.batch:
-        plane = written if batched else written[np.newaxis]
-        chosen.run(problem, images, filters, term, addend, activation, plane)  # type: ignore[arg-type]
+    images, filters = _dense(images, call.operand), _dense(filters, call.operand)
+    if out is None:
+        target = written = memory.empty(shape, result)
+    else:
+        target = written = _checked_out(out, shape, result)
+        if _needs_a_copy(target, (images, filters, term, addend)):
+            written = memory.empty(shape, result)
+    if call.run is not None:
+        call.run(images, filters, term, addend, written)
     if written is not target:
         target[...] = written
     return target
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a call needs that its shapes, types and arguments decide."""
+
+    operand: np.dtype[np.generic]  # of x and weight
+    result: np.dtype[np.generic]
+    shape: tuple[int, ...]  # of the result
+    bias_shape: tuple[int, ...]
+    run: Run | None  # None: there are no images
+
+
+# Making a problem takes tens of microseconds, and all that follows hundreds: those of earlier calls are kept. A small
+# call that finds its own here takes less than ten.
+_calls: dict[Hashable, _Call] = {}
+_MOST_CALLS = 256  # as many as an algorithm keeps plans: they may hold one each
+_PLAIN = frozenset({int, str, bool, type(None)})
+
+
+def _prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) -> _Call:
+    """Return the call for these arrays; arguments are those of a problem, activation and algorithm."""
+    kinds = tuple(map(type, arguments))  # 1, 1.0 and True are equal, and not all of them right
+    exactly = arguments if _PLAIN.issuperset(kinds) else tuple([_exactly(value) for value in arguments])
+    threads, bits = config.get_num_threads(), config.vector_bits()
+    key = (rank, x.shape, weight.shape, x.dtype, weight.dtype, exactly, kinds, threads, bits)
+    try:
+        call = _calls.get(key)
+    except TypeError:  # an argument that cannot be a key cannot be right either: refused below
+        call = None
+    if call is None:
+        call = _prepare(rank, x, weight, arguments)  # refuses what is wrong, whatever it is
+        if len(_calls) >= _MOST_CALLS:
+            _calls.clear()
+        _calls[key] = call
+    return call
+
+
+def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) -> _Call:
+    *of_problem, activation, algorithm = arguments
+    batched = _check_axes(x, weight, rank)
+    problem = _problem(x.shape if batched else (1, *x.shape), weight.shape, x.dtype, weight.dtype, of_problem)
+    if activation is not None:
+        _check_activation(activation, problem)
+    result = _result_type(problem)
+    chosen = _chosen(problem, algorithm)
+    run = chosen.prepared(problem, cast("str | None", activation)) if problem.batch else None
+    shape = problem.output_shape
+    if run is not None and not batched:
+        run, shape = _with_batch_axis(run), shape[1:]
+    return _Call(_NATIVE[problem.dtype], result, shape, (problem.filters,), run)
+
+
+def _with_batch_axis(run: Run) -> Run:
+    """`run` for one image without a batch axis."""
+
+    def run_one(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        addend = None if residual is None else residual[np.newaxis]
+        run(x[np.newaxis], weight, bias, addend, out[np.newaxis])
+
+    return run_one
 
 
 _ACTIVATIONS_OF_INTEGERS = ("relu", "relu6")
@@ -269,24 +323,18 @@ def _check_axes(x: Array, weight: Array, rank: int) -> bool:
     return x.ndim == rank + 2
 
 
-# Making a problem takes tens of microseconds: those of earlier calls are kept.
-_problems: dict[Hashable, ConvProblem] = {}
-_MOST_PROBLEMS = 4096
-
-
-def _problem(x: Array, weight: Array, arguments: tuple[object, ...]) -> ConvProblem:
-    key = (x.shape, weight.shape, x.dtype, weight.dtype, *map(_exactly, arguments))
-    try:
-        known = _problems.get(key)
-    except TypeError:  # an argument that cannot be a key cannot be right either: refused below
-        known, key = None, ()
-    if known is not None:
-        return known
-    common = x.dtype if x.dtype == weight.dtype else _common_type(x.dtype, weight.dtype)
+def _problem(
+    shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    dtype: np.dtype[np.generic],
+    weight_dtype: np.dtype[np.generic],
+    arguments: Sequence[object],
+) -> ConvProblem:
+    common = dtype if dtype == weight_dtype else _common_type(dtype, weight_dtype)
     stride, padding, dilation, groups, padding_mode, flip, layout = arguments
-    problem = ConvProblem.from_shapes(  # refuses what is wrong, whatever it is
-        x.shape,
-        weight.shape,
+    return ConvProblem.from_shapes(
+        shape,
+        weight_shape,
         dtype_name(common, "x"),
         stride=cast(PerAxis, stride),
         padding=cast(Padding, padding),
@@ -296,11 +344,6 @@ def _problem(x: Array, weight: Array, arguments: tuple[object, ...]) -> ConvProb
         flip=cast(bool, flip),
         layout=cast(str, layout),
     )
-    if len(_problems) >= _MOST_PROBLEMS:
-        _problems.clear()
-    if key:
-        _problems[key] = problem
-    return problem
 
 
 def _common_type(x: np.dtype[np.generic], weight: np.dtype[np.generic]) -> np.dtype[np.generic]:
@@ -312,10 +355,10 @@ def _common_type(x: np.dtype[np.generic], weight: np.dtype[np.generic]) -> np.dt
 def _exactly(value: object) -> Hashable:
     """`value` as part of a key in which 1, 1.0 and True differ."""
     kind = type(value)
-    if kind is int or kind is str:
-        return value
-    if isinstance(value, tuple | list):
-        return (kind, *[_exactly(entry) for entry in value])
+    if kind in _PLAIN:
+        return value if kind is not bool else (kind, value)
+    if kind is tuple or kind is list:
+        return (kind, *[_exactly(entry) for entry in cast("Sequence[object]", value)])
     return (kind, value)
 
 
@@ -344,9 +387,9 @@ def _addend(
 
 
 def _dense(array: Array, dtype: np.dtype[np.generic]) -> Array:
-    """`array` C-contiguous, aligned, in native byte order and of type `dtype`; itself if it is."""
+    """`array` C-contiguous, aligned and of type `dtype`, a native one; itself if it is."""
     flags = array.flags
-    if array.dtype == dtype and flags.c_contiguous and flags.aligned and array.dtype.isnative:
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned:  # another byte order is another type
         return array
     return np.require(array, dtype, ["C", "A"])
 
@@ -392,6 +435,6 @@ def clear_cache() -> None:
     """
     from fastconv import selection
 
-    _problems.clear()
+    _calls.clear()
     memory.clear()
     selection.clear_cache()

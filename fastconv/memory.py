@@ -8,7 +8,6 @@ keeps by itself.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 import numpy as np
@@ -45,11 +44,11 @@ class _Lease:
 
 def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
     """Return an array of undefined values, as `numpy.empty`, in kept memory if it is large."""
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
+    array = np.empty(shape, dtype)  # costs next to nothing before it is touched, however large
+    size = array.nbytes
     if not LEAST < size <= MOST:
-        return np.empty(shape, dtype)
-    return np.asarray(_Lease(_taken(size) or _Block(size), shape, dtype))
+        return array
+    return np.asarray(_Lease(_taken(size) or _Block(size), shape, array.dtype))
 
 
 def _taken(size: int) -> _Block | None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from fastconv import config, memory
-from fastconv.algorithm import Algorithm, Array, Machine
+from fastconv.algorithm import Algorithm, Array, Machine, Run
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.native import address
 from fastconv.cpu.plan import Request, natural_strides
 from fastconv.problem import ConvProblem
 
@@ -44,9 +42,8 @@ class AnyPlan(Protocol):
     def workspace(self) -> int:
         """Bytes of scratch that a call allocates."""
 
-    @property
-    def run(self) -> Callable[[int, int, int, int, int], None]:
-        """Call it to compute, with addresses of contiguous arrays: x, weight, bias (or 0), residual (or 0), out."""
+    def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
 
 
 class Planned(Algorithm):
@@ -92,14 +89,19 @@ class Planned(Algorithm):
             self.run(problem, x, weight, bias, residual, activation, contiguous)
             out[...] = contiguous
             return
-        plan = self.plan(problem, activation, strides)
-        plan.run(
-            address(x),
-            address(weight),
-            0 if bias is None else address(bias),
-            0 if residual is None else address(residual),
-            address(out),
-        )
+        self.plan(problem, activation, strides).run(x, weight, bias, residual, out)
+
+    def prepared(self, problem: ConvProblem, activation: str | None) -> Run:
+        """Return `run` for one problem and activation, with the plan at hand for a contiguous result."""
+        into_contiguous = self.plan(problem, activation).run
+
+        def run(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+            if out.flags.c_contiguous:
+                into_contiguous(x, weight, bias, residual, out)
+            else:
+                self.run(problem, x, weight, bias, residual, activation, out)
+
+        return run
 
     def plan(
         self,
@@ -112,8 +114,7 @@ class Planned(Algorithm):
         key = (problem, activation, strides, count, bits)
         plan = self._plans.get(key)
         if plan is None:
-            if self.cost(problem, Machine()) < 2 * threads.WORTH_A_THREAD:
-                count = 1
+            count = threads.worth(self.cost(problem, Machine()), count)
             out_strides = strides or natural_strides(problem)
             request = Request(problem, activation, out_strides, count, targets.current())
             if len(self._plans) >= MOST_PLANS:

@@ -5,7 +5,6 @@ The names number its slots. Sizes, pitches and strides count elements, frames (s
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import math
 from abc import ABC, abstractmethod
@@ -16,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.algorithm import Array
 from fastconv.codegen import copying
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
@@ -98,22 +98,21 @@ class TaskPlan(ABC):
         return sum(scratch.allocated(size) for size in sizes if size)
 
     @cached_property
-    def run(self) -> Callable[[int, int, int, int, int], None]:
-        """Call it to compute, with addresses of contiguous arrays: x, weight, bias (or 0), residual (or 0), out."""
+    def _ready(self) -> tuple[threads.Launch, int, int]:
+        """What is made when the plan first runs: the launch, the address of the numbers, bytes of scratch."""
         function, numbers = self.addresses
-        launch = threads.Launch(function, 6, self.tasks, self.request.threads)
-        pitch, packing, dtype = self.pitch, self.packing, self.request.problem.dtype
-        size = pitch * self.working
+        return threads.Launch(function, 6, self.tasks, self.request.threads), numbers, self.pitch * self.working
 
-        def run(x: int, weight: int, bias: int, residual: int, out: int) -> None:
-            workspace = scratch.take()
-            if packing:
-                weight = packing.packed(workspace, weight)
-            memory = workspace.scratch(size, dtype) if size else 0
-            launch(workspace.job, (numbers, x, weight, bias, residual, out), memory, pitch)
-            scratch.give(workspace)
-
-        return run
+    def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
+        launch, numbers, size = self._ready
+        workspace = scratch.take()
+        weights = self.packing.packed(workspace, address(weight)) if self.packing else address(weight)
+        memory = workspace.scratch(size, self.request.problem.dtype) if size else 0
+        b = 0 if bias is None else address(bias)
+        r = 0 if residual is None else address(residual)
+        launch(workspace.job, (numbers, address(x), weights, b, r, address(out)), memory, size // launch.threads)
+        scratch.give(workspace)
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ class Packing:
 
     @cached_property
     def _launch(self) -> threads.Launch:
-        count = self.most_threads if self.elements * COPY_SECONDS > 2 * threads.WORTH_A_THREAD else 1
+        count = threads.worth(self.elements * COPY_SECONDS, self.most_threads)
         function = copying.panels(self.dtype, self.pitch, some=self.places is not None)
         return threads.Launch(function, copying.PANEL_OPERANDS, self.panels, count)
 
@@ -215,12 +214,11 @@ class Plans:
         """Bytes that a call allocates: as much as the area that takes most."""
         return max(plan.workspace for plan in self.plans)
 
-    def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
-        """Compute, given the addresses of contiguous arrays; 0 for no bias, no residual."""
+    def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
         # An infinite weight times a zero of the padding is no zero: then nothing may be left out.
-        problem = self.whole.request.problem
         with np.errstate(all="ignore"):
-            finite = np.isfinite(np.sum(array_at(weight, problem.parameters, problem.dtype)))
+            finite = np.isfinite(np.sum(weight))
         for plan in self.plans if finite else (self.whole,):
             plan.run(x, weight, bias, residual, out)
 
@@ -239,12 +237,6 @@ def packing(request: Request, numbers: dict[int, int], places: npt.NDArray[np.in
         most_threads=request.threads,
         places=places,
     )
-
-
-def array_at(start: int, count: int, dtype: str) -> npt.NDArray[np.generic]:
-    """The `count` elements from an address on."""
-    memory = (ctypes.c_ubyte * (count * np.dtype(dtype).itemsize)).from_address(start)
-    return np.ctypeslib.as_array(memory).view(dtype)
 
 
 def natural_strides(problem: ConvProblem) -> tuple[int, int, int]:

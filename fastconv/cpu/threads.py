@@ -20,8 +20,10 @@ from fastconv.codegen import launch
 from fastconv.cpu import native
 from fastconv.cpu.native import Slots, held_lock
 
-#: Work worth a second thread, in seconds: several times what waking one costs.
-WORTH_A_THREAD = 60e-6
+#: Work worth a thread, in seconds. A launch takes less than one microsecond: two threads that are awake pay from 10 on.
+#: Waking a helper takes the caller 3 to 5, and 50 pass until it works: from 30 microseconds of work on, calls that
+#: follow each other are faster by half, and one that finds its helper asleep is slower by a tenth at most.
+WORTH_A_THREAD = 20e-6
 
 _ENTRY = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)  # converts an int in half the time that c_int64 takes
 _TWO_ADDRESSES = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2)
@@ -57,6 +59,11 @@ class Launch:
         else:
             _HEAD.pack_into(job.memory, job.offset, self._address, memory, pitch, self.tasks, self.threads)
             _pool.launch(job.address, self.threads - 1)
+
+
+def worth(seconds: float, threads: int) -> int:
+    """Return how many of `threads` should share work that takes one so long."""
+    return threads if seconds >= threads * WORTH_A_THREAD else max(1, int(seconds / WORTH_A_THREAD))
 
 
 def workers(tasks: int, threads: int) -> int:

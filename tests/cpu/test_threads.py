@@ -80,6 +80,14 @@ def test_each_task_is_done_exactly_once(tasks, count):
     assert done == list(range(tasks))
 
 
+@pytest.mark.parametrize(
+    ("units", "threads_", "expected"),
+    [(0, 4, 1), (1, 4, 1), (1.9, 4, 1), (2, 4, 2), (3.5, 4, 3), (4, 4, 4), (100, 4, 4), (100, 1, 1), (0.1, 1, 1)],
+)
+def test_little_work_is_not_worth_many_threads(units, threads_, expected):
+    assert threads.worth(units * threads.WORTH_A_THREAD, threads_) == expected
+
+
 def test_one_thread_does_everything_in_one_piece():
     calls = []
     hand_out(lambda *tasks: calls.append((tasks, threading.current_thread())), 100, 1)
