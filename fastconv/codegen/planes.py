@@ -25,18 +25,19 @@ from fastconv.codegen.vector import I64, Builder, VectorModule
     ABOVE, ROWS, BELOW,     # rows of zeros, rows that are copied, rows of zeros
     ROW_TO, ROW_FROM,       # from one row to the next
     BEFORE, INSIDE, AFTER,  # zeros, elements that are copied (one or more), zeros of a row
+    COLUMN_FROM,            # from one element to the next; read where the stride is not 1 or 2
     OPERANDS,
-) = range(13)
+) = range(14)
 # fmt: on
 
 
 def planes(dtype: str, stride: int) -> int:
-    """Return the address of the function; its tasks are planes. `stride` along a row is 1 or 2.
+    """Return the address of the function for a stride along rows; its tasks are planes.
 
     `fastconv.codegen.launch` says how it is called; it needs no scratch.
     """
     target = targets.current()
-    name = f"planes_{dtype}_s{stride}"
+    name = f"planes_{dtype}_{f'stride{stride}' if stride <= 2 else 'strided'}"
     return jit.address(name, lambda: str(emit(name, dtype, stride, target)), target)
 
 
@@ -47,7 +48,7 @@ def emit(name: str, dtype: str, stride: int, target: targets.Target) -> ir.Modul
     operands, _, first, last = function.args
     get = [b.load_int(b.at(b.pointer(operands), 8 * slot)) for slot in range(OPERANDS)]
     row_to, inside, item = get[ROW_TO], get[INSIDE], I64(own.bytes)
-    row = _Row(b, stride, inside, get[PLANE_FROM])
+    row = _Row(b, stride, inside, get[PLANE_FROM], get[COLUMN_FROM])
 
     def zeros(to: ir.Value, size: ir.Value) -> None:
         def store(i: ir.Value) -> None:
@@ -72,9 +73,12 @@ def emit(name: str, dtype: str, stride: int, target: targets.Target) -> ir.Modul
 
             b.count_up(I64(0), get[ROWS], 1, body, "rows")
 
-        wide = b.icmp_signed(">=", inside, I64(own.lanes))
-        b.do_if(wide, lambda: each(row.wide), "wide")
-        b.do_if(b.not_(wide), lambda: each(row.narrow), "narrow")
+        if stride <= 2:
+            wide = b.icmp_signed(">=", inside, I64(own.lanes))
+            b.do_if(wide, lambda: each(row.wide), "wide")
+            b.do_if(b.not_(wide), lambda: each(row.narrow), "narrow")
+        else:
+            each(row.singly)
         zeros(b.at(to, b.mul(get[ROWS], row_to)), b.mul(get[BELOW], row_to))
 
     b.count_up(first, last, 1, plane, "planes")
@@ -85,8 +89,8 @@ def emit(name: str, dtype: str, stride: int, target: targets.Target) -> ir.Modul
 class _Row:
     """A row of `count` elements, `stride` apart; while it is copied, that of the next plane is asked for."""
 
-    def __init__(self, b: Builder, stride: int, count: ir.Value, ahead: ir.Value) -> None:
-        self.b, self.stride, self.count, self.ahead = b, stride, count, ahead
+    def __init__(self, b: Builder, stride: int, count: ir.Value, ahead: ir.Value, pitch: ir.Value) -> None:
+        self.b, self.stride, self.count, self.ahead, self.pitch = b, stride, count, ahead, pitch
 
     def wide(self, to: ir.Value, source: ir.Value) -> None:
         """As many elements as a vector has, or more."""
@@ -106,6 +110,16 @@ class _Row:
         """Fewer elements than a vector has."""
         self.b.prefetch(self.b.at(source, self.ahead))
         self.b.store_vector(self.vector(source, self.count), to)
+
+    def singly(self, to: ir.Value, source: ir.Value) -> None:
+        """Element by element, `pitch` bytes apart."""
+        b, item = self.b, self.b.owner.bytes
+
+        def element(j: ir.Value) -> None:
+            value = b.load(b.at(source, b.mul(j, self.pitch)), typ=b.owner.element, align=item)
+            b.store(value, b.at(to, b.mul(j, I64(item))), align=item)
+
+        b.count_up(I64(0), self.count, 1, element, "elements")
 
     def vector(self, source: ir.Value, count: ir.Value | None = None) -> ir.Value:
         """A vector of elements, or the first `count`; with a stride of 2 from two loads that share one element."""

@@ -48,7 +48,7 @@ def channel_block(shape: Geometry) -> int:
     """Channels summed in one pass: about STEPS_A_PASS products, in blocks as equal as can be.
 
     Of a strided input the taps of a row lie in several phases, each with its own window: half as many, unless rows are
-    so short that they share cache lines and a single pass takes them all (5 % faster at 7 x 7, 6 % slower at 208 x 208).
+    so short that they share cache lines and a single pass takes them all (5 % faster at 7 x 7).
     """
     small = shape.output[2] <= SHORT_ROW and shape.channels * shape.taps <= STEPS_A_PASS
     together = max(shape.stride) == 1 or shape.taps == 1 or small

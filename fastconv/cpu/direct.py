@@ -81,6 +81,7 @@ def pack_planes(
     frame[PLANE_OPERANDS + planes.PLANE_TO] = plan[CHANNEL_PITCH] * item
     frame[PLANE_OPERANDS + planes.PLANE_FROM] = plan[at.IN_D] * plan[at.IN_H] * plan[at.IN_W] * item
     frame[PLANE_OPERANDS + planes.ROW_TO] = plan[ROW_PITCH] * item
+    frame[PLANE_OPERANDS + planes.COLUMN_FROM] = plan[at.STRIDE_W] * item
     frame[PLANE_OPERANDS + planes.ROW_FROM] = plan[at.STRIDE_H] * plan[at.IN_W] * item
     for phase in range(plan[PHASES]):
         top = h * plan[at.STRIDE_H] + phase_h[phase] - plan[at.BEFORE_H]
@@ -109,7 +110,7 @@ def pack_planes_by_maps(
     plan: Ints, x: Reals, packed: Reals, first_plane: int, channels: int,
     d: int, h: int, w: int, box_d: int, box_h: int, box_w: int,
 ) -> None:  # fmt: skip
-    """The same for every padding mode and every stride, row by row."""
+    """The same for every padding mode, row by row."""
     map_d, map_h, map_w = ints_at(plan[at.MAP_D]), ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
     phase_d, phase_h, phase_w = ints_at(plan[PHASE_D]), ints_at(plan[PHASE_H]), ints_at(plan[PHASE_W])
     rows = plan[at.IN_D] * plan[at.IN_H]
@@ -391,7 +392,7 @@ def _copies(request: Request, shape: Geometry) -> dict[int, Callable[[], int]]:
     dtype, stride = request.problem.dtype, shape.stride[2]
     if request.problem.layout == "channels_last":
         return {}
-    if stride <= 2 and (shape.padding_mode == "zeros" or not shape.padded):
+    if shape.padding_mode == "zeros" or not shape.padded:
         return {at.PLANES: lambda: planes.planes(dtype, stride)}
     return {at.EVERY_OTHER: lambda: copying.every_other(dtype)} if stride == 2 else {}
 
@@ -423,10 +424,11 @@ def _pack_planes_numbers(
     span = step_of_tap.max(axis=0).tolist()
     row = box[2] + span[2]
     slice_ = row * (box[1] + span[1])
-    phase = slice_ * (box[0] + span[0])
     lanes = request.target.lanes(request.problem.dtype)
-    # An odd number of cache lines: planes a multiple of 4096 bytes apart would share a few sets of the cache.
     line = 64 // np.dtype(request.problem.dtype).itemsize
+    # A phase begins with a cache line: a tap that has one to itself reads whole lines.
+    phase = -(-slice_ * (box[0] + span[0]) // line) * line
+    # An odd number of cache lines: planes a multiple of 4096 bytes apart would share a few sets of the cache.
     room = tiles.MAX_VECTORS * 2 * line  # for vectors that reach beyond the last row, of a tile and of a copy
     channel = (-(-(phase * len(phases) + lanes) // line) | 1) * line
     taps = phase_of_tap * phase + step_of_tap @ np.array([slice_, row, 1])

@@ -24,7 +24,7 @@ def call(dtype, stride, **operands):
 
 @pytest.mark.usefixtures("vector_bits")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
 def test_every_width(dtype, stride):
     random = np.random.default_rng(0)
     lanes = targets.current().lanes(dtype)
@@ -38,7 +38,7 @@ def test_every_width(dtype, stride):
             dtype, stride,
             TO=room.ctypes.data, FROM=source.ctypes.data, PLANE_TO=room.strides[0], PLANE_FROM=source.strides[0],
             ABOVE=above, ROWS=rows, BELOW=below, ROW_TO=expected.strides[1], ROW_FROM=2 * source.strides[1],
-            BEFORE=before, INSIDE=inside, AFTER=after,
+            BEFORE=before, INSIDE=inside, AFTER=after, COLUMN_FROM=stride * source.itemsize,
         )  # fmt: skip
         for first in (2, 1, 0):  # the later plane first: the earlier must not reach into it
             function(ctypes.addressof(slots), 0, first, first + 1)
@@ -46,7 +46,7 @@ def test_every_width(dtype, stride):
 
 
 @pytest.mark.usefixtures("vector_bits")
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2, 3])
 def test_the_code_can_be_read_and_parsed(stride):
     text = str(planes.emit("planes", "float32", stride, targets.current()))
     llvm.parse_assembly(text).verify()
