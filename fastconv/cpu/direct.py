@@ -50,6 +50,9 @@ from fastconv.cpu.plan import Plan, Plans, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 from fastconv.problem import ConvProblem
 
+#: How many rows emitted code copies in the time of one copied by a call of memcpy.
+EMITTED_RUN = 3
+
 # fmt: off
 (
     AREA_D, AREA_H, AREA_W, FIRST_PIXEL,              # output pixels to compute, and where the first of them is
@@ -311,7 +314,7 @@ def _work(problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
     return Work(
         vectors=depth * plane_vectors * shape.filters,
         copied_elements=runs * (width + reach[2]),
-        copied_runs=runs,
+        copied_runs=runs if shape.padding_mode != "zeros" and shape.padded else runs / EMITTED_RUN,
         weight_passes=max(1, sums / cache_share()),
         passes=passes,
     )
