@@ -22,37 +22,43 @@ NONE = "–"
 # Why a class of problems loses, as far as measurements tell; shown only where it does.
 REASONS: Mapping[str, str] = {
     "3x3": (
-        "At 14 x 14 and below, vectors that join two rows take a fifth to a quarter longer to load, at 7 x 7 an eighth of "
-        "the lanes stays empty, and the weights are most of the data; ONNX Runtime has packed them with filters in the "
-        "lanes before the clock starts. Above, packing the input and adding up partial sums take 5 to 10 %. There is no "
-        "Winograd algorithm yet."
+        "At 14 x 14 and below, vectors that join two rows take a fifth to a quarter longer to load, at 7 x 7 an "
+        "eighth of the lanes stays empty, and the weights are most of the data; ONNX Runtime has packed them with "
+        "filters in the lanes before the clock starts. Above, packing the input and adding up partial sums take 5 "
+        "to 10 %. There is no Winograd algorithm yet."
     ),
     "1x1": (
-        "The input is packed for as many multiply-adds as there are filters: with 16 to 64 of them that takes a tenth of "
-        "the time, and at 7 x 7 the last of 49 pixels takes a vector of its own."
+        "The input is packed for as many multiply-adds as there are filters: with 16 to 64 of them that takes a "
+        "tenth of the time, and at 7 x 7 the last of 49 pixels takes a vector of its own."
     ),
-    "strided": "Each phase of the stride is packed for itself, and each has a window of its own in the first level cache.",
+    "strided": (
+        "Each phase of the stride is packed for itself, and each has a window of its own in the first level cache."
+    ),
     "few channels": (
-        "With three channels a tile ends after some thirty steps, a fifth of its time; 3x3 layers at high resolution wait "
-        "for memory."
+        "With three channels a tile ends after some thirty steps, a fifth of its time; 3x3 layers at high "
+        "resolution wait for memory."
     ),
     "depthwise": (
-        "With stride 2 every vector is picked from two loads, and a plane of 14 x 14 and less is done before the loops "
-        "around it have paid for themselves."
+        "With stride 2 every vector is picked from two loads, and a plane of 14 x 14 and less is done before the "
+        "loops around it have paid for themselves."
     ),
-    "grouped": "With 32 filters a group, packing a strided input takes a quarter of the time; at 7 x 7 lanes stay empty.",
+    "grouped": (
+        "With 32 filters a group, packing a strided input takes a quarter of the time; at 7 x 7 lanes stay empty."
+    ),
     "dilated": "Areas of the output that see few taps have short rows, and each packs its weights.",
     "large kernel": "The work grows with the number of taps: there is no FFT algorithm yet.",
     "image filter": (
-        "A plane with a single filter fills one row of a register tile made for several filters, and large "
-        "kernels have no FFT and no separable algorithm yet."
+        "A plane with a single filter fills one row of a register tile made for several filters, and large kernels "
+        "have no FFT and no separable algorithm yet."
     ),
     "1xN and Nx1": (
-        "The rows that a kernel of 7x1 has in the padding are computed (one in ten at 17 x 17), which ONNX Runtime leaves "
-        "out; vectors that join two rows take longer to load."
+        "The rows that a kernel of 7x1 has in the padding are computed (one in ten at 17 x 17), which ONNX Runtime "
+        "leaves out; vectors that join two rows take longer to load."
     ),
     "other kernel": "As for 3x3 at small planes; the smallest layers are mostly the call.",
-    "1-D": "A signal with a single filter fills one row of a register tile; long kernels have no FFT algorithm yet.",
+    "1-D": (
+        "A signal with a single filter fills one row of a register tile; long kernels have no FFT algorithm yet."
+    ),
     "3-D": "Small volumes have short rows, which leave lanes of the vectors empty.",
 }
 
