@@ -170,6 +170,17 @@ class Builder(ir.IRBuilder):
         begin, end = map(self.splat, narrow)
         return self.icmp_unsigned("<", self.add(begin, places), end)  # what is negative is huge if unsigned
 
+    def load_mask(self, pointer: ir.Value) -> ir.Value:
+        """The mask of lanes where the integers from an address on, each as wide as an element, are negative."""
+        own = self.owner
+        integers = self.load(pointer, typ=own.integers, align=own.bytes)
+        return self.icmp_signed("<", integers, own.integer_constant(0))
+
+    def all_lanes(self, mask: ir.Value) -> ir.Value:
+        """Whether a mask has every lane."""
+        kind = ir.IntType(self.owner.lanes)
+        return self.icmp_signed("==", self.bitcast(mask, kind), ir.Constant(kind, -1))
+
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a * b + c, with one rounding where the processor can (elsewhere `fma` would be a call)."""
         own = self.owner
@@ -201,6 +212,10 @@ class Builder(ir.IRBuilder):
     def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """The lesser of two integers."""
         return self.select(self.icmp_signed("<", a, b), a, b)
+
+    def greatest(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The greater of two integers."""
+        return self.select(self.icmp_signed(">", a, b), a, b)
 
     # -- control flow
 
