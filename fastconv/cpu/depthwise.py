@@ -26,8 +26,9 @@ from fastconv.codegen import depthwise as codegen
 from fastconv.codegen import depthwise_shape as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_shape import Kind, Planes
-from fastconv.cpu import threads
+from fastconv.cpu import depthwise_channels_last, threads
 from fastconv.cpu.algorithm import Planned
+from fastconv.cpu.depthwise_channels_last import PixelsPlan
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.plan import Request, address, natural_strides
 from fastconv.problem import ConvProblem
@@ -57,7 +58,9 @@ class Depthwise(Planned):
         shape = geometry(problem)
         reasons = {
             f"{self.name} reads one channel a filter, not {shape.channels}": shape.channels != 1,
-            f"{self.name} computes channels_first, not {problem.layout}": problem.layout != "channels_first",
+            f"{self.name} computes one filter a channel in channels_last, not {shape.filters}": (
+                problem.layout == "channels_last" and shape.filters > 1
+            ),
             f"{self.name} computes one and two dimensions, not {problem.rank}": problem.rank == 3,
             f"{self.name} pads with zeros, not by {problem.padding_mode}": (
                 problem.padding_mode != "zeros" and shape.padded
@@ -75,11 +78,16 @@ class Depthwise(Planned):
         item = np.dtype(problem.dtype).itemsize
         moved = (math.prod(problem.input_shape) + planes * shape.pixels) * item
         memory = EXPOSED * moved / machine.bandwidth if moved > targets.caches().level2 else 0.0
-        cycles = _plane_cycles(_tile(shape, problem.dtype, target), shape, target)
-        return machine.call + memory + planes * cycle * cycles
+        if problem.layout == "channels_last":
+            cycles = depthwise_channels_last.cycles(problem, target)
+        else:
+            cycles = planes * _plane_cycles(_tile(shape, problem.dtype, target), shape, target)
+        return machine.call + memory + cycle * cycles
 
-    def make_plan(self, request: Request) -> DepthwisePlan:
+    def make_plan(self, request: Request) -> DepthwisePlan | PixelsPlan:
         """Return the plan of a request."""
+        if request.problem.layout == "channels_last":
+            return depthwise_channels_last.plan(request)
         return _plan(request)
 
 

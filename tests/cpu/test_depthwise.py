@@ -16,7 +16,7 @@ from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_shape import Planes
 from fastconv.cpu.depthwise import _code, _plan
 from fastconv.cpu.plan import Request, natural_strides
-from fastconv.problem import ACTIVATIONS, ConvProblem
+from fastconv.problem import ACTIVATIONS, LAYOUTS, ConvProblem
 
 DEPTHWISE = selection.algorithm("depthwise")
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
@@ -48,14 +48,19 @@ def test_rows_and_columns_outside_are_zeros() -> None:
     ]
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [3, 7, 40])
 @pytest.mark.parametrize("kernel", [3, 31])
 @pytest.mark.parametrize("special", [np.nan, np.inf])
-def test_padding_times_what_is_not_finite_is_not_left_out(size: int, kernel: int, special: float) -> None:
-    x = np.ones((2, 2, size, size), np.float32)
+def test_padding_times_what_is_not_finite_is_not_left_out(
+    layout: str, size: int, kernel: int, special: float
+) -> None:
+    x = np.ones((2, 2, size, size) if layout == "channels_first" else (2, size, size, 2), np.float32)
     weight = np.zeros((2, 1, kernel, kernel), np.float32)
     weight[1, 0, -1, -1] = special  # of windows at the bottom and at the right, it meets the padding
-    y = fastconv.conv2d(x, weight, padding=kernel // 2, groups=2, algorithm="depthwise")
+    y = fastconv.conv2d(x, weight, padding=kernel // 2, groups=2, layout=layout, algorithm="depthwise")
+    if layout == "channels_last":
+        y = np.moveaxis(y, -1, 1)
     expected = np.full((size, size), special)
     expected[max(0, size - kernel // 2) :] = np.nan
     expected[:, max(0, size - kernel // 2) :] = np.nan
@@ -78,9 +83,12 @@ def problems(draw: st.DrawFn) -> ConvProblem:
         max(draw(st.integers(1, 45)), (k - 1) * d + 1 - sum(pair))
         for k, d, pair in zip(kernel, dilation, padding, strict=True)
     ]
-    channels, multiplier = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    layout = draw(st.sampled_from(LAYOUTS))
+    first = layout == "channels_first"
+    channels, multiplier = draw(st.integers(1, 5 if first else 40)), draw(st.integers(1, 3 if first else 1))
+    batch = draw(st.integers(1, 2))
     return ConvProblem.from_shapes(
-        (draw(st.integers(1, 2)), channels, *size),
+        (batch, channels, *size) if first else (batch, *size, channels),
         (channels * multiplier, 1, *kernel),
         draw(st.sampled_from(tuple(TOLERANCE))),
         stride=tuple(stride),
@@ -88,10 +96,11 @@ def problems(draw: st.DrawFn) -> ConvProblem:
         dilation=tuple(dilation),
         groups=channels,
         flip=draw(st.booleans()),
+        layout=layout,
     )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     problem=problems(),
     activation=st.sampled_from((None, *ACTIVATIONS[:2])),
@@ -107,8 +116,11 @@ def test_random_planes(vector_bits, always_threads, problem, activation, threads
     shapes = problem.input_shape, problem.weight_shape, (problem.filters,), problem.output_shape
     x, weight, offset, addend = (random.uniform(-1, 1, shape).astype(problem.dtype) for shape in shapes)
     terms = offset if bias else None, addend if residual else None
-    whole = np.full((problem.batch, problem.filters + cut, *problem.output_size), np.nan, problem.dtype)
-    out = whole[:, : problem.filters]
+    axis = 1 if problem.layout == "channels_first" else -1
+    wider = list(problem.output_shape)
+    wider[axis] += cut
+    whole = np.full(wider, np.nan, problem.dtype)
+    out, rest = np.split(whole, [problem.filters], axis)
     convolve = (fastconv.conv1d, fastconv.conv2d)[problem.rank - 1]
     convolve(
         x, weight, terms[0], residual=terms[1], activation=activation, out=out, algorithm="depthwise",
@@ -118,18 +130,21 @@ def test_random_planes(vector_bits, always_threads, problem, activation, threads
     magnitudes = [None if term is None else np.abs(term) for term in (x, weight, *terms)]
     scale = np.linalg.norm(fastconv.reference.conv(problem, *magnitudes))
     assert np.linalg.norm(out - expected) <= TOLERANCE[problem.dtype] * scale
-    assert np.isnan(whole[:, problem.filters :]).all()
+    assert np.isnan(rest).all()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 5, 7, 8, 13, 16, 31])
-def test_every_size_of_plane_and_kernel(kernel, size) -> None:
+def test_every_size_of_plane_and_kernel(kernel: int, size: int, layout: str) -> None:
+    channels = 3 if layout == "channels_first" else size
+    shape = (1, 3, size, size + 1) if layout == "channels_first" else (1, size, size + 1, channels)
     problem = ConvProblem.from_shapes(
-        (1, 3, size, size + 1), (3, 1, kernel, kernel), "float32", padding=(kernel // 2 + 1, kernel // 2 + 1), groups=3
+        shape, (channels, 1, kernel, kernel), "float32", padding=(kernel // 2 + 1,) * 2, groups=channels, layout=layout
     )
     random = np.random.default_rng(kernel)
     x, weight = (random.uniform(-1, 1, shape).astype("f4") for shape in (problem.input_shape, problem.weight_shape))
-    y = fastconv.conv2d(x, weight, padding=kernel // 2 + 1, groups=3, algorithm="depthwise")
+    y = fastconv.conv2d(x, weight, algorithm="depthwise", **problem.arguments())
     expected = fastconv.reference.conv(problem, x, weight)
     assert np.linalg.norm(y - expected) <= 2e-6 * np.linalg.norm(expected)
 
@@ -142,7 +157,7 @@ def test_every_size_of_plane_and_kernel(kernel, size) -> None:
     [
         ("conv2d,n1,c8,9x9,k8,3x3,float32", "depthwise reads one channel a filter, not 8"),
         ("conv2d,n1,c8,9x9,k8,3x3,g4,float32", "depthwise reads one channel a filter, not 2"),
-        ("conv2d,n1,c8,9x9,k8,3x3,g8,channels_last,float32", "depthwise computes channels_first, not channels_last"),
+        ("conv2d,n1,c8,9x9,k16,3x3,g8,channels_last,float32", "depthwise computes one filter a channel in"),
         ("conv3d,n1,c8,9x9x9,k8,3x3x3,g8,float32", "depthwise computes one and two dimensions, not 3"),
         ("conv2d,n1,c8,9x9,k8,3x3,p1,g8,reflect,float32", "depthwise pads with zeros, not by reflect"),
         ("conv1d,n1,c8,9000,k8,5000,g8,float32", "depthwise sums 4096 taps at most, not 5000"),
