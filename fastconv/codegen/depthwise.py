@@ -15,16 +15,20 @@ Nothing is copied. Columns outside are left out by masked loads, which the tiles
 masks are read from a row that is as long as an input row with its padding. Rows outside are left out by the code,
 which knows for each kind of band (at the top, inside, at the bottom) how many there are. Zero times infinity is NaN,
 though: what is left out counts if a weight is not finite. So the function looks at the weights, too, and says in the
-end whether they were all finite; if not, the caller has everything computed again by code that knows no kinds of
-bands: it reads rows outside from a row of zeros, and leaves out nothing. The last tile of a row and the last band of
-rows overlap the ones before them.
+end whether they were all finite; if not, the caller has the planes computed again by code that knows no kinds of
+bands: it looks up its rows in a table (`depthwise_table.py`), where a row of zeros stands for those outside, and
+leaves out nothing. Padding of other modes than zeros and volumes are done so, too. The last tile of a row and the last
+band of rows overlap the ones before them.
+
+With a stride of 2 along a row, vectors of every other element are picked from two that lie side by side, and two
+columns of the kernel share them. The picking costs as much as the products: what could be saved there is most.
 
 With a dilation D of rows (coprime to the stride), output rows D apart share their input rows: they are taken
 together, a class of them at a time.
 
-The function has every loop inside it, and eight arguments, all i64: the address of the plan (int64 slots, strides in
-bytes), of input, weights, bias (or 0), residual and result, and the range of its tasks. It returns 0, or 1 where it
-left out what counts.
+The function has every loop inside it, and nine arguments, all i64: the address of the plan (int64 slots, strides in
+bytes), of input, weights, bias (or 0), residual and result, the range of its tasks, and the address of scratch memory
+for strips of the borders. It returns 0, or 1 where it left out what counts.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ from fastconv.codegen import activation, jit
 from fastconv.codegen import depthwise_shape as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_shape import Kind, Planes
+from fastconv.codegen.depthwise_table import Table
 from fastconv.codegen.depthwise_walk import Rows, Walk
 from fastconv.codegen.vector import I64, Builder, VectorModule
 
@@ -54,7 +59,7 @@ def emit(planes: Planes, target: targets.Target) -> ir.Module:
     finish = activation.declare(own, planes.activation) if planes.activation else None
     function, b = own.define(planes.name, I64, [I64] * slot.ARGUMENTS)
     for argument, name in zip(
-        function.args, ("plan", "x", "weight", "bias", "residual", "y", "first", "last"), strict=True
+        function.args, ("plan", "x", "weight", "bias", "residual", "y", "first", "last", "scratch"), strict=True
     ):
         argument.name = name
     emitter = _Emitter(b, planes, finish)
@@ -68,7 +73,7 @@ class _Emitter:
 
     def __init__(self, b: Builder, planes: Planes, finish: ir.Function | None) -> None:
         self.b, self.planes, self.finish = b, planes, finish
-        self.table = [b.alloca(I64, name=f"row{i}") for i in range(0 if planes.kinds else planes.meets)]
+        self.table = Table(b, planes, self.slot)
         self.plan = b.pointer(b.function.args[0], "slots")
         self.span = planes.vectors * b.owner.lanes  # output columns of a tile
         self.finite = _Finite(b, planes.kernel[0] * planes.kernel[1]) if planes.leaves_out else None
@@ -89,6 +94,11 @@ class _Emitter:
         self.weight = b.pointer(b.load_int(walk.weight), "weights")
         self.bias = b.broadcast(b.pointer(b.load_int(walk.bias)))
         self.goes_on = b.icmp_signed("<", b.add(number, I64(1)), b.function.args[7], "more_tasks")
+        self.layer = b.load_int(walk.part) if planes.deep else I64(0)
+        if planes.deep:
+            along = b.mul(self.layer, self.slot(slot.Y_SLICE))
+            self.y = b.add(self.y, along)
+            self.residual = b.add(self.residual, along) if planes.residual else None
         if self.finite:
             self.finite.look(self.weight)
         if planes.height:
@@ -140,12 +150,7 @@ class _Emitter:
         corner = b.add(self.x, b.mul(top, self.slot(slot.X_BAND)), "corner")
         step = self.slot(slot.X_STEP)
         if kind is None:
-            self.base = b.sub(b.mul(top, self.slot(slot.STRIDE_H)), self.slot(slot.BEFORE_H), "base")
-            row, height, zeros = self.base, self.slot(slot.HEIGHT), self.slot(slot.ZEROS)
-            for pointer in self.table:
-                inside = b.icmp_unsigned("<", row, height)  # a negative row is a huge unsigned one
-                b.store(b.select(inside, corner, zeros), pointer)
-                row, corner = b.add(row, self.slot(slot.DILATION_H)), b.add(corner, step)
+            self.table.fill(self.x, top, self.layer)
         else:
             present = planes.present(kind)
             first = b.add(corner, b.mul(step, I64(present.start)))
@@ -157,11 +162,13 @@ class _Emitter:
         last = b.sub(width, I64(self.span))
         b.count_up(I64(0), width, self.span, lambda column: self.tile(top, b.least(column, last)), "tiles")
 
-    def row(self, i: int, offset: ir.Value) -> ir.Value:
-        """The address `offset` bytes along input row i of the band, its padding included."""
+    def row(self, i: int, offset: ir.Value, edge: bool) -> ir.Value:
+        """The address `offset` bytes along input row i of the band, its padding included; at an edge, maybe copied."""
         b = self.b
+        if edge and self.planes.bordered:
+            return self.table.strip(i, offset)
         if self.kind is None:
-            return b.at(b.pointer(b.load_int(self.table[i])), offset)
+            return b.at(b.pointer(self.table.at(i)), offset)
         return self.rows.at(i - self.kind[0], offset)
 
     def tile(self, top: ir.Value, left: ir.Value) -> None:
@@ -180,9 +187,9 @@ class _Emitter:
         inner, edge, both = (b.append_basic_block(name) for name in ("inner", "edge", "sums_done"))
         b.cbranch(within, inner, edge)
         ways = []
-        for block, masked in ((inner, False), (edge, True)):
+        for block, at_edge in ((inner, False), (edge, True)):
             b.position_at_end(block)
-            values = self.sums(column, masked)
+            values = self.sums(column, at_edge)
             ways.append((values, b.block))
             b.branch(both)
         b.position_at_end(both)
@@ -192,19 +199,23 @@ class _Emitter:
                 phi.add_incoming(value, block)
         self.put(sums, top, left)
 
-    def sums(self, column: ir.Value, masked: bool) -> list[ir.Value]:
+    def sums(self, column: ir.Value, edge: bool) -> list[ir.Value]:
         """The sums over the kernel, chunk by chunk, column by column."""
-        planes = self.planes
+        b, planes = self.b, self.planes
+        if edge and planes.bordered:
+            left = b.icmp_signed("<", column, self.slot(slot.BEFORE_W))
+            column = b.sub(column, b.select(left, I64(0), self.slot(slot.STRIP_SHIFT)), "column_of_strip")
         values = [self.bias] * (planes.rows * planes.vectors)
         for chunk in planes.chunks(self.kind, self.b.owner.target):
-            add = functools.partial(self.chunk, column, chunk, masked)
+            add = functools.partial(self.chunk, column, chunk, edge)
             if self.kind is None and planes.leaves_out:
-                values = self.b.values_if(self.meets_the_plane(chunk), values, add, "chunk")
+                meets = self.table.meets_the_plane(planes.input_rows(chunk, None))
+                values = b.values_if(meets, values, add, "chunk")
             else:
                 values = add(values)
         return values
 
-    def chunk(self, column: ir.Value, chunk: range, masked: bool, sums: Sequence[ir.Value]) -> list[ir.Value]:
+    def chunk(self, column: ir.Value, chunk: range, edge: bool, sums: Sequence[ir.Value]) -> list[ir.Value]:
         """Add the products of a chunk of kernel rows with all columns, as many together as share their loads."""
         planes = self.planes
         width, together = planes.kernel[1], planes.together
@@ -213,20 +224,13 @@ class _Emitter:
         for columns in (range(0, whole, together), range(whole, width)):
             if planes.unrolled or len(columns) < 2:
                 for s in columns:
-                    values = self.products(column, I64(s), columns.step, chunk, values, masked)
+                    values = self.products(column, I64(s), columns.step, chunk, values, edge)
             else:
-                values = self.columns(column, columns, chunk, values, masked)
+                values = self.columns(column, columns, chunk, values, edge)
         return values
 
-    def meets_the_plane(self, chunk: range) -> ir.Value:
-        """Whether some of the input rows that a chunk of kernel rows meets are in the plane."""
-        b = self.b
-        met = self.planes.input_rows(chunk, None)
-        first, last = (b.add(self.base, b.mul(self.slot(slot.DILATION_H), I64(met[i]))) for i in (0, -1))
-        return b.and_(b.icmp_signed("<", first, self.slot(slot.HEIGHT)), b.icmp_signed(">=", last, I64(0)))
-
     def products(
-        self, column: ir.Value, s: ir.Value, taps: int, chunk: range, starts: Sequence[ir.Value], masked: bool
+        self, column: ir.Value, s: ir.Value, taps: int, chunk: range, starts: Sequence[ir.Value], edge: bool
     ) -> list[ir.Value]:
         """Add the products of a chunk of kernel rows with kernel columns s to s + taps - 1."""
         b, planes = self.b, self.planes
@@ -241,12 +245,12 @@ class _Emitter:
             return b.broadcast(b.at(start, item * (height * width - 1 - number if planes.flip else number)))
 
         weights = {(r, tap): weight(r, tap) for tap in range(taps) for r in chunk}
-        loads = _Columns(b, planes, taps, place, b.pointer(self.slot(slot.MASKS)) if masked else None)
+        masks = b.pointer(self.slot(slot.MASKS)) if edge and not planes.bordered else None
+        loads = _Columns(b, planes, taps, place, masks)
         sums = list(starts)
         for i in planes.input_rows(chunk, self.kind):
-            for tap, vectors in enumerate(loads.of(self.row(i, loads.offset))):
-                for m in range(planes.rows):
-                    r = i - m * planes.row_step
+            for tap, vectors in enumerate(loads.of(self.row(i, loads.offset, edge))):
+                for m, r in planes.pairs(i):
                     if r in chunk:
                         for v, value in enumerate(vectors):
                             at = m * planes.vectors + v
@@ -254,13 +258,13 @@ class _Emitter:
         return sums
 
     def columns(
-        self, column: ir.Value, of: range, chunk: range, starts: Sequence[ir.Value], masked: bool
+        self, column: ir.Value, of: range, chunk: range, starts: Sequence[ir.Value], edge: bool
     ) -> list[ir.Value]:
         """A loop over kernel columns; those that lie outside altogether are left out."""
         b, planes = self.b, self.planes
         dilation = planes.dilation
         first, end = I64(of.start), I64(of.stop)
-        if masked and planes.leaves_out:
+        if edge and planes.leaves_out:
             # s * dilation must be greater than `before`, and less than `after`
             after = b.sub(b.add(self.slot(slot.WIDTH), self.slot(slot.BEFORE_W)), column)
             before = b.sub(b.sub(self.slot(slot.BEFORE_W), column), I64((self.span - 1) * planes.stride + 1))
@@ -273,7 +277,7 @@ class _Emitter:
         b.position_at_end(loop)
         s = b.phi(I64, "s")
         sums = [b.phi(b.owner.vector) for _ in starts]
-        new = self.products(column, s, of.step, chunk, sums, masked)
+        new = self.products(column, s, of.step, chunk, sums, edge)
         following = [(s, first, b.add(s, I64(of.step))), *zip(sums, starts, new, strict=True)]
         for phi, start, value in following:
             phi.add_incoming(start, entry)

@@ -19,6 +19,7 @@ The function has eight arguments, all i64, as that for channels first has; a tas
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from llvmlite import ir
 
 from fastconv.codegen import activation, jit
 from fastconv.codegen import target as targets
-from fastconv.codegen.depthwise_shape import ARGUMENTS, Kind, cut, most_weights
+from fastconv.codegen.depthwise_shape import Kind, cut, most_weights
 from fastconv.codegen.depthwise_walk import Rows
 from fastconv.codegen.vector import I64, Builder, VectorModule
 
@@ -46,6 +47,7 @@ from fastconv.codegen.vector import I64, Builder, VectorModule
 ) = range(19)
 # fmt: on
 MOST_KINDS = 7
+ARGUMENTS = 8
 SLOTS = KIND_PIXELS + MOST_KINDS + 1
 MOST_PIXELS = 8  # of a tile: enough to keep two units of four cycles busy
 
@@ -98,6 +100,11 @@ class Pixels:
             self.activation or "linear",
         ]
         return "_".join(parts)
+
+    def variant(self, residual: bool, careful: bool) -> Pixels:
+        """The code with or without a residual, and if `careful` leaving out nothing."""
+        code = dataclasses.replace(self, residual=residual)
+        return dataclasses.replace(code, kinds=()) if careful else code
 
     @property
     def extent(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,17 +28,24 @@ from fastconv.codegen import target as targets
     ZERO,                               # address of a zero
     ZEROS,                              # address where the padding of a row of zeros would begin
     MASKS,                              # address of the mask of a padded input row: -1 in the plane, 0 outside
+    DEPTH, BEFORE_D, STRIDE_D, DILATION_D,
+    X_SLICE, Y_SLICE,                   # from one slice of a volume to the next
+    MAP_D, MAP_H,                       # addresses of what tells which place of the input has a padded place's element
+    STRIP_ROW, STRIP_WIDTH,             # bytes of a strip, elements of it
+    STRIP_COLUMNS,                      # address of where in a padded row each element of a strip comes from, in bytes
+    STRIP_SHIFT,                        # columns less that a tile at the right is along a strip than along its row
     KIND_ROWS,                          # first output row of each kind of band, and the end of the last
-) = range(28)
+) = range(40)
 # fmt: on
 MOST_KINDS = 7
 SLOTS = KIND_ROWS + MOST_KINDS + 1
-ARGUMENTS = 8
+ARGUMENTS = 9
+SCRATCH = 8  # the last of them
 
 MOST_ROWS = 14  # of a tile: more sums hide no more latency
 MOST_BANDS = 4  # that are written out one by one
-MOST_UNROLLED = 250  # products of a tile whose kernel columns are written out: loops over more run as fast
-MOST_PRODUCTS = 1500  # that are written out for all kinds of bands together: some 100 ms of compiling
+MOST_UNROLLED = 400  # products and loads of a tile whose kernel columns are written out: loops over more run as fast
+MOST_WRITTEN = 2000  # that are written out for all kinds of bands together: some 100 ms of compiling
 
 Kind = tuple[int, int]  # of a band: input rows, of those that it would meet, that lie above and below the plane
 
@@ -53,7 +61,9 @@ class Planes:
     rows, vectors : int
         Of a tile.
     kernel : tuple of int
-        Its rows and columns.
+        Its rows and columns; the rows of all slices, if it has several.
+    depth : int
+        Slices of the kernel.
     flip : bool
         Whether the kernel is turned round.
     row_step : int
@@ -66,6 +76,10 @@ class Planes:
         Output rows where bands are written out one by one, each with its kind; 0 where a kind is a loop over bands.
     classes : bool
         Whether the dilation makes more than one class of output rows.
+    deep : bool
+        Whether planes are volumes: tasks are slices of output, and slices of input may lie outside.
+    bordered : bool
+        Whether the padding is not zeros.
     parted : bool
         Whether planes are cut into several tasks.
     repeated : bool
@@ -88,6 +102,7 @@ class Planes:
     rows: int
     vectors: int
     kernel: tuple[int, int]
+    depth: int = 1
     flip: bool = False
     row_step: int = 1
     stride: int = 1
@@ -95,6 +110,8 @@ class Planes:
     kinds: tuple[Kind, ...] = ()
     height: int = 0
     classes: bool = False
+    deep: bool = False
+    bordered: bool = False
     parted: bool = False
     repeated: bool = False
     narrow: bool = False
@@ -110,10 +127,11 @@ class Planes:
         """The name of its function, which says all of it."""
         height, width = self.kernel
         words = (
-            "flip", "classes", "parted", "repeated", "narrow", "spills", "edges", "inner", "leaves_out", "residual"
+            "flip", "classes", "deep", "bordered", "parted", "repeated", "narrow", "spills", "edges", "inner",
+            "leaves_out", "residual",
         )  # fmt: skip
         parts = [
-            f"depthwise_{self.dtype}_{self.rows}x{self.vectors}_k{height}x{width}",
+            f"depthwise_{self.dtype}_{self.rows}x{self.vectors}_k{self.depth}x{height}x{width}",
             f"s{self.row_step}x{self.stride}_d{self.dilation}_h{self.height}",
             *(f"{above}-{below}" for above, below in self.kinds),
             *(word for word in words if getattr(self, word)),
@@ -121,10 +139,27 @@ class Planes:
         ]
         return "_".join(parts)
 
+    def variant(self, residual: bool, careful: bool) -> Planes:
+        """The code with or without a residual, and if `careful` leaving out nothing."""
+        code = dataclasses.replace(self, residual=residual)
+        return dataclasses.replace(code, kinds=(), height=0, leaves_out=False) if careful else code
+
     @property
     def meets(self) -> int:
-        """Input rows that a tile meets, counted in steps of the dilation."""
-        return (self.rows - 1) * self.row_step + self.kernel[0]
+        """Input rows that a tile meets, counted in steps of the dilation, in all slices that the kernel does."""
+        return self.depth * self.slice_rows
+
+    @property
+    def slice_rows(self) -> int:
+        """Input rows that a tile meets in one slice."""
+        return (self.rows - 1) * self.row_step + self.kernel[0] // self.depth
+
+    def pairs(self, i: int) -> list[tuple[int, int]]:
+        """The rows of the tile that input row i belongs to, each with the kernel row that it is under."""
+        height = self.kernel[0] // self.depth
+        z, row = divmod(i, self.slice_rows)
+        found = [(m, row - m * self.row_step) for m in range(self.rows)]
+        return [(m, z * height + r) for m, r in found if 0 <= r < height]
 
     @property
     def together(self) -> int:
@@ -132,16 +167,19 @@ class Planes:
         return 2 if self.stride == 2 and self.dilation == 1 else 1
 
     @property
-    def unrolled(self) -> bool:
-        """Whether the columns of the kernel are written out."""
-        return self.rows * self.vectors * self.kernel[0] * self.kernel[1] <= MOST_UNROLLED
+    def column(self) -> int:
+        """Products and loads of a tile under one kernel column."""
+        return self.vectors * (self.rows * self.kernel[0] + self.meets * min(self.stride, 8))
 
     @property
-    def products(self) -> int:
-        """Products that are written out for one kind of band."""
-        height, width = self.kernel
-        tile = self.rows * self.vectors * height * (width if self.unrolled else 1)
-        return tile * (self.edges + self.inner)
+    def unrolled(self) -> bool:
+        """Whether the columns of the kernel are written out."""
+        return self.column * self.kernel[1] <= MOST_UNROLLED
+
+    @property
+    def written(self) -> int:
+        """Products and loads that are written out for one kind of band."""
+        return self.column * (self.kernel[1] if self.unrolled else self.together) * (self.edges + self.inner)
 
     def present(self, kind: Kind | None) -> range:
         """The input rows of a band that are not outside, or may not be."""
@@ -150,14 +188,12 @@ class Planes:
 
     def chunks(self, kind: Kind | None, target: targets.Target) -> list[range]:
         """The kernel's rows that meet a row of the plane, in chunks as equal as can be."""
-        present = self.present(kind)
-        met = [r for r in range(self.kernel[0]) if any(m * self.row_step + r in present for m in range(self.rows))]
+        met = sorted({r for i in self.present(kind) for _, r in self.pairs(i)})
         return cut(met[0], met[-1] + 1, most_weights(target)) if met else []
 
     def input_rows(self, chunk: Sequence[int], kind: Kind | None) -> list[int]:
         """The input rows that a chunk of kernel rows meets, counted from the first that the whole kernel does."""
-        met = {m * self.row_step + r for m in range(self.rows) for r in chunk}
-        return sorted(met & set(self.present(kind)))
+        return [i for i in self.present(kind) if any(r in chunk for _, r in self.pairs(i))]
 
 
 def most_weights(target: targets.Target) -> int:

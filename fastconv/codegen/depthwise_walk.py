@@ -22,7 +22,7 @@ class Walk:
         names = "part", "filter", "of_plane", "x", "weight", "bias", "y", "residual"
         variables = [b.alloca(I64, name=f"{name}_now") for name in names]  # before all else, where they cost nothing
         self.part, self.filter, self.of_plane, self.x, self.weight, self.bias, self.y, self.residual = variables
-        _, x, weight, bias, residual, y, first, _ = b.function.args
+        x, weight, bias, residual, y, first = b.function.args[1:7]
         parts, filters, multiplier = (read(number) for number in (slot.PARTS, slot.FILTERS, slot.MULTIPLIER))
         plane, part = b.udiv(first, parts, "plane"), b.urem(first, parts)
         image, filter_ = b.udiv(plane, filters, "image"), b.urem(plane, filters)
@@ -55,7 +55,7 @@ class Walk:
 
     def on(self) -> None:
         """Go to the next task."""
-        if self.planes.parted:
+        if self.planes.parted or self.planes.deep:
             self.b.do_if(self._count(self.part, slot.PARTS), self._next_plane, "next_plane")
         else:
             self._next_plane()

@@ -9,12 +9,10 @@ single plane, as images are filtered with, is the same.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -26,11 +24,12 @@ from fastconv.codegen import depthwise as codegen
 from fastconv.codegen import depthwise_shape as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_shape import Kind, Planes
-from fastconv.cpu import depthwise_channels_last, threads
+from fastconv.cpu import depthwise_channels_last, scratch, threads
 from fastconv.cpu.algorithm import Planned
 from fastconv.cpu.depthwise_channels_last import PixelsPlan
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.plan import Request, address, natural_strides
+from fastconv.cpu.variants import Variants
 from fastconv.problem import ConvProblem
 
 MOST_TAPS = 4096  # summed in one register: more would cost digits
@@ -42,6 +41,7 @@ END_SUM = 0.9
 PIPELINE = 8  # sums that keep two units of four cycles busy
 SPILL = 0.9  # of a vector that finds no register, for each kernel column
 MASK = 1.3  # of a vector at an edge, for each kernel column
+BEGIN_STRIP, STRIP_ELEMENT = 5, 1.5
 FAR_ROW = 0.8  # of a row of a tile, where a plane exceeds the first level cache
 
 #: Of the time that memory would take, what computing does not hide.
@@ -61,9 +61,11 @@ class Depthwise(Planned):
             f"{self.name} computes one filter a channel in channels_last, not {shape.filters}": (
                 problem.layout == "channels_last" and shape.filters > 1
             ),
-            f"{self.name} computes one and two dimensions, not {problem.rank}": problem.rank == 3,
-            f"{self.name} pads with zeros, not by {problem.padding_mode}": (
-                problem.padding_mode != "zeros" and shape.padded
+            f"{self.name} computes one and two dimensions in channels_last, not {problem.rank}": (
+                problem.layout == "channels_last" and problem.rank == 3
+            ),
+            f"{self.name} pads with zeros in channels_last, not by {problem.padding_mode}": (
+                problem.layout == "channels_last" and problem.padding_mode != "zeros" and shape.padded
             ),
             f"{self.name} sums {MOST_TAPS} taps at most, not {shape.taps}": shape.taps > MOST_TAPS,
         }
@@ -99,33 +101,31 @@ class DepthwisePlan:
     numbers: int  # the address of the slots
     tasks: int
     threads: int
+    strip_bytes: int  # of the copies that a thread makes of what lies at the sides
     keep: tuple[npt.NDArray[np.generic], ...]  # the slots, and what they point to
-    workspace: int = 0  # nothing is copied
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of scratch of a call."""
+        return scratch.allocated(self.strip_bytes) * max(1, min(self.threads, self.tasks)) if self.strip_bytes else 0
 
     @cached_property
-    def functions(self) -> dict[tuple[bool, bool], Callable[..., int]]:
-        """The machine code, by whether there is a residual and whether it leaves out nothing."""
-        return {}
-
-    def function(self, residual: bool, careful: bool) -> Callable[..., int]:
-        """Return machine code, compiled when it is first asked for."""
-        found = self.functions.get((residual, careful))
-        if found is None:
-            code = dataclasses.replace(self.code, residual=residual)
-            if careful:
-                code = dataclasses.replace(code, kinds=(), height=0, leaves_out=False)
-            integers = [ctypes.c_int64] * (1 + slot.ARGUMENTS)
-            found = self.functions[residual, careful] = ctypes.CFUNCTYPE(*integers)(codegen.address(code))
-        return found
+    def functions(self) -> Variants:
+        """The machine code."""
+        return Variants(lambda residual, careful: codegen.address(self.code.variant(residual, careful)), slot.ARGUMENTS)
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
         """Compute; arguments are addresses, 0 for no bias and no residual."""
         arguments = self.numbers, x, weight, bias, residual, out
-        call = self.function(residual != 0, False)
+        call = self.functions[residual != 0, False]
 
         def work(first: int, last: int) -> None:
-            if call(*arguments, first, last):
-                self.function(residual != 0, True)(*arguments, first, last)
+            strips = scratch.address(self.strip_bytes, self.code.dtype) if self.strip_bytes else 0
+            if call(*arguments, first, last, strips):
+                careful = self.functions[residual != 0, True]
+                for task in range(first, last):  # one by one: what a plane gets depends on its own weights alone
+                    if call(*arguments, task, task + 1, strips):
+                        careful(*arguments, task, task + 1, strips)
 
         threads.run(work, self.tasks, self.threads)
 
@@ -135,13 +135,15 @@ def _plan(request: Request) -> DepthwisePlan:
     shape = geometry(problem)
     code = _code(request)
     item = np.dtype(problem.dtype).itemsize
-    _, height, width = shape.size
+    depth, height, width = shape.size
     _, out_height, out_width = shape.output
     _, stride, _ = shape.stride
-    before_h, before_w = shape.padding[1][0], shape.padding[2][0]
+    before_d, before_h, before_w = (before for before, _ in shape.padding)
     classes = _classes(shape)
     planes = problem.batch * problem.filters
-    parts = _parts(request, shape, code.rows) if code.parted else 1
+    parts = _parts(request, shape, code.rows) if code.parted else shape.output[0]
+    columns, shift = _strips(shape, code, request.target)
+    strip_row = -(-len(columns) * item // 64) * 64 + 64  # an odd number of cache lines falls into many sets
     image, filter_, _ = request.out_strides
     zeros = np.zeros(width, problem.dtype)
     # the last tile's last vector begins less than a tile's width before the last column that it has a use for
@@ -167,8 +169,8 @@ def _plan(request: Request) -> DepthwisePlan:
         slot.CLASS_MORE: out_height % classes,
         slot.PARTS: parts,
         slot.PART_ROWS: address(part_rows),
-        slot.X_CORNER: (before_h * width + before_w) * item,
-        slot.X_PLANE: height * width * item,
+        slot.X_CORNER: ((before_d * height + before_h) * width + before_w) * item,
+        slot.X_PLANE: depth * height * width * item,
         slot.X_ROW: width * item,
         slot.X_BAND: stride * width * item,
         slot.X_STEP: shape.dilation[1] * width * item,
@@ -179,10 +181,46 @@ def _plan(request: Request) -> DepthwisePlan:
         slot.ZERO: address(zeros),
         slot.ZEROS: address(zeros) - before_w * item,
         slot.MASKS: address(masks),
+        slot.DEPTH: depth,
+        slot.BEFORE_D: before_d,
+        slot.STRIDE_D: shape.stride[0],
+        slot.DILATION_D: shape.dilation[0],
+        slot.X_SLICE: height * width * item,
+        slot.Y_SLICE: out_height * out_width * item,
+        slot.MAP_D: address(shape.maps[0]),
+        slot.MAP_H: address(shape.maps[1]),
+        slot.STRIP_ROW: strip_row,
+        slot.STRIP_WIDTH: len(columns),
+        slot.STRIP_COLUMNS: address(columns),
+        slot.STRIP_SHIFT: shift,
         **{slot.KIND_ROWS + i: row for i, row in enumerate(_kinds(shape, code)[1])},
     }.items():
         numbers[place] = value
-    return DepthwisePlan(code, address(numbers), planes * parts, request.threads, (numbers, zeros, masks, part_rows))
+    keep = numbers, zeros, masks, part_rows, columns, *shape.maps
+    strip_bytes = code.meets * strip_row if code.bordered and code.edges else 0
+    return DepthwisePlan(code, address(numbers), planes * parts, request.threads, strip_bytes, keep)
+
+
+def _strips(shape: Geometry, code: Planes, target: targets.Target) -> tuple[npt.NDArray[np.int64], int]:
+    """Return where in a padded row, in bytes, a strip's elements come from, and the shift of tiles at the right.
+
+    A strip is what the tiles at the left reach of a padded row, and after it what the others at the sides do.
+    """
+    before, width = shape.padding[2][0], shape.size[2]
+    firsts = [left * code.stride for left in _lefts(shape, code, target)]
+    extent = _extent(code, target)
+    left = [first for first in firsts if first < before]
+    right = [first for first in firsts if first >= before and first + extent > before + width]
+    end, begin = (max(left) + extent if left else 0), (min(right) if right else 0)
+    padded = np.r_[0:end, begin : max(right) + extent if right else 0]
+    places = shape.maps[2][np.minimum(padded, before + width + shape.padding[2][1] - 1)]
+    return (places + before) * np.dtype(code.dtype).itemsize, begin - end
+
+
+def _extent(code: Planes, target: targets.Target) -> int:
+    """Return the columns that a tile reaches, from its first input column on."""
+    span = code.vectors * target.lanes(code.dtype)
+    return (code.kernel[1] - 1) * code.dilation + (span - 1) * code.stride + 1
 
 
 def _classes(shape: Geometry) -> int:
@@ -223,7 +261,7 @@ def _code(request: Request) -> Planes:
     problem = request.problem
     shape = geometry(problem)
     code = _tile(shape, problem.dtype, request.target)
-    parted = not (code.narrow or code.classes) and _parts(request, shape, code.rows) > 1
+    parted = not (code.narrow or code.classes or code.deep) and _parts(request, shape, code.rows) > 1
     spilled = request.target.lanes(problem.dtype) - shape.output[2]  # no more than the next row, maybe the last
     contiguous = request.out_strides == natural_strides(problem)
     return dataclasses.replace(
@@ -245,9 +283,9 @@ def _tile(shape: Geometry, dtype: str, target: targets.Target) -> Planes:
     least_rows = max(1, out_height // _classes(shape))  # of a class
     possible = [
         _planes(shape, dtype, rows, vectors, target)
-        for vectors in (1, 2, 4)
+        for vectors in (1, 2, 4, 8)
         if vectors == 1 or out_width >= vectors * lanes
-        for rows in range(1, min(least_rows, slot.most_rows(target, shape.kernel[1], vectors)) + 1)
+        for rows in range(1, min(least_rows, slot.most_rows(target, shape.kernel[0] * shape.kernel[1], vectors)) + 1)
     ]
     return min(possible, key=lambda code: _plane_cycles(code, shape, target))
 
@@ -263,24 +301,27 @@ def _planes(shape: Geometry, dtype: str, rows: int, vectors: int, target: target
         dtype=dtype,
         rows=rows,
         vectors=vectors,
-        kernel=shape.kernel[1:],
+        kernel=(shape.kernel[0] * shape.kernel[1], shape.kernel[2]),
+        depth=shape.kernel[0],
         flip=shape.flip,
         row_step=row_stride // math.gcd(row_stride, row_dilation),
         stride=stride,
         dilation=dilation,
         classes=_classes(shape) > 1,
+        deep=(shape.size[0], shape.output[0], shape.kernel[0], shape.padding[0]) != (1, 1, 1, (0, 0)),
+        bordered=shape.padded and shape.padding_mode != "zeros",
         narrow=out_width < target.lanes(dtype),
     )
-    reach = (shape.kernel[2] - 1) * dilation + (vectors * target.lanes(dtype) - 1) * stride + 1
-    within = [before <= left * stride <= before + width - reach for left in _lefts(shape, code, target)]
+    room = width - _extent(code, target)
+    within = [before <= left * stride <= before + room for left in _lefts(shape, code, target)]
     code = dataclasses.replace(code, edges=not all(within), inner=any(within))
-    if code.classes:
+    if code.classes or code.deep or code.bordered:
         return code
     bands = _bands(shape, code)
     kinds, _ = _kinds(shape, code)
-    if len(bands) <= slot.MOST_BANDS and len(bands) * code.products <= slot.MOST_PRODUCTS:
+    if len(bands) <= slot.MOST_BANDS and len(bands) * code.written <= slot.MOST_WRITTEN:
         code = dataclasses.replace(code, height=out_height, kinds=tuple(bands))
-    elif len(kinds) <= slot.MOST_KINDS and len(kinds) * code.products <= slot.MOST_PRODUCTS:
+    elif len(kinds) <= slot.MOST_KINDS and len(kinds) * code.written <= slot.MOST_WRITTEN:
         code = dataclasses.replace(code, kinds=kinds)
     left_out = any(map(any, code.kinds)) or (code.edges and not code.unrolled)
     return dataclasses.replace(code, leaves_out=left_out)
@@ -300,10 +341,13 @@ def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> floa
     columns = _columns_met(shape, code, target) / len(lefts)
     mask = edges * MASK * (1 + code.vectors) * code.stride
     cycles = float(BEGIN_TASK)
+    if code.bordered and code.edges:
+        strips = BEGIN_STRIP + STRIP_ELEMENT * len(_strips(shape, code, target)[0])
+        cycles += sum(bands.values()) * code.meets * strips
     for kind, count in bands.items():
         tile = begin + columns * (mask + _column_cycles(code, kind, target))
         cycles += count * (BEGIN_BAND + len(lefts) * tile)
-    return cycles
+    return cycles * shape.output[0]
 
 
 def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target) -> float:
@@ -312,7 +356,7 @@ def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target) -> f
     cycles = 0.0
     for chunk in code.chunks(kind, target):
         rows = code.input_rows(chunk, kind)
-        products = sum(i - m * code.row_step in chunk for i in rows for m in range(code.rows)) * code.vectors
+        products = sum(r in chunk for i in rows for _, r in code.pairs(i)) * code.vectors
         met = len(rows) * code.vectors
         busy = products * max(sums, PIPELINE) / sums + met * (code.stride - 1)  # a stride shuffles each vector
         loads = met * code.stride + len(chunk)
@@ -333,7 +377,7 @@ def _columns_met(shape: Geometry, code: Planes, target: targets.Target) -> int:
     lefts = _lefts(shape, code, target)
     if code.unrolled or not code.leaves_out:
         return code.kernel[1] * len(lefts)
-    extent = (code.vectors * target.lanes(code.dtype) - 1) * code.stride + 1
+    extent = _extent(code, target) - (code.kernel[1] - 1) * code.dilation
     places = [
         left * code.stride - shape.padding[2][0] + s * code.dilation for left in lefts for s in range(code.kernel[1])
     ]

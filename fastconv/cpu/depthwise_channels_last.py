@@ -16,10 +16,11 @@ import numpy.typing as npt
 from fastconv.codegen import depthwise_channels_last as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_channels_last import Pixels
-from fastconv.codegen.depthwise_shape import ARGUMENTS, Kind
+from fastconv.codegen.depthwise_shape import Kind
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.plan import Request, address
+from fastconv.cpu.variants import Variants
 from fastconv.problem import ConvProblem
 
 # Cycles
@@ -52,26 +53,15 @@ class PixelsPlan:
         return ctypes.CFUNCTYPE(*[ctypes.c_int64] * 4)(code)
 
     @cached_property
-    def functions(self) -> dict[tuple[bool, bool], Callable[..., int]]:
-        """The machine code, by whether there is a residual and whether it leaves out nothing."""
-        return {}
-
-    def function(self, residual: bool, careful: bool) -> Callable[..., int]:
-        """Return machine code, compiled when it is first asked for."""
-        found = self.functions.get((residual, careful))
-        if found is None:
-            code = dataclasses.replace(self.code, residual=residual)
-            if careful:
-                code = dataclasses.replace(code, kinds=())
-            integers = [ctypes.c_int64] * (1 + ARGUMENTS)
-            found = self.functions[residual, careful] = ctypes.CFUNCTYPE(*integers)(slot.address(code))
-        return found
+    def functions(self) -> Variants:
+        """The machine code."""
+        return Variants(lambda residual, careful: slot.address(self.code.variant(residual, careful)), slot.ARGUMENTS)
 
     def run(self, x: int, weight: int, bias: int, residual: int, out: int) -> None:
         """Compute; arguments are addresses, 0 for no bias and no residual."""
         packed = scratch.address(self.weight_bytes, f"{self.code.dtype} weights")
         not_finite = self.pack(packed, weight, self.channels)
-        call = self.function(residual != 0, not_finite != 0)
+        call = self.functions[residual != 0, not_finite != 0]
 
         def work(first: int, last: int) -> None:
             call(self.numbers, x, packed, bias, residual, out, first, last)

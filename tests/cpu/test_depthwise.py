@@ -16,7 +16,7 @@ from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_shape import Planes
 from fastconv.cpu.depthwise import _code, _plan
 from fastconv.cpu.plan import Request, natural_strides
-from fastconv.problem import ACTIVATIONS, LAYOUTS, ConvProblem
+from fastconv.problem import ACTIVATIONS, LAYOUTS, PADDING_MODES, ConvProblem
 
 DEPTHWISE = selection.algorithm("depthwise")
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
@@ -48,6 +48,18 @@ def test_rows_and_columns_outside_are_zeros() -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [4, 9, 50])
+def test_borders_repeat_the_plane(width: int) -> None:
+    x = np.arange(4 * width, dtype=np.float32).reshape(1, 1, 4, width)
+    corners = np.zeros((1, 1, 5, 5), np.float32)
+    corners[0, 0, ::4, ::4] = 1, 1000  # (the upper left + the lower left) + 1000 (the upper right + the lower right)
+    for mode in PADDING_MODES[1:]:
+        padded = np.pad(x[0, 0], 2, mode={"replicate": "edge", "circular": "wrap"}.get(mode, mode))
+        y = fastconv.conv2d(x, corners, padding=2, padding_mode=mode, algorithm="depthwise")
+        expected = padded[:-4, :-4] + padded[4:, :-4] + 1000 * (padded[:-4, 4:] + padded[4:, 4:])
+        np.testing.assert_array_equal(y[0, 0], expected)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [3, 7, 40])
 @pytest.mark.parametrize("kernel", [3, 31])
@@ -68,23 +80,37 @@ def test_padding_times_what_is_not_finite_is_not_left_out(
     np.testing.assert_array_equal(y[:, 1], [expected] * 2)
 
 
+@pytest.mark.parametrize("size", [7, 40])
+def test_a_weight_that_is_not_finite_changes_no_bit_of_other_filters(size: int) -> None:
+    random = np.random.default_rng(size)
+    x, weight = random.standard_normal((1, 5, size, size)), random.standard_normal((5, 1, 31, 31))
+    finite = fastconv.conv2d(x, weight, padding=15, groups=5, algorithm="depthwise")
+    weight[2] = np.nan
+    y = fastconv.conv2d(x, weight, padding=15, groups=5, algorithm="depthwise")
+    others = [0, 1, 3, 4]
+    assert y[:, others].tobytes() == finite[:, others].tobytes()
+    assert np.isnan(y[:, 2]).all()
+
+
 # ------------------------------------------------------------------------------------- random
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> ConvProblem:
     """Draw what the algorithm takes: planes narrower and wider than vectors, kernels of one chunk and of several."""
-    rank = draw(st.integers(1, 2))
-    kernel = [draw(st.integers(1, 17)) for _ in range(rank)]
-    dilation = [draw(st.sampled_from((1, 1, 2, 3))) for _ in range(rank)]
-    stride = [draw(st.sampled_from((1, 1, 2, 2, 3, 4, 9))) for _ in range(rank)]
-    padding = [(draw(st.integers(0, 9)), draw(st.integers(0, 9))) for _ in range(rank)]
-    size = [
-        max(draw(st.integers(1, 45)), (k - 1) * d + 1 - sum(pair))
-        for k, d, pair in zip(kernel, dilation, padding, strict=True)
-    ]
     layout = draw(st.sampled_from(LAYOUTS))
     first = layout == "channels_first"
+    mode = draw(st.sampled_from(("zeros", "zeros", *PADDING_MODES[1:]))) if first else "zeros"
+    rank = draw(st.integers(1, 3 if first else 2))
+    kernel = [draw(st.integers(1, {1: 17, 2: 17, 3: 3}[rank])) for _ in range(rank)]
+    dilation = [draw(st.sampled_from((1, 1, 2, 3))) for _ in range(rank)]
+    stride = [draw(st.sampled_from((1, 1, 2, 2, 3, 4, 9))) for _ in range(rank)]
+    size = [draw(st.integers(1 if mode in ("zeros", "replicate") else 2, 13 if rank == 3 else 45)) for _ in range(rank)]
+    most = {"zeros": 9, "reflect": 1, "circular": 2, "symmetric": 2, "replicate": 9}[mode]
+    padding = [(draw(st.integers(0, most)), draw(st.integers(0, most))) for _ in range(rank)]
+    size = [
+        max(n, (k - 1) * d + 1 - sum(pair)) for n, k, d, pair in zip(size, kernel, dilation, padding, strict=True)
+    ]
     channels, multiplier = draw(st.integers(1, 5 if first else 40)), draw(st.integers(1, 3 if first else 1))
     batch = draw(st.integers(1, 2))
     return ConvProblem.from_shapes(
@@ -97,10 +123,11 @@ def problems(draw: st.DrawFn) -> ConvProblem:
         groups=channels,
         flip=draw(st.booleans()),
         layout=layout,
+        padding_mode=mode,
     )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     problem=problems(),
     activation=st.sampled_from((None, *ACTIVATIONS[:2])),
@@ -121,7 +148,7 @@ def test_random_planes(vector_bits, always_threads, problem, activation, threads
     wider[axis] += cut
     whole = np.full(wider, np.nan, problem.dtype)
     out, rest = np.split(whole, [problem.filters], axis)
-    convolve = (fastconv.conv1d, fastconv.conv2d)[problem.rank - 1]
+    convolve = (fastconv.conv1d, fastconv.conv2d, fastconv.conv3d)[problem.rank - 1]
     convolve(
         x, weight, terms[0], residual=terms[1], activation=activation, out=out, algorithm="depthwise",
         **problem.arguments(),
@@ -158,8 +185,14 @@ def test_every_size_of_plane_and_kernel(kernel: int, size: int, layout: str) -> 
         ("conv2d,n1,c8,9x9,k8,3x3,float32", "depthwise reads one channel a filter, not 8"),
         ("conv2d,n1,c8,9x9,k8,3x3,g4,float32", "depthwise reads one channel a filter, not 2"),
         ("conv2d,n1,c8,9x9,k16,3x3,g8,channels_last,float32", "depthwise computes one filter a channel in"),
-        ("conv3d,n1,c8,9x9x9,k8,3x3x3,g8,float32", "depthwise computes one and two dimensions, not 3"),
-        ("conv2d,n1,c8,9x9,k8,3x3,p1,g8,reflect,float32", "depthwise pads with zeros, not by reflect"),
+        (
+            "conv3d,n1,c8,9x9x9,k8,3x3x3,g8,channels_last,float32",
+            "depthwise computes one and two dimensions in channels_last, not 3",
+        ),
+        (
+            "conv2d,n1,c8,9x9,k8,3x3,p1,g8,reflect,channels_last,float32",
+            "depthwise pads with zeros in channels_last, not by reflect",
+        ),
         ("conv1d,n1,c8,9000,k8,5000,g8,float32", "depthwise sums 4096 taps at most, not 5000"),
         ("conv2d,n1,c8,9x9,k8,3x3,g8,int32", "depthwise computes float32 and float64, not int32"),
         ("conv2d,n1,c8,9x9,k8,3x3,g8,input_gradient,float32", "depthwise computes the forward direction, not input_gr"),
@@ -170,14 +203,16 @@ def test_refusals_have_reasons(text: str, reason: str) -> None:
 
 
 def test_a_mode_of_padding_without_padding_is_nothing() -> None:
-    assert DEPTHWISE.supports(ConvProblem.parse("conv2d,n1,c8,9x9,k8,3x3,g8,reflect,float32")) is None
+    assert DEPTHWISE.supports(ConvProblem.parse("conv2d,n1,c8,9x9,k8,3x3,g8,reflect,channels_last,float32")) is None
 
 
 # -------------------------------------------------------------------------------------- plans
 
 
-def test_nothing_is_copied() -> None:
+def test_nothing_is_copied_but_what_borders_repeat() -> None:
     assert DEPTHWISE.workspace(ConvProblem.parse("conv2d,n4,c32,200x200,k32,9x9,p4,g32,float32")) == 0
+    strips = DEPTHWISE.workspace(ConvProblem.parse("conv2d,n4,c32,200x2000,k32,9x9,p4,g32,reflect,float32"))
+    assert 0 < strips < 32 * 1024 * fastconv.get_num_threads()
 
 
 def test_few_planes_are_cut_for_threads() -> None:
@@ -222,7 +257,8 @@ def test_kernel_rows_that_meet_nothing_are_left_out() -> None:
 def test_the_name_says_all() -> None:
     code = Planes(dtype="float32", rows=3, vectors=1, kernel=(5, 5))
     changes = {
-        "dtype": "float64", "rows": 4, "vectors": 2, "kernel": (4, 5), "flip": True, "row_step": 2, "stride": 2,
+        "dtype": "float64", "rows": 4, "vectors": 2, "kernel": (4, 5), "depth": 5, "deep": True, "bordered": True,
+        "flip": True, "row_step": 2, "stride": 2,
         "dilation": 2, "kinds": ((1, 0),), "height": 7, "classes": True, "parted": True, "repeated": True,
         "narrow": True, "spills": True, "edges": False, "inner": False, "leaves_out": True, "residual": True,
         "activation": "relu",
