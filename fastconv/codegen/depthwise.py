@@ -2,96 +2,49 @@
 
     y[q, p] = sum over r, s of w[r, s] * x[q * stride + r * dilation, p * stride + s * dilation]
 
-No filter shares its products with another, so what pays for a load is the column of the kernel: a tile is `rows` output
-rows of `vectors` vectors, a loop runs over kernel columns s, and inside it the weights of column s stay in registers
-while the input rows stream by, each feeding up to as many products as the kernel is high. A tall kernel is cut into
-chunks of rows, so that sums and weights fit the registers together.
+No filter shares its products with another, so what pays for a load is the column of the kernel: a tile is `rows`
+output rows of `vectors` vectors; one kernel column s after another, the weights of the column stay in registers while
+the input rows stream by, each feeding up to as many products as the kernel is high. Small kernels are written out; of
+large ones the columns are a loop, and the rows are cut into chunks, so that sums and weights fit the registers
+together.
 
 Rows shorter than a vector are stored whole where the result is contiguous: what they spill is overwritten by the row
 after it, and only the last row of a range of tasks is stored in pieces.
 
-Nothing is copied. Rows outside the plane are read from a row of zeros, columns outside by masked loads, which the tiles
-within the plane do without. The last tile of a row and the last band of rows overlap the ones before them.
+Nothing is copied. Columns outside are left out by masked loads, which the tiles within the plane do without; the
+masks are read from a row that is as long as an input row with its padding. Rows outside are left out by the code,
+which knows for each kind of band (at the top, inside, at the bottom) how many there are. Zero times infinity is NaN,
+though: what is left out counts if a weight is not finite. So the function looks at the weights, too, and says in the
+end whether they were all finite; if not, the caller has the planes computed again by code that knows no kinds of
+bands: it looks up its rows in a table (`depthwise_table.py`), where a row of zeros stands for those outside, and
+leaves out nothing. Padding of other modes than zeros and volumes are done so, too. The last tile of a row and the last
+band of rows overlap the ones before them.
 
-With a dilation D of rows (coprime to the stride), output rows D apart share their input rows: they are taken together,
-a class of them at a time.
+With a stride of 2 along a row, vectors of every other element are picked from two that lie side by side, and two
+columns of the kernel share them. The picking costs as much as the products: what could be saved there is most.
 
-The function has every loop inside it. Its operands (`fastconv.codegen.launch` says how it is called; it needs no
-scratch) are the address of the plan (int64 slots, listed below; strides in bytes), of input, weights, bias (or 0),
-residual (or 0) and result.
+With a dilation D of rows (coprime to the stride), output rows D apart share their input rows: they are taken
+together, a class of them at a time.
+
+The function has every loop inside it. Its operands (`fastconv.codegen.launch` says how it is called) are the address of
+the plan (int64 slots, strides in bytes), of input, weights, bias (or 0), residual and result, and a slot that it sets
+to 1 where it left out what counts. Its scratch is for strips of the borders.
 """
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from llvmlite import ir
 
 from fastconv.codegen import activation, jit
+from fastconv.codegen import depthwise_shape as slot
 from fastconv.codegen import target as targets
-from fastconv.codegen.vector import I64, Builder, VectorModule
-
-# fmt: off
-(
-    HEIGHT, WIDTH,                      # of an input plane
-    OUT_HEIGHT, OUT_WIDTH,
-    BEFORE_H, BEFORE_W,                 # padding
-    STRIDE_H, DILATION_H, DILATION_W,
-    KERNEL_W,
-    FILTERS, MULTIPLIER,                # output planes of an image, and of an input plane
-    CLASSES,                            # of output rows: those that far apart share input rows
-    PARTS,                              # that the rows of a plane are cut into, a task each
-    X_PLANE, X_ROW,
-    WEIGHT_PLANE, WEIGHT_FIRST, WEIGHT_ROW, WEIGHT_COLUMN,  # a flipped kernel begins at its end
-    Y_IMAGE, Y_FILTER, Y_ROW,
-    RESIDUAL_PLANE,
-    ZEROS,                              # address of as many zeros as an input row has elements
-    SPILLS,                             # 1: a row may be written beyond its end, as the next one is written after it
-    SLOTS,
-) = range(27)
-# fmt: on
-OPERANDS = ("plan", "x", "weight", "bias", "residual", "y")
-
-MOST_ROWS = 14  # of a tile: more sums hide no more latency
-PIPELINE = 8  # sums that keep two units of four cycles busy
-
-
-@dataclass(frozen=True)
-class Planes:
-    """What the code of a depthwise convolution depends on."""
-
-    dtype: str
-    rows: int
-    vectors: int
-    kernel_height: int
-    row_step: int  # input rows, of those that the kernel meets, from one output row to the next
-    column_stride: int  # 1 or 2
-    narrow: bool  # output rows are shorter than one vector
-    activation: str | None
-
-    @property
-    def name(self) -> str:
-        """The name of its function, which says all of it."""
-        parts = [
-            f"depthwise_{self.dtype}_{self.rows}x{self.vectors}",
-            "narrow" if self.narrow else "wide",
-            f"k{self.kernel_height}_s{self.row_step}x{self.column_stride}",
-            self.activation or "linear",
-        ]
-        return "_".join(parts)
-
-    def input_rows(self, chunk: range) -> list[int]:
-        """The input rows that a chunk of kernel rows meets, counted from the first that the whole kernel does."""
-        return sorted({m * self.row_step + r for m in range(self.rows) for r in chunk})
-
-    def chunks(self, target: targets.Target) -> list[range]:
-        """The kernel's rows, in chunks as equal as can be."""
-        most = 7 if target.vector_registers == 16 else 15
-        count = -(-self.kernel_height // most)
-        ends = [self.kernel_height * i // count for i in range(count + 1)]
-        return [range(*pair) for pair in itertools.pairwise(ends)]
+from fastconv.codegen.depthwise_shape import Kind, Planes
+from fastconv.codegen.depthwise_table import Table
+from fastconv.codegen.depthwise_walk import Rows, Walk
+from fastconv.codegen.vector import I64, Builder, VectorModule, entry
 
 
 def address(planes: Planes) -> int:
@@ -100,113 +53,144 @@ def address(planes: Planes) -> int:
     return jit.address(planes.name, lambda: str(emit(planes, target)), target)
 
 
-def most_rows(target: targets.Target, kernel_height: int, vectors: int) -> int:
-    """Return how many rows a tile may have: sums, a chunk's weights, input vectors and a mask fit the registers."""
-    chunk = Planes("float32", 1, 1, kernel_height, 1, 1, False, None).chunks(target)[-1]
-    return max(1, min(MOST_ROWS, (target.vector_registers - 1 - len(chunk) - vectors) // vectors))
-
-
 def emit(planes: Planes, target: targets.Target) -> ir.Module:
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(planes.name, planes.dtype, target)
     finish = activation.declare(own, planes.activation) if planes.activation else None
-    function, b = own.define(planes.name, ir.VoidType(), [I64] * 4)
-    given, _, first, last = function.args
-    operands = [b.load_int(b.at(b.pointer(given), 8 * i), name) for i, name in enumerate(OPERANDS)]
-    every = range((planes.rows - 1) * planes.row_step + planes.kernel_height)
-    pointers = [b.alloca(I64, name=f"row{i}") for i in every]
-    emitter = _Emitter(b, planes, operands, last, pointers, finish)
-    b.count_up(first, last, 1, emitter.task, "tasks")
-    b.ret_void()
+    function, b = own.define("work", I64, [I64] * slot.ARGUMENTS, internal=True)
+    for argument, name in zip(
+        function.args, ("plan", "x", "weight", "bias", "residual", "y", "first", "last", "scratch"), strict=True
+    ):
+        argument.name = name
+    emitter = _Emitter(b, planes, finish)
+    b.count_up(function.args[6], function.args[7], 1, emitter.task, "tasks")
+    b.ret(emitter.failed())
+    entry(own, planes.name, function, slot.OPERANDS)
     return own.module
 
 
 class _Emitter:
     """The loops from the outermost to the innermost, one method each."""
 
-    def __init__(
-        self, b: Builder, planes: Planes, operands: Sequence[ir.Value], last: ir.Value,
-        pointers: Sequence[ir.Value], finish: ir.Function | None,
-    ) -> None:  # fmt: skip
-        self.b, self.planes, self.pointers, self.finish = b, planes, pointers, finish
-        self.operands, self.last = operands, last
-        self.plan = b.pointer(operands[0], "slots")
+    def __init__(self, b: Builder, planes: Planes, finish: ir.Function | None) -> None:
+        self.b, self.planes, self.finish = b, planes, finish
+        self.table = Table(b, planes, self.slot)
+        self.plan = b.pointer(b.function.args[0], "slots")
         self.span = planes.vectors * b.owner.lanes  # output columns of a tile
+        self.finite = _Finite(b, planes.kernel[0] * planes.kernel[1]) if planes.leaves_out else None
+        self.walk = Walk(b, planes, self.slot)
 
     def slot(self, number: int) -> ir.Value:
         return self.b.load_int(self.b.at(self.plan, 8 * number))
 
+    def failed(self) -> ir.Value:
+        """1 if something was left out that counts."""
+        return I64(0) if self.finite is None else self.b.zext(self.b.not_(self.finite.all()), I64)
+
     def task(self, number: ir.Value) -> None:
         """One part of the rows of one output plane."""
+        b, planes, walk = self.b, self.planes, self.walk
+        self.x, self.y = b.load_int(walk.x), b.load_int(walk.y)
+        self.residual = b.load_int(walk.residual) if planes.residual else None
+        self.weight = b.pointer(b.load_int(walk.weight), "weights")
+        self.bias = b.broadcast(b.pointer(b.load_int(walk.bias)))
+        self.goes_on = b.icmp_signed("<", b.add(number, I64(1)), b.function.args[7], "more_tasks")
+        self.layer = b.load_int(walk.part) if planes.deep else I64(0)
+        if planes.deep:
+            along = b.mul(self.layer, self.slot(slot.Y_SLICE))
+            self.y = b.add(self.y, along)
+            self.residual = b.add(self.residual, along) if planes.residual else None
+        if self.finite:
+            self.finite.look(self.weight)
+        if planes.height:
+            for top, one in zip(range(0, planes.height, planes.rows), planes.kinds, strict=True):
+                last = planes.height - planes.rows
+                self.is_last = top >= last
+                self.band(I64(min(top, last)), one)
+        elif planes.classes:
+            count = b.least(self.slot(slot.CLASSES), self.slot(slot.OUT_HEIGHT))
+            b.count_up(I64(0), count, 1, self.class_of_rows, "classes")
+        else:
+            begin, end = walk.part_of(self.slot(slot.OUT_HEIGHT))
+            kinds: Sequence[Kind | None] = planes.kinds or (None,)
+            for number_of_kind, kind in enumerate(kinds):
+                first, after = begin, end
+                if len(planes.kinds) > 1:
+                    kind_rows = (self.slot(slot.KIND_ROWS + number_of_kind + i) for i in range(2))
+                    first, after = b.greatest(begin, next(kind_rows)), b.least(end, next(kind_rows))
+                self.bands(first, after, self.slot(slot.OUT_HEIGHT), kind)
+        walk.on()
+
+    def class_of_rows(self, first_row: ir.Value) -> None:
+        """Every so many output rows from `first_row` on: those that share input rows."""
         b = self.b
-        _, x, weight, bias, residual, y = self.operands
-        parts, filters = self.slot(PARTS), self.slot(FILTERS)
-        plane, part = b.udiv(number, parts, "plane"), b.urem(number, parts, "part")
-        image, filter_ = b.udiv(plane, filters, "image"), b.urem(plane, filters, "filter")
-        source = b.udiv(plane, self.slot(MULTIPLIER), "input_plane")
-        self.x = b.add(x, b.mul(source, self.slot(X_PLANE)), "x_plane")
-        first_weight = b.add(b.mul(filter_, self.slot(WEIGHT_PLANE)), self.slot(WEIGHT_FIRST))
-        self.weight = b.pointer(b.add(weight, first_weight), "weights")
-        into = b.add(b.mul(image, self.slot(Y_IMAGE)), b.mul(filter_, self.slot(Y_FILTER)))
-        self.y = b.add(y, into, "y_plane")
-        self.residual = b.add(residual, b.mul(plane, self.slot(RESIDUAL_PLANE)), "residual_plane")
-        of_filter = b.add(bias, b.mul(filter_, I64(b.owner.bytes)))
-        none = b.icmp_signed("==", bias, I64(0))
-        # sums begin with the bias; without one, with one of the zeros
-        self.bias = b.broadcast(b.pointer(b.select(none, self.slot(ZEROS), of_filter)))
-        ends = b.icmp_signed("==", b.add(number, I64(1)), self.last, "is_last_task")
-        classes = self.slot(CLASSES)
+        more = b.zext(b.icmp_signed("<", first_row, self.slot(slot.CLASS_MORE)), I64)
+        count = b.add(self.slot(slot.CLASS_ROWS), more, "rows_of_class")
+        self.bands(I64(0), count, count, None, first_row)
 
-        def of_class(first_row: ir.Value) -> None:
-            left = b.sub(self.slot(OUT_HEIGHT), first_row)
-            count = b.udiv(b.add(left, b.sub(classes, I64(1))), classes, "rows_of_class")
-            begin = b.udiv(b.mul(count, part), parts)
-            end = b.udiv(b.mul(count, b.add(part, I64(1))), parts)
-            last = b.sub(end, I64(self.planes.rows))
+    def bands(
+        self, begin: ir.Value, end: ir.Value, count: ir.Value, kind: Kind | None, first_row: ir.Value | None = None
+    ) -> None:
+        """Bands from row `begin` to row `end` of `count`."""
+        b = self.b
+        last = b.sub(count, I64(self.planes.rows))
 
-            def band(row: ir.Value) -> None:
-                top = b.least(row, last)
-                self.is_last = b.and_(ends, b.icmp_signed("==", top, last), "is_last_band")
-                self.band(b.add(first_row, b.mul(top, classes), "top"))
+        def band(row: ir.Value) -> None:
+            top = b.least(row, last)
+            self.is_last = b.icmp_signed("==", top, last, "is_last_band")
+            if first_row is not None:
+                top = b.add(first_row, b.mul(top, self.slot(slot.CLASSES)), "top")
+            self.band(top, kind)
 
-            b.count_up(begin, end, self.planes.rows, band, "bands")
+        b.count_up(begin, end, self.planes.rows, band, "bands")
 
-        b.count_up(I64(0), b.least(classes, self.slot(OUT_HEIGHT)), 1, of_class, "classes")
-
-    def band(self, top: ir.Value) -> None:
+    def band(self, top: ir.Value, kind: Kind | None) -> None:
         """`rows` output rows from `top` on: where their input rows lie, and the tiles along them."""
+        b, planes = self.b, self.planes
+        self.kind = kind
+        corner = b.add(self.x, b.mul(top, self.slot(slot.X_BAND)), "corner")
+        step = self.slot(slot.X_STEP)
+        if kind is None:
+            self.table.fill(self.x, top, self.layer)
+        else:
+            present = planes.present(kind)
+            first = b.add(corner, b.mul(step, I64(present.start)))
+            self.rows = Rows(b, first, step, len(present))
+        if planes.narrow:
+            self.tile(top, I64(0))
+            return
+        width = self.slot(slot.OUT_WIDTH)
+        last = b.sub(width, I64(self.span))
+        b.count_up(I64(0), width, self.span, lambda column: self.tile(top, b.least(column, last)), "tiles")
+
+    def row(self, i: int, offset: ir.Value, edge: bool) -> ir.Value:
+        """The address `offset` bytes along input row i of the band, its padding included; at an edge, maybe copied."""
         b = self.b
-        base = b.sub(b.mul(top, self.slot(STRIDE_H)), self.slot(BEFORE_H))
-        height, dilation = self.slot(HEIGHT), self.slot(DILATION_H)
-        zeros, pitch = self.slot(ZEROS), self.slot(X_ROW)
-        row = base
-        for pointer in self.pointers:
-            inside = b.icmp_unsigned("<", row, height)  # a negative row is a huge unsigned one
-            b.store(b.select(inside, b.add(self.x, b.mul(row, pitch)), zeros), pointer)
-            row = b.add(row, dilation)
-        width = self.slot(OUT_WIDTH)
-        last = I64(0) if self.planes.narrow else b.sub(width, I64(self.span))
-
-        def tile(column: ir.Value) -> None:
-            self.tile(top, b.least(column, last))
-
-        b.count_up(I64(0), width, self.span, tile, "tiles")
+        if edge and self.planes.bordered:
+            return self.table.strip(i, offset)
+        if self.kind is None:
+            return b.at(b.pointer(self.table.at(i)), offset)
+        return self.rows.at(i - self.kind[0], offset)
 
     def tile(self, top: ir.Value, left: ir.Value) -> None:
         """`rows` x `vectors` sums whose first is at (top, left), without masks where the plane goes far enough."""
-        b, stride = self.b, self.planes.column_stride
-        column = b.sub(b.mul(left, I64(stride)), self.slot(BEFORE_W), "column")
-        reach = b.mul(b.sub(self.slot(KERNEL_W), I64(1)), self.slot(DILATION_W))
-        end = b.add(b.add(column, reach), I64((self.span - 1) * stride + 1))
+        b, planes = self.b, self.planes
+        column = b.mul(left, I64(planes.stride), "column")  # of the padded input
+        if not (planes.edges and planes.inner):
+            self.put(self.sums(column, planes.edges), top, left)
+            return
+        extent = (planes.kernel[1] - 1) * planes.dilation + (self.span - 1) * planes.stride + 1
+        first = b.sub(column, self.slot(slot.BEFORE_W))
         within = b.and_(
-            b.icmp_signed(">=", column, I64(0)), b.icmp_signed("<=", end, self.slot(WIDTH))
+            b.icmp_signed(">=", first, I64(0)),
+            b.icmp_signed("<=", b.add(first, I64(extent)), self.slot(slot.WIDTH)),
         )
         inner, edge, both = (b.append_basic_block(name) for name in ("inner", "edge", "sums_done"))
         b.cbranch(within, inner, edge)
         ways = []
-        for block, masked in ((inner, False), (edge, True)):
+        for block, at_edge in ((inner, False), (edge, True)):
             b.position_at_end(block)
-            values = self.sums(column, masked)
+            values = self.sums(column, at_edge)
             ways.append((values, b.block))
             b.branch(both)
         b.position_at_end(both)
@@ -216,128 +200,238 @@ class _Emitter:
                 phi.add_incoming(value, block)
         self.put(sums, top, left)
 
-    def sums(self, column: ir.Value, masked: bool) -> list[ir.Value]:
+    def sums(self, column: ir.Value, edge: bool) -> list[ir.Value]:
         """The sums over the kernel, chunk by chunk, column by column."""
-        values = [self.bias] * (self.planes.rows * self.planes.vectors)
-        for chunk in self.planes.chunks(self.b.owner.target):
-            values = self.columns(column, chunk, values, masked)
+        b, planes = self.b, self.planes
+        if edge and planes.bordered:
+            left = b.icmp_signed("<", column, self.slot(slot.BEFORE_W))
+            column = b.sub(column, b.select(left, I64(0), self.slot(slot.STRIP_SHIFT)), "column_of_strip")
+        values = [self.bias] * (planes.rows * planes.vectors)
+        for chunk in planes.chunks(self.kind, self.b.owner.target):
+            add = functools.partial(self.chunk, column, chunk, edge)
+            if self.kind is None and planes.leaves_out:
+                meets = self.table.meets_the_plane(planes.input_rows(chunk, None))
+                values = b.values_if(meets, values, add, "chunk")
+            else:
+                values = add(values)
         return values
 
-    def columns(
-        self, column: ir.Value, chunk: range, starts: Sequence[ir.Value], masked: bool
+    def chunk(self, column: ir.Value, chunk: range, edge: bool, sums: Sequence[ir.Value]) -> list[ir.Value]:
+        """Add the products of a chunk of kernel rows with all columns, as many together as share their loads."""
+        planes = self.planes
+        width, together = planes.kernel[1], planes.together
+        whole = width - width % together
+        values = list(sums)
+        for columns in (range(0, whole, together), range(whole, width)):
+            if planes.unrolled or len(columns) < 2:
+                for s in columns:
+                    values = self.products(column, I64(s), columns.step, chunk, values, edge)
+            else:
+                values = self.columns(column, columns, chunk, values, edge)
+        return values
+
+    def products(
+        self, column: ir.Value, s: ir.Value, taps: int, chunk: range, starts: Sequence[ir.Value], edge: bool
     ) -> list[ir.Value]:
-        """The loop over kernel columns of one chunk of kernel rows."""
+        """Add the products of a chunk of kernel rows with kernel columns s to s + taps - 1."""
         b, planes = self.b, self.planes
-        steps, step, weight_step = self.slot(KERNEL_W), self.slot(DILATION_W), self.slot(WEIGHT_COLUMN)
-        row = self.slot(WEIGHT_ROW)
-        lines = [b.at(self.weight, b.mul(I64(r), row)) for r in chunk]
+        height, width = planes.kernel
+        item = b.owner.bytes
+        turn = -1 if planes.flip else 1
+        start = b.at(self.weight, b.mul(s, I64(turn * item)))
+        place = b.add(column, b.mul(s, I64(planes.dilation)), "place")
+
+        def weight(r: int, tap: int) -> ir.Value:
+            number = r * width + tap
+            return b.broadcast(b.at(start, item * (height * width - 1 - number if planes.flip else number)))
+
+        weights = {(r, tap): weight(r, tap) for tap in range(taps) for r in chunk}
+        masks = b.pointer(self.slot(slot.MASKS)) if edge and not planes.bordered else None
+        loads = _Columns(b, planes, taps, place, masks)
+        sums = list(starts)
+        for i in planes.input_rows(chunk, self.kind):
+            for tap, vectors in enumerate(loads.of(self.row(i, loads.offset, edge))):
+                for m, r in planes.pairs(i):
+                    if r in chunk:
+                        for v, value in enumerate(vectors):
+                            at = m * planes.vectors + v
+                            sums[at] = b.multiply_add(weights[r, tap], value, sums[at])
+        return sums
+
+    def columns(
+        self, column: ir.Value, of: range, chunk: range, starts: Sequence[ir.Value], edge: bool
+    ) -> list[ir.Value]:
+        """A loop over kernel columns; those that lie outside altogether are left out."""
+        b, planes = self.b, self.planes
+        dilation = planes.dilation
+        first, end = I64(of.start), I64(of.stop)
+        if edge and planes.leaves_out:
+            # s * dilation must be greater than `before`, and less than `after`
+            after = b.sub(b.add(self.slot(slot.WIDTH), self.slot(slot.BEFORE_W)), column)
+            before = b.sub(b.sub(self.slot(slot.BEFORE_W), column), I64((self.span - 1) * planes.stride + 1))
+            meets = b.and_(b.add(b.sdiv(before, I64(dilation)), I64(1)), I64(-of.step))
+            first = b.select(b.icmp_signed("<", before, I64(0)), first, b.least(meets, I64(of.stop - of.step)))
+            end = b.least(b.sdiv(b.add(after, I64(dilation - 1)), I64(dilation)), end)
         entry = b.block
         loop, done = b.append_basic_block("columns"), b.append_basic_block("columns_done")
         b.branch(loop)
         b.position_at_end(loop)
-        counted, place, offset = b.phi(I64, "s"), b.phi(I64, "place"), b.phi(I64, "weight_offset")
+        s = b.phi(I64, "s")
         sums = [b.phi(b.owner.vector) for _ in starts]
-        weights = [b.broadcast(b.at(line, offset)) for line in lines]
-        loads = _Columns(b, planes, place, self.slot(WIDTH) if masked else None)
-        new: list[ir.Value] = list(sums)
-        for i in planes.input_rows(chunk):
-            values = loads.of(b.load(self.pointers[i], typ=I64))
-            for m in range(planes.rows):
-                r = i - m * planes.row_step
-                if r in chunk:
-                    for v, value in enumerate(values):
-                        at = m * planes.vectors + v
-                        new[at] = b.multiply_add(weights[r - chunk.start], value, new[at])
-        following = [
-            (counted, I64(0), b.add(counted, I64(1))),
-            (place, column, b.add(place, step)),
-            (offset, I64(0), b.add(offset, weight_step)),
-            *zip(sums, starts, new, strict=True),
-        ]
+        new = self.products(column, s, of.step, chunk, sums, edge)
+        following = [(s, first, b.add(s, I64(of.step))), *zip(sums, starts, new, strict=True)]
         for phi, start, value in following:
             phi.add_incoming(start, entry)
             phi.add_incoming(value, loop)
-        b.cbranch(b.icmp_signed("<", following[0][2], steps), loop, done)
+        b.cbranch(b.icmp_signed("<", following[0][2], end), loop, done)
         b.position_at_end(done)
         return new
 
     def put(self, sums: Sequence[ir.Value], top: ir.Value, left: ir.Value) -> None:
         """Residual, activation, and the stores."""
         b, planes = self.b, self.planes
-        pitch = self.slot(Y_ROW)
-        first = b.add(b.mul(top, pitch), b.mul(left, I64(b.owner.bytes)))
-        step = b.mul(self.slot(CLASSES), pitch)
-        count = self.slot(OUT_WIDTH)
-        mask = b.first_lanes(count) if planes.narrow else None
+        pitch = self.slot(slot.Y_ROW)
+        first = b.mul(top, pitch)
+        step = b.mul(self.slot(slot.CLASSES), pitch) if planes.classes else pitch
+        along = b.mul(left, I64(b.owner.bytes))
+        width = b.owner.lanes * b.owner.bytes
+        order = _lane_order(b, planes.stride)
+        if order != sorted(order):
+            sums = [b.pick(value, [order.index(i) for i in range(len(order))]) for value in sums]
 
         def places(plane: ir.Value) -> list[ir.Value]:
-            start = b.pointer(b.add(plane, first))
-            rows = [start]
-            for _ in range(planes.rows - 1):
-                rows.append(b.at(rows[-1], step))
-            width = b.owner.lanes * b.owner.bytes
-            return [b.at(row, v * width) for row in rows for v in range(planes.vectors)]
+            rows = Rows(b, b.add(plane, first), step, planes.rows)
+            starts = [rows.at(m, along) for m in range(planes.rows)]
+            return [b.at(start, v * width) for start in starts for v in range(planes.vectors)]
 
-        def add(values: Sequence[ir.Value]) -> list[ir.Value]:
+        if planes.residual:
+            mask = b.first_lanes(self.slot(slot.OUT_WIDTH)) if planes.narrow else None
             addends = [b.load_vector(place, mask) for place in places(self.residual)]
-            return [b.fadd(value, addend) for value, addend in zip(values, addends, strict=True)]
-
-        wanted = b.icmp_signed("!=", self.operands[4], I64(0))
-        values: Sequence[ir.Value] = b.values_if(wanted, sums, add, "residual")
+            sums = [b.fadd(value, addend) for value, addend in zip(sums, addends, strict=True)]
         if self.finish:
-            values = [b.call(self.finish, [value]) for value in values]
-        stores = list(zip(values, places(self.y), strict=True))
+            sums = [b.call(self.finish, [value]) for value in sums]
+        stores = list(zip(sums, places(self.y), strict=True))
         if planes.narrow:
-            self.put_narrow(stores, count)
+            self.put_narrow(stores)
             return
         for value, place in stores:
             b.store_vector(value, place)
 
-    def put_narrow(self, stores: Sequence[tuple[ir.Value, ir.Value]], count: ir.Value) -> None:
+    def put_narrow(self, stores: Sequence[tuple[ir.Value, ir.Value]]) -> None:
         """Store rows shorter than a vector: whole where the next row will be stored, else in pieces."""
-        b = self.b
-        spills = b.icmp_signed("!=", self.slot(SPILLS), I64(0))
+        b, planes = self.b, self.planes
         *before, last = stores
-        for whole, some in ((spills, before), (b.and_(spills, b.not_(self.is_last)), [last])):
+        count = self.slot(slot.OUT_WIDTH)
+        if not planes.spills:
+            for value, place in stores:
+                b.store_lanes(value, place, count)
+            return
+        for value, place in before:
+            b.store_vector(value, place)
+        if self.is_last is False:
+            b.store_vector(*last)
+            return
+        whole = self.goes_on if self.is_last is True else b.or_(self.goes_on, b.not_(self.is_last))
+        b.do_if(whole, lambda: b.store_vector(*last), "whole")
+        b.do_if(b.not_(whole), lambda: b.store_lanes(*last, count), "pieces")
 
-            def in_one(some: Sequence[tuple[ir.Value, ir.Value]] = some) -> None:
-                for value, place in some:
-                    b.store_vector(value, place)
 
-            def in_pieces(some: Sequence[tuple[ir.Value, ir.Value]] = some) -> None:
-                for value, place in some:
-                    b.store_lanes(value, place, count)
+class _Finite:
+    """Whether all weights that were looked at are finite: the sum of zero times each is then zero."""
 
-            b.do_if(whole, in_one, "whole")
-            b.do_if(b.not_(whole), in_pieces, "pieces")
+    def __init__(self, b: Builder, taps: int) -> None:
+        self.b, self.taps = b, taps
+        self.zero = b.owner.constant(0.0)
+        self.total = b.alloca(b.owner.vector, name="zero_if_finite")
+        b.store(self.zero, self.total)
+
+    def look(self, weight: ir.Value) -> None:
+        """Look at the weights of one filter."""
+        b, lanes = self.b, self.b.owner.lanes
+
+        def add(first: ir.Value, mask: ir.Value | None = None) -> None:
+            value = b.load_vector(b.at(weight, b.mul(first, I64(b.owner.bytes))), mask)
+            total = b.load(self.total, typ=b.owner.vector)
+            b.store(b.multiply_add(value, self.zero, total), self.total)
+
+        if self.taps < lanes:
+            add(I64(0), ir.Constant(b.owner.mask, [i < self.taps for i in range(lanes)]))
+        elif self.taps <= 8 * lanes:
+            for first in range(0, self.taps, lanes):
+                add(I64(min(first, self.taps - lanes)))
+        else:
+            b.count_up(I64(0), I64(self.taps), lanes, lambda i: add(b.least(i, I64(self.taps - lanes))), "finite")
+
+    def all(self) -> ir.Value:
+        """Whether they were finite."""
+        b = self.b
+        return b.all_lanes(b.fcmp_ordered("==", b.load(self.total, typ=b.owner.vector), self.zero))
+
+
+def _lane_order(b: Builder, stride: int) -> list[int]:
+    """Which output each lane of a sum belongs to.
+
+    A stride of 2 picks from two vectors within blocks of 128 bits, which costs less than across them: the first half of
+    a block comes from the first vector, the second half from the second. The sums are put in order once.
+    """
+    lanes = b.owner.lanes
+    if stride != 2:
+        return list(range(lanes))
+    block = 16 // b.owner.bytes
+    half = block // 2
+    return [
+        vector * (lanes // 2) + first // 2 + i
+        for first in range(0, lanes, block)
+        for vector in range(2)
+        for i in range(half)
+    ]
 
 
 class _Columns:
-    """Loads of the input under one kernel column: vectors of elements `column_stride` apart."""
+    """Loads of the input under one kernel column, or two neighbours: vectors of elements `column_stride` apart."""
 
-    def __init__(self, b: Builder, planes: Planes, place: ir.Value, width: ir.Value | None) -> None:
-        self.b, self.stride = b, planes.column_stride
-        lanes = b.owner.lanes
-        self.offset = b.mul(place, I64(b.owner.bytes), "column_offset")
-        # A vector of every other element is picked from two that share one, so that nothing behind its last is read.
-        within = (0,) if self.stride == 1 else (0, lanes - 1)
-        self.starts = [[v * lanes * self.stride + first for first in within] for v in range(planes.vectors)]
-        self.masks: list[list[ir.Value | None]] = [
-            [None if width is None else b.lanes_inside(b.add(place, I64(start)), width) for start in group]
+    def __init__(self, b: Builder, planes: Planes, taps: int, place: ir.Value, masks: ir.Value | None) -> None:
+        self.b, self.stride, self.taps = b, planes.stride, taps
+        lanes, item = b.owner.lanes, b.owner.bytes
+        self.offset = b.mul(place, I64(item), "column_offset")
+        # Vectors begin where nothing behind the last element that is wanted is read.
+        end = (lanes - 1) * self.stride + taps
+        self.places: list[int] = []  # of the first elements of the vectors that are loaded
+        for place_ in range(0, end - taps + 1, self.stride):
+            if not self.places or place_ >= self.places[-1] + lanes:
+                self.places.append(min(place_, end - lanes))
+        self.starts = [[v * lanes * self.stride + first for first in self.places] for v in range(planes.vectors)]
+        self.masks = [
+            [masks and b.load_mask(b.at(b.at(masks, self.offset), start * item)) for start in group]
             for group in self.starts
         ]
-        half = lanes // 2
-        self.even = [2 * i if i < half else lanes + 2 * i - (lanes - 1) for i in range(lanes)]
+        self.order = _lane_order(b, self.stride)
 
-    def of(self, row: ir.Value) -> list[ir.Value]:
-        """The vectors of one input row, given its address."""
+    def of(self, pointer: ir.Value) -> list[list[ir.Value]]:
+        """For each column, the vectors of one input row, given the address of the first element."""
         b = self.b
-        pointer = b.pointer(b.add(row, self.offset))
-        vectors = []
-        for starts, masks in zip(self.starts, self.masks, strict=True):
-            loads = [
+        loaded = [
+            [
                 b.load_vector(b.at(pointer, start * b.owner.bytes), mask)
                 for start, mask in zip(starts, masks, strict=True)
             ]
-            vectors.append(loads[0] if self.stride == 1 else b.shuffle_vector(*loads, b.places(self.even)))
-        return vectors
+            for starts, masks in zip(self.starts, self.masks, strict=True)
+        ]
+        return [[self._pick(vectors, tap) for vectors in loaded] for tap in range(self.taps)]
+
+    def _pick(self, vectors: Sequence[ir.Value], tap: int) -> ir.Value:
+        """The elements under one column, in the order of the sums' lanes."""
+        lanes = self.b.owner.lanes
+        result = vectors[0]
+        if self.stride == 1:
+            return result
+        wanted = [place * self.stride + tap for place in self.order]
+        kept: Sequence[int] = [place % lanes for place in wanted]  # where the first vector has them
+        for first, vector in zip(self.places[1:], vectors[1:], strict=True):
+            taken = [
+                lanes + place - first if 0 <= place - first < lanes else before
+                for place, before in zip(wanted, kept, strict=True)
+            ]
+            kept = range(lanes)
+            result = self.b.shuffle_vector(result, vector, self.b.places(taken))
+        return result

@@ -62,6 +62,21 @@ class VectorModule:
         return ir.Constant(self.integers, [value] * self.lanes)
 
 
+def entry(own: VectorModule, name: str, work: ir.Function, operands: int) -> None:
+    """Define the function that is launched (`fastconv.codegen.launch` says how), which calls `work`.
+
+    `work` takes the operands, the range of its tasks, and the address of scratch if it takes one argument more; all are
+    i64. It returns whether it left out what counts, which is said in a slot behind the operands.
+    """
+    function, b = own.define(name, ir.VoidType(), [I64] * 4)
+    given, scratch, first, last = function.args
+    slots = [b.at(b.pointer(given), 8 * i) for i in range(operands + 1)]
+    arguments = [*map(b.load_int, slots[:-1]), first, last, scratch]
+    failed = b.call(work, arguments[: len(work.args)])
+    b.do_if(b.icmp_signed("!=", failed, I64(0)), lambda: b.store(failed, slots[-1]), "left_out")
+    b.ret_void()
+
+
 class Builder(ir.IRBuilder):
     """An IR builder that speaks in vectors and in byte addresses."""
 
@@ -181,6 +196,17 @@ class Builder(ir.IRBuilder):
         begin, end = map(self.splat, narrow)
         return self.icmp_unsigned("<", self.add(begin, places), end)  # what is negative is huge if unsigned
 
+    def load_mask(self, pointer: ir.Value) -> ir.Value:
+        """The mask of lanes where the integers from an address on, each as wide as an element, are negative."""
+        own = self.owner
+        integers = self.load(pointer, typ=own.integers, align=own.bytes)
+        return self.icmp_signed("<", integers, own.integer_constant(0))
+
+    def all_lanes(self, mask: ir.Value) -> ir.Value:
+        """Whether a mask has every lane."""
+        kind = ir.IntType(self.owner.lanes)
+        return self.icmp_signed("==", self.bitcast(mask, kind), ir.Constant(kind, -1))
+
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a * b + c, with one rounding where the processor can (elsewhere `fma` would be a call)."""
         own = self.owner
@@ -212,6 +238,10 @@ class Builder(ir.IRBuilder):
     def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """The lesser of two integers."""
         return self.select(self.icmp_signed("<", a, b), a, b)
+
+    def greatest(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The greater of two integers."""
+        return self.select(self.icmp_signed(">", a, b), a, b)
 
     # -- control flow
 

@@ -9,7 +9,10 @@ single plane, as images are filtered with, is the same.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,21 +20,32 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.algorithm import Machine
-from fastconv.codegen import depthwise as slot
+from fastconv.codegen import depthwise as codegen
+from fastconv.codegen import depthwise_shape as slot
 from fastconv.codegen import target as targets
-from fastconv.codegen.depthwise import Planes
+from fastconv.codegen.depthwise_shape import Kind, Planes
+from fastconv.cpu import depthwise_channels_last, scratch
 from fastconv.cpu.algorithm import Planned
+from fastconv.cpu.depthwise_channels_last import PixelsPlan
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.native import address
-from fastconv.cpu.plan import Request, TaskPlan, natural_strides
+from fastconv.cpu.plan import LEFT_OUT, Request, TaskPlan, natural_strides
 from fastconv.problem import ConvProblem
 
 MOST_TAPS = 4096  # summed in one register: more would cost digits
 FLOPS_A_CYCLE = 4  # of a lane: what `Machine.vector_flops` counts in a cycle
 
 # Cycles, measured on planes of 7 to 112 columns
-BEGIN_TASK, BEGIN_BAND, BEGIN_TILE = 40, 12, 16
-MASK = 4  # of an edge, for each kernel column
+BEGIN_TASK, BEGIN_BAND, BEGIN_TILE = 20, 6, 8
+END_SUM = 0.9
+PIPELINE = 8  # sums that keep two units of four cycles busy
+SPILL = 0.9  # of a vector that finds no register, for each kernel column
+MASK = 1.3  # of a vector at an edge, for each kernel column
+BEGIN_STRIP, STRIP_ELEMENT = 5, 1.5
+FAR_ROW = 0.8  # of a row of a tile, where a plane exceeds the first level cache
+
+#: Of the time that memory would take, what computing does not hide.
+EXPOSED = 0.3
 
 
 class Depthwise(Planned):
@@ -44,12 +58,15 @@ class Depthwise(Planned):
         shape = geometry(problem)
         reasons = {
             f"{self.name} reads one channel a filter, not {shape.channels}": shape.channels != 1,
-            f"{self.name} computes channels_first, not {problem.layout}": problem.layout != "channels_first",
-            f"{self.name} computes one and two dimensions, not {problem.rank}": problem.rank == 3,
-            f"{self.name} pads with zeros, not by {problem.padding_mode}": (
-                problem.padding_mode != "zeros" and shape.padded
+            f"{self.name} computes one filter a channel in channels_last, not {shape.filters}": (
+                problem.layout == "channels_last" and shape.filters > 1
             ),
-            f"{self.name} takes steps of 1 and 2 along a row, not {shape.stride[2]}": shape.stride[2] > 2,
+            f"{self.name} computes one and two dimensions in channels_last, not {problem.rank}": (
+                problem.layout == "channels_last" and problem.rank == 3
+            ),
+            f"{self.name} pads with zeros in channels_last, not by {problem.padding_mode}": (
+                problem.layout == "channels_last" and problem.padding_mode != "zeros" and shape.padded
+            ),
             f"{self.name} sums {MOST_TAPS} taps at most, not {shape.taps}": shape.taps > MOST_TAPS,
         }
         return super().supports(problem) or next((reason for reason, holds in reasons.items() if holds), None)
@@ -62,77 +79,136 @@ class Depthwise(Planned):
         cycle = FLOPS_A_CYCLE / machine.vector_flops
         item = np.dtype(problem.dtype).itemsize
         moved = (math.prod(problem.input_shape) + planes * shape.pixels) * item
-        memory = moved / machine.bandwidth if moved > targets.caches().level2 else 0.0
-        return machine.call + memory + planes * cycle * _plane_cycles(_code(problem, None, target), shape, target)
+        memory = EXPOSED * moved / machine.bandwidth if moved > targets.caches().level2 else 0.0
+        if problem.layout == "channels_last":
+            cycles = depthwise_channels_last.cycles(problem, target)
+        else:
+            cycles = planes * _plane_cycles(_tile(shape, problem.dtype, target), shape, target)
+        return machine.call + memory + cycle * cycles
 
-    def make_plan(self, request: Request) -> DepthwisePlan:
+    def make_plan(self, request: Request) -> DepthwisePlan | PixelsPlan:
         """Return the plan of a request."""
+        if request.problem.layout == "channels_last":
+            return depthwise_channels_last.plan(request)
         return _plan(request)
 
 
 @dataclass(frozen=True)
 class DepthwisePlan(TaskPlan):
-    """A plan of planes; nothing is copied."""
+    """A plan of planes."""
 
     code: Planes
-    numbers: npt.NDArray[np.int64]
+    numbers: int  # the address of the slots
     tasks: int
     request: Request
-    zeros: npt.NDArray[np.generic]  # a row that `numbers` points to
+    keep: tuple[npt.NDArray[np.generic], ...]  # the slots, and what they point to
+    scratch_bytes: int = 0  # of the copies that a worker makes of what lies at the sides
 
-    @property
-    def addresses(self) -> tuple[int, int]:
+    def addresses(self, residual: bool, careful: bool) -> tuple[int, int]:
         """The addresses of the function and of the numbers."""
-        return slot.address(self.code), address(self.numbers)
+        return codegen.address(self.code.variant(residual, careful)), self.numbers
+
+    def repair(self, workspace: scratch.Workspace, operands: tuple[int, ...], memory: int) -> None:
+        """Task by task, as what a plane gets depends on its own weights alone."""
+        residual = operands[4] != 0
+        quick, careful = (self.launch(residual, leaves_out_nothing)[0] for leaves_out_nothing in (False, True))
+        for task in range(self.tasks):
+            quick.alone(workspace.job, operands, memory, task, task + 1)
+            if workspace.job[LEFT_OUT]:
+                careful.alone(workspace.job, operands, memory, task, task + 1)
 
 
 def _plan(request: Request) -> DepthwisePlan:
     problem = request.problem
     shape = geometry(problem)
-    code = _code(problem, request.activation, request.target)
+    code = _code(request)
     item = np.dtype(problem.dtype).itemsize
-    _, height, width = shape.size
+    depth, height, width = shape.size
     _, out_height, out_width = shape.output
-    kernel_width = shape.kernel[2]
+    _, stride, _ = shape.stride
+    before_d, before_h, before_w = (before for before, _ in shape.padding)
     classes = _classes(shape)
     planes = problem.batch * problem.filters
-    parts = _parts(planes, out_height, code.rows, request.threads) if classes == 1 and not code.narrow else 1
+    parts = _parts(request, shape, code.rows) if code.parted else shape.output[0]
+    columns, shift = _strips(shape, code, request.target)
+    strip_row = -(-len(columns) * item // 64) * 64 + 64  # an odd number of cache lines falls into many sets
     image, filter_, _ = request.out_strides
-    turned = -1 if shape.flip else 1
-    zeros = np.zeros(max(width, 1), problem.dtype)
-    contiguous = request.out_strides == natural_strides(problem)
-    spilled = request.target.lanes(problem.dtype) - out_width  # no further than the next row, which may be the last
+    zeros = np.zeros(width, problem.dtype)
+    # the last tile's last vector begins less than a tile's width before the last column that it has a use for
+    beyond = (code.vectors + 1) * request.target.lanes(problem.dtype) * code.stride + code.kernel[1] * code.dilation
+    masks = np.zeros(before_w + width + beyond, f"i{item}")
+    masks[before_w : before_w + width] = -1
+    bands = -(-out_height // code.rows)
+    part_rows = np.array([bands * part // parts * code.rows for part in range(parts)] + [out_height], np.int64)
     numbers = np.zeros(slot.SLOTS, np.int64)
     for place, value in {
         slot.HEIGHT: height,
         slot.WIDTH: width,
         slot.OUT_HEIGHT: out_height,
         slot.OUT_WIDTH: out_width,
-        slot.BEFORE_H: shape.padding[1][0],
-        slot.BEFORE_W: shape.padding[2][0],
-        slot.STRIDE_H: shape.stride[1],
+        slot.BEFORE_H: before_h,
+        slot.BEFORE_W: before_w,
+        slot.STRIDE_H: stride,
         slot.DILATION_H: shape.dilation[1],
-        slot.DILATION_W: shape.dilation[2],
-        slot.KERNEL_W: kernel_width,
         slot.FILTERS: problem.filters,
         slot.MULTIPLIER: shape.filters,
         slot.CLASSES: classes,
+        slot.CLASS_ROWS: out_height // classes,
+        slot.CLASS_MORE: out_height % classes,
         slot.PARTS: parts,
-        slot.X_PLANE: height * width * item,
+        slot.PART_ROWS: address(part_rows),
+        slot.X_CORNER: ((before_d * height + before_h) * width + before_w) * item,
+        slot.X_PLANE: depth * height * width * item,
         slot.X_ROW: width * item,
-        slot.WEIGHT_PLANE: shape.taps * item,
-        slot.WEIGHT_FIRST: (shape.taps - 1) * item if shape.flip else 0,
-        slot.WEIGHT_ROW: turned * kernel_width * item,
-        slot.WEIGHT_COLUMN: turned * item,
+        slot.X_BAND: stride * width * item,
+        slot.X_STEP: shape.dilation[1] * width * item,
         slot.Y_IMAGE: image * item,
         slot.Y_FILTER: filter_ * item,
         slot.Y_ROW: out_width * item,
         slot.RESIDUAL_PLANE: shape.pixels * item,
-        slot.ZEROS: address(zeros),
-        slot.SPILLS: int(classes == 1 and contiguous and spilled <= out_width),
+        slot.ZERO: address(zeros),
+        slot.ZEROS: address(zeros) - before_w * item,
+        slot.MASKS: address(masks),
+        slot.DEPTH: depth,
+        slot.BEFORE_D: before_d,
+        slot.STRIDE_D: shape.stride[0],
+        slot.DILATION_D: shape.dilation[0],
+        slot.X_SLICE: height * width * item,
+        slot.Y_SLICE: out_height * out_width * item,
+        slot.MAP_D: address(shape.maps[0]),
+        slot.MAP_H: address(shape.maps[1]),
+        slot.STRIP_ROW: strip_row,
+        slot.STRIP_WIDTH: len(columns),
+        slot.STRIP_COLUMNS: address(columns),
+        slot.STRIP_SHIFT: shift,
+        **{slot.KIND_ROWS + i: row for i, row in enumerate(_kinds(shape, code)[1])},
     }.items():
         numbers[place] = value
-    return DepthwisePlan(code, numbers, planes * parts, request, zeros)
+    keep = numbers, zeros, masks, part_rows, columns, *shape.maps
+    strip_bytes = code.meets * strip_row if code.bordered and code.edges else 0
+    return DepthwisePlan(code, address(numbers), planes * parts, request, keep, strip_bytes)
+
+
+def _strips(shape: Geometry, code: Planes, target: targets.Target) -> tuple[npt.NDArray[np.int64], int]:
+    """Return where in a padded row, in bytes, a strip's elements come from, and the shift of tiles at the right.
+
+    A strip is what the tiles at the left reach of a padded row, and after it what the others at the sides do.
+    """
+    before, width = shape.padding[2][0], shape.size[2]
+    firsts = [left * code.stride for left in _lefts(shape, code, target)]
+    extent = _extent(code, target)
+    left = [first for first in firsts if first < before]
+    right = [first for first in firsts if first >= before and first + extent > before + width]
+    end, begin = (max(left) + extent if left else 0), (min(right) if right else 0)
+    padded = np.r_[0:end, begin : max(right) + extent if right else 0]
+    places = shape.maps[2][np.minimum(padded, before + width + shape.padding[2][1] - 1)]
+    return (places + before) * np.dtype(code.dtype).itemsize, begin - end
+
+
+def _extent(code: Planes, target: targets.Target) -> int:
+    """Return the columns that a tile reaches, from its first input column on."""
+    span = code.vectors * target.lanes(code.dtype)
+    return (code.kernel[1] - 1) * code.dilation + (span - 1) * code.stride + 1
 
 
 def _classes(shape: Geometry) -> int:
@@ -140,47 +216,157 @@ def _classes(shape: Geometry) -> int:
     return shape.dilation[1] // math.gcd(shape.stride[1], shape.dilation[1])
 
 
-def _parts(planes: int, out_height: int, rows: int, threads_: int) -> int:
+def _bands(shape: Geometry, code: Planes) -> list[Kind]:
+    """Return the kinds of all bands of a plane, from its top to its bottom."""
+    _, height, _ = shape.size
+    _, out_height, _ = shape.output
+    step, dilation, before = shape.stride[1], shape.dilation[1], shape.padding[1][0]
+    kinds = []
+    for row in range(0, out_height, code.rows):
+        first = min(row, out_height - code.rows) * step - before
+        places = range(first, first + code.meets * dilation, dilation)
+        kinds.append((sum(place < 0 for place in places), sum(place >= height for place in places)))
+    return kinds
+
+
+def _kinds(shape: Geometry, code: Planes) -> tuple[tuple[Kind, ...], list[int]]:
+    """Return the kinds of bands from the top to the bottom, each once; their first output rows, and the last's end."""
+    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(_bands(shape, code))]
+    kinds = tuple(kind for kind, _ in runs)
+    rows = [code.rows * bands for bands in itertools.accumulate((bands for _, bands in runs), initial=0)]
+    return kinds, rows[: slot.MOST_KINDS + 1]
+
+
+def _parts(request: Request, shape: Geometry, rows: int) -> int:
     """Return the tasks that a plane is cut into: enough for all threads, none with fewer rows than a tile."""
-    wanted = -(-8 * threads_ // planes) if threads_ > 1 else 1
-    return max(1, min(wanted, out_height // rows))
+    planes = request.problem.batch * request.problem.filters
+    wanted = -(-8 * request.threads // max(planes, 1)) if request.threads > 1 else 1
+    return max(1, min(wanted, shape.output[1] // rows))
 
 
-def _code(problem: ConvProblem, activation: str | None, target: targets.Target) -> Planes:
-    return _cheapest(geometry(problem), problem.dtype, activation, target)
+def _code(request: Request) -> Planes:
+    """Return the code of a request: the tile that takes the fewest cycles, and what else it depends on."""
+    problem = request.problem
+    shape = geometry(problem)
+    code = _tile(shape, problem.dtype, request.target)
+    parted = not (code.narrow or code.classes or code.deep) and _parts(request, shape, code.rows) > 1
+    spilled = request.target.lanes(problem.dtype) - shape.output[2]  # no more than the next row, maybe the last
+    contiguous = request.out_strides == natural_strides(problem)
+    return dataclasses.replace(
+        code,
+        height=0 if parted else code.height,
+        kinds=_kinds(shape, code)[0] if parted and code.kinds else code.kinds,
+        parted=parted,
+        repeated=shape.filters > 1,
+        spills=code.narrow and contiguous and not code.classes and spilled <= shape.output[2],
+        activation=request.activation,
+    )
 
 
 @lru_cache(maxsize=1024)
-def _cheapest(shape: Geometry, dtype: str, activation: str | None, target: targets.Target) -> Planes:
+def _tile(shape: Geometry, dtype: str, target: targets.Target) -> Planes:
     """Return the tile that takes the fewest cycles by count."""
     lanes = target.lanes(dtype)
     _, out_height, out_width = shape.output
-    kernel_height = shape.kernel[1]
-    row_step = shape.stride[1] // math.gcd(shape.stride[1], shape.dilation[1])
     least_rows = max(1, out_height // _classes(shape))  # of a class
     possible = [
-        Planes(dtype, rows, vectors, kernel_height, row_step, shape.stride[2], out_width < lanes, activation)
-        for vectors in (1, 2, 4)
+        _planes(shape, dtype, rows, vectors, target)
+        for vectors in (1, 2, 4, 8)
         if vectors == 1 or out_width >= vectors * lanes
-        for rows in range(1, min(least_rows, slot.most_rows(target, kernel_height, vectors)) + 1)
+        for rows in range(1, min(least_rows, slot.most_rows(target, shape.kernel[0] * shape.kernel[1], vectors)) + 1)
     ]
     return min(possible, key=lambda code: _plane_cycles(code, shape, target))
 
 
-def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> float:
-    """Count the cycles of one output plane: two products or two loads a cycle, sums waiting for each other."""
-    lanes = target.lanes(code.dtype)
+def _planes(shape: Geometry, dtype: str, rows: int, vectors: int, target: targets.Target) -> Planes:
+    """Return the code with tiles of `rows` x `vectors`."""
+    width = shape.size[2]
     _, out_height, out_width = shape.output
-    _, _, kernel_width = shape.kernel
-    classes = min(_classes(shape), out_height)
-    bands = classes * -(-(out_height // classes) // code.rows)
-    tiles = -(-out_width // (code.vectors * lanes))
+    before, _ = shape.padding[2]
+    _, row_stride, stride = shape.stride
+    _, row_dilation, dilation = shape.dilation
+    code = Planes(
+        dtype=dtype,
+        rows=rows,
+        vectors=vectors,
+        kernel=(shape.kernel[0] * shape.kernel[1], shape.kernel[2]),
+        depth=shape.kernel[0],
+        flip=shape.flip,
+        row_step=row_stride // math.gcd(row_stride, row_dilation),
+        stride=stride,
+        dilation=dilation,
+        classes=_classes(shape) > 1,
+        deep=(shape.size[0], shape.output[0], shape.kernel[0], shape.padding[0]) != (1, 1, 1, (0, 0)),
+        bordered=shape.padded and shape.padding_mode != "zeros",
+        narrow=out_width < target.lanes(dtype),
+    )
+    room = width - _extent(code, target)
+    within = [before <= left * stride <= before + room for left in _lefts(shape, code, target)]
+    code = dataclasses.replace(code, edges=not all(within), inner=any(within))
+    if code.classes or code.deep or code.bordered:
+        return code
+    bands = _bands(shape, code)
+    kinds, _ = _kinds(shape, code)
+    if len(bands) <= slot.MOST_BANDS and len(bands) * code.written <= slot.MOST_WRITTEN:
+        code = dataclasses.replace(code, height=out_height, kinds=tuple(bands))
+    elif len(kinds) <= slot.MOST_KINDS and len(kinds) * code.written <= slot.MOST_WRITTEN:
+        code = dataclasses.replace(code, kinds=kinds)
+    left_out = any(map(any, code.kinds)) or (code.edges and not code.unrolled)
+    return dataclasses.replace(code, leaves_out=left_out)
+
+
+def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> float:
+    """Count the cycles of one output plane."""
+    bands: Counter[Kind | None] = Counter(_bands(shape, code) if code.kinds else ())
+    if not code.kinds:
+        classes = min(_classes(shape), shape.output[1])
+        bands[None] = classes * -(-(shape.output[1] // classes) // code.rows)
+    lefts = _lefts(shape, code, target)
+    edges = min(1.0, 2 / len(lefts)) * code.edges
+    begin = BEGIN_TILE + code.rows * code.vectors * (END_SUM + (code.stride > 1))
+    if (math.prod(shape.size) + shape.pixels) * np.dtype(code.dtype).itemsize > targets.caches().level1:
+        begin += FAR_ROW * (code.meets + code.rows)
+    columns = _columns_met(shape, code, target) / len(lefts)
+    mask = edges * MASK * (1 + code.vectors) * code.stride
+    cycles = float(BEGIN_TASK)
+    if code.bordered and code.edges:
+        strips = BEGIN_STRIP + STRIP_ELEMENT * len(_strips(shape, code, target)[0])
+        cycles += sum(bands.values()) * code.meets * strips
+    for kind, count in bands.items():
+        tile = begin + columns * (mask + _column_cycles(code, kind, target))
+        cycles += count * (BEGIN_BAND + len(lefts) * tile)
+    return cycles * shape.output[0]
+
+
+def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target) -> float:
+    """Count the cycles of a kernel column of a tile: two products or two loads a cycle, sums waiting for each other."""
     sums = code.rows * code.vectors
-    column = 0.0
-    for chunk in code.chunks(target):
-        rows = len(code.input_rows(chunk))
-        loads = rows * (1 + code.vectors * code.column_stride) + len(chunk)
-        column += max(sums, slot.PIPELINE) * len(chunk) / 2 if sums * len(chunk) > loads else loads / 2
-    masked = min(1.0, 2 * code.vectors * lanes / out_width) * MASK if shape.padded or code.narrow else 0.0
-    tile = BEGIN_TILE + sums + kernel_width * (column + masked)
-    return BEGIN_TASK + bands * (BEGIN_BAND + 1.5 * len(code.input_rows(range(code.kernel_height))) + tiles * tile)
+    cycles = 0.0
+    for chunk in code.chunks(kind, target):
+        rows = code.input_rows(chunk, kind)
+        products = sum(r in chunk for i in rows for _, r in code.pairs(i)) * code.vectors
+        met = len(rows) * code.vectors
+        busy = products * max(sums, PIPELINE) / sums + met * (code.stride - 1)  # a stride shuffles each vector
+        loads = met * code.stride + len(chunk)
+        held = sums + len(chunk) * code.together + code.vectors
+        spilled = max(0, held + 2 - target.vector_registers)
+        cycles += max(busy, loads) / 2 + SPILL * spilled
+    return cycles
+
+
+def _lefts(shape: Geometry, code: Planes, target: targets.Target) -> list[int]:
+    """Return the first output column of each tile of a row."""
+    span = code.vectors * target.lanes(code.dtype)
+    return [max(0, min(left, shape.output[2] - span)) for left in range(0, shape.output[2], span)]
+
+
+def _columns_met(shape: Geometry, code: Planes, target: targets.Target) -> int:
+    """Return the kernel columns that the tiles of a row go through, all together."""
+    lefts = _lefts(shape, code, target)
+    if code.unrolled or not code.leaves_out:
+        return code.kernel[1] * len(lefts)
+    extent = _extent(code, target) - (code.kernel[1] - 1) * code.dilation
+    places = [
+        left * code.stride - shape.padding[2][0] + s * code.dilation for left in lefts for s in range(code.kernel[1])
+    ]
+    return sum(-extent < place < shape.size[2] for place in places)

@@ -33,6 +33,9 @@ class Slots:
         self.offset = -start % LINE  # bytes, of the first slot
         self.address = start + self.offset
 
+    def __getitem__(self, slot: int) -> int:
+        return self.memory[self.offset // 8 + slot]
+
     def __setitem__(self, slot: int, value: int) -> None:
         self.memory[self.offset // 8 + slot] = value
 

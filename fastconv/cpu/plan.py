@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.algorithm import Array
-from fastconv.codegen import copying
+from fastconv.codegen import copying, launch
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
@@ -53,6 +53,11 @@ from fastconv.problem import ConvProblem
 TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS) and fill
 FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * tiles.FILLS  # an algorithm's own slots follow
 
+#: Operands of a plan's function: addresses of its numbers and of the arrays (x, weight, bias, residual, result), and
+#: a slot that it sets where it left out what counts.
+OPERANDS = 7
+LEFT_OUT = launch.OPERANDS + OPERANDS - 1
+
 #: Seconds that copying one weight into a panel takes.
 COPY_SECONDS = 1e-9
 
@@ -76,10 +81,21 @@ class TaskPlan(ABC):
     scratch_bytes: int = 0  # of one worker
     packing: Packing | None = None  # of weights, before the first task; None: they are read as they lie
 
-    @property
     @abstractmethod
-    def addresses(self) -> tuple[int, int]:
-        """The addresses of the function (see `threads.Launch`), and of the plan's numbers."""
+    def addresses(self, residual: bool, careful: bool) -> tuple[int, int]:
+        """The addresses of the function (see `threads.Launch`), and of the plan's numbers.
+
+        There may be one for calls with a residual, and one that leaves out nothing, not even what zeros of the padding
+        are multiplied by.
+        """
+
+    def weights(self, workspace: scratch.Workspace, weight: int) -> tuple[int, bool]:
+        """The address of the weights as the function takes them, and whether it must leave out nothing."""
+        return (self.packing.packed(workspace, weight) if self.packing else weight), False
+
+    def repair(self, workspace: scratch.Workspace, operands: tuple[int, ...], memory: int) -> None:
+        """Compute again what the function says it got wrong, by leaving out what counts."""
+        raise NotImplementedError
 
     @property
     def pitch(self) -> int:
@@ -98,20 +114,31 @@ class TaskPlan(ABC):
         return sum(scratch.allocated(size) for size in sizes if size)
 
     @cached_property
-    def _ready(self) -> tuple[threads.Launch, int, int]:
-        """What is made when the plan first runs: the launch, the address of the numbers, bytes of scratch."""
-        function, numbers = self.addresses
-        return threads.Launch(function, 6, self.tasks, self.request.threads), numbers, self.pitch * self.working
+    def _ready(self) -> dict[tuple[bool, bool], tuple[threads.Launch, int, int]]:
+        """What is made when the plan first runs: launch, address of the numbers, bytes of scratch."""
+        return {}
+
+    def launch(self, residual: bool, careful: bool) -> tuple[threads.Launch, int, int]:
+        """Make what a call needs, or return it; see `addresses`."""
+        ready = self._ready.get((residual, careful))
+        if ready is None:
+            function, numbers = self.addresses(residual, careful)
+            made = threads.Launch(function, OPERANDS, self.tasks, self.request.threads)
+            ready = self._ready[residual, careful] = made, numbers, self.pitch * self.working
+        return ready
 
     def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
-        launch, numbers, size = self._ready
         workspace = scratch.take()
-        weights = self.packing.packed(workspace, address(weight)) if self.packing else address(weight)
+        weights, careful = self.weights(workspace, address(weight))
+        ready, numbers, size = self.launch(residual is not None, careful)
         memory = workspace.scratch(size, self.request.problem.dtype) if size else 0
         b = 0 if bias is None else address(bias)
         r = 0 if residual is None else address(residual)
-        launch(workspace.job, (numbers, address(x), weights, b, r, address(out)), memory, size // launch.threads)
+        operands = numbers, address(x), weights, b, r, address(out), 0
+        ready(workspace.job, operands, memory, size // ready.threads)
+        if workspace.job[LEFT_OUT]:
+            self.repair(workspace, operands, memory)
         scratch.give(workspace)
 
 
@@ -183,8 +210,7 @@ class Plan(TaskPlan):
             array[slot] = function()
         return array
 
-    @property
-    def addresses(self) -> tuple[int, int]:
+    def addresses(self, residual: bool, careful: bool) -> tuple[int, int]:
         """The addresses of the driver and of the numbers."""
         return self.driver.address(self.request.problem.dtype), address(self.array)
 

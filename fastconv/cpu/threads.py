@@ -53,12 +53,17 @@ class Launch:
 
     def __call__(self, job: Slots, operands: tuple[int, ...], memory: int = 0, pitch: int = 0) -> None:
         """Do all tasks; worker w has the scratch at `memory` + w * `pitch`, the caller being worker 0."""
-        self._pack(job.memory, job.offset + 8 * launch.OPERANDS, *operands)
         if self.threads == 1:
-            self._entry(job.address + 8 * launch.OPERANDS, memory, 0, self.tasks)
+            self.alone(job, operands, memory, 0, self.tasks)
         else:
+            self._pack(job.memory, job.offset + 8 * launch.OPERANDS, *operands)
             _HEAD.pack_into(job.memory, job.offset, self._address, memory, pitch, self.tasks, self.threads)
             _pool.launch(job.address, self.threads - 1)
+
+    def alone(self, job: Slots, operands: tuple[int, ...], memory: int, first: int, last: int) -> None:
+        """Do tasks `first` to `last` - 1 in this thread."""
+        self._pack(job.memory, job.offset + 8 * launch.OPERANDS, *operands)
+        self._entry(job.address + 8 * launch.OPERANDS, memory, first, last)
 
 
 def worth(seconds: float, threads: int) -> int:
