@@ -238,7 +238,7 @@ _PLAIN = frozenset({int, str, bool, type(None)})
 def _prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) -> _Call:
     """Return the call for these arrays; arguments are those of a problem, activation and algorithm."""
     kinds = tuple(map(type, arguments))  # 1, 1.0 and True are equal, and not all of them right
-    exactly = arguments if _PLAIN.issuperset(kinds) else tuple([_exactly(value) for value in arguments])
+    exactly = arguments if _PLAIN.issuperset(kinds) else tuple(map(_exactly, arguments))
     threads, bits = config.get_num_threads(), config.vector_bits()
     key = (rank, x.shape, weight.shape, x.dtype, weight.dtype, exactly, kinds, threads, bits)
     try:
