@@ -171,10 +171,11 @@ def choose_box(
         height = min(height, max(-(-height // wanted), fewest_rows))
     depth = _largest(depth, lambda d: fits((d, height, width)))
     height = _largest(height, lambda h: fits((depth, h, width)))
-    step = request.target.lanes(request.problem.dtype) * tile_shape(request, shape)[1]
+    lanes = request.target.lanes(request.problem.dtype)
+    step = lanes * tile_shape(request, shape)[1]
     if not fits((depth, height, width)):
         columns = _largest(-(-width // step), lambda count: fits((depth, height, count * step)))
-        width = min(width, columns * step)
+        width = equal_vectors(width, columns * step, lanes)
     return depth, _equal(shape.output[1], height), width
 
 
@@ -193,6 +194,11 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
 def _equal(total: int, most: int) -> int:
     """The size of the fewest pieces of at most `most`, as equal as can be."""
     return -(-total // -(-total // most))
+
+
+def equal_vectors(total: int, most: int, lanes: int) -> int:
+    """The same in whole vectors: pieces are tasks, and threads wait for the one that has the largest."""
+    return min(total, most, -(-_equal(total, most) // lanes) * lanes)
 
 
 def box_sizes(output: Triple, box: Triple) -> Iterator[Triple]:

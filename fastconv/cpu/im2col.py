@@ -21,6 +21,7 @@ from fastconv.cpu.blocking import (
     STEPS_A_PASS,
     cache_share,
     channel_block,
+    equal_vectors,
     filter_blocks,
     filter_numbers,
     tile_shapes,
@@ -247,7 +248,8 @@ def _plan(request: Request) -> Plan:
     # channels first, a block may end between two taps of a channel; channels last, only if there are so many taps
     even = -(-all_steps // -(-all_steps // STEPS_A_PASS))
     block = even if channels_first else min(MOST_TAPS, channel_block(shape) * shape.taps)
-    columns = _columns(block, shape.pixels, item)
+    most = _columns(block, shape.pixels, item)
+    columns = equal_vectors(shape.pixels, most, request.target.lanes(request.problem.dtype))
     column_blocks = -(-shape.pixels // columns)
     # One more cache line: rows a multiple of 4096 bytes apart would share a few sets of the cache.
     line = 64 // item
