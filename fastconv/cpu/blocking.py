@@ -165,7 +165,9 @@ def choose_box(
         return input_bytes(box) <= limit and sums <= limit
 
     depth, height, width = shape.output
-    if request.threads > 1:
+    # Where there are more weights than inputs, threads share the filters and read the input each: it is packed sooner
+    # than all weights are read.
+    if request.threads > 1 and shape.filters * shape.taps < shape.pixels:
         wanted = -(-TASKS_A_THREAD * request.threads // (request.problem.batch * request.problem.groups))
         fewest_rows = max(shape.kernel[1] - 1, -(-128 // width))
         height = min(height, max(-(-height // wanted), fewest_rows))
