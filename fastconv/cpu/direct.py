@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from fastconv.codegen import copying, planes
+from fastconv.codegen import planes
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as slot
 from fastconv.codegen import tile as tiles
@@ -45,7 +44,7 @@ from fastconv.cpu.geometry import Geometry, Triple, geometry, triple
 from fastconv.cpu.geometry import Ints as IntArray
 from fastconv.cpu.kernel import Ints, Reals, address_of, call_copies, copy_run, driver, fill_zeros, ints_at, kernel
 from fastconv.cpu.native import address
-from fastconv.cpu.packing import PLANE_OPERANDS, copy_row, inside, prefetch_run
+from fastconv.cpu.packing import PLANE_OPERANDS, inside
 from fastconv.cpu.plan import Plan, Plans, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 from fastconv.problem import ConvProblem
@@ -62,9 +61,10 @@ EMITTED_RUN = 3
     PHASES, PHASE_D, PHASE_H, PHASE_W,                # phases; addresses of their first places
     FLAT,                                             # 1: the rows of a box follow each other without a gap
     IN_PLACE, FIRST_PLACE,                            # 1: nothing is packed; the input's first place in a window
+    BY_MAPS,                                          # 1: what lies outside is not zero
     SWEEP_PARTS,                                      # filter tiles whose weights of a pass stay in the cache
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 26)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 27)
 # fmt: on
 
 
@@ -74,9 +74,6 @@ def pack_planes(
     d: int, h: int, w: int, box_d: int, box_h: int, box_w: int,
 ) -> None:  # fmt: skip
     """Channels first: packed[channel][phase][depth][row][column] of the input under an output box at (d, h, w)."""
-    if plan[at.PLANES] == 0:
-        pack_planes_by_maps(plan, x, packed, first_plane, channels, d, h, w, box_d, box_h, box_w)
-        return
     map_d = ints_at(plan[at.MAP_D])
     phase_d, phase_h, phase_w = ints_at(plan[PHASE_D]), ints_at(plan[PHASE_H]), ints_at(plan[PHASE_W])
     item = plan[at.ITEM]
@@ -97,51 +94,51 @@ def pack_planes(
         row, column = top + above * plan[at.STRIDE_H], left + before * plan[at.STRIDE_W]
         for i in range(box_d + plan[SPAN_D]):
             in_d = map_d[(d + i) * plan[at.STRIDE_D] + phase_d[phase]]
+            to = phase * plan[PHASE_PITCH] + i * plan[SLICE_PITCH]
+            if plan[BY_MAPS]:
+                first_row, first_column = h * plan[at.STRIDE_H] + phase_h[phase], w * plan[at.STRIDE_W] + phase_w[phase]
+                for channel in range(channels):
+                    pack_rows_by_maps(
+                        plan, frame, x, packed, to + channel * plan[CHANNEL_PITCH],
+                        (first_plane + channel) * plan[at.IN_D] + max(0, in_d), first_row, first_column, rows, columns,
+                    )  # fmt: skip
+                continue
             empty = in_d < 0 or width == 0
             frame[PLANE_OPERANDS + planes.ABOVE] = rows if empty else above
             frame[PLANE_OPERANDS + planes.ROWS] = 0 if empty else height
             frame[PLANE_OPERANDS + planes.BELOW] = 0 if empty else rows - above - height
             source = ((first_plane * plan[at.IN_D] + in_d) * plan[at.IN_H] + row) * plan[at.IN_W] + column
             frame[PLANE_OPERANDS + planes.FROM] = address_of(x) + source * item
-            to = phase * plan[PHASE_PITCH] + i * plan[SLICE_PITCH]
             frame[PLANE_OPERANDS + planes.TO] = address_of(packed) + to * item
             call_copies(plan[at.PLANES], address_of(frame) + 8 * PLANE_OPERANDS, 0, channels)
 
 
 @kernel
-def pack_planes_by_maps(
-    plan: Ints, x: Reals, packed: Reals, first_plane: int, channels: int,
-    d: int, h: int, w: int, box_d: int, box_h: int, box_w: int,
+def pack_rows_by_maps(
+    plan: Ints, frame: Ints, x: Reals, packed: Reals, to: int, slice_: int,
+    first_row: int, first_column: int, rows: int, columns: int,
 ) -> None:  # fmt: skip
-    """The same for every padding mode, row by row."""
-    map_d, map_h, map_w = ints_at(plan[at.MAP_D]), ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
-    phase_d, phase_h, phase_w = ints_at(plan[PHASE_D]), ints_at(plan[PHASE_H]), ints_at(plan[PHASE_W])
-    rows = plan[at.IN_D] * plan[at.IN_H]
-    count = box_w + plan[SPAN_W]
-    # Each plane begins on a page of its own, where the processor's prefetching starts anew: ask for the next one's
-    # rows while copying this one's.
-    top = max(0, map_h[h * plan[at.STRIDE_H]])
-    ahead = min(plan[at.IN_H] - top, (box_h + plan[SPAN_H]) * plan[at.STRIDE_H])
-    for channel in range(channels):
-        if channel + 1 < channels and rows == plan[at.IN_H]:
-            following = ((first_plane + channel + 1) * rows + top) * plan[at.IN_W]
-            if plan[at.IN_H] == 1:
-                prefetch_run(plan, x, following + w, box_w)
-            else:
-                prefetch_run(plan, x, following, ahead * plan[at.IN_W])
-        for phase in range(plan[PHASES]):
-            start = channel * plan[CHANNEL_PITCH] + phase * plan[PHASE_PITCH]
-            first = w * plan[at.STRIDE_W] + phase_w[phase]
-            for i in range(box_d + plan[SPAN_D]):
-                in_d = map_d[(d + i) * plan[at.STRIDE_D] + phase_d[phase]]
-                for j in range(box_h + plan[SPAN_H]):
-                    in_h = map_h[(h + j) * plan[at.STRIDE_H] + phase_h[phase]]
-                    to = start + i * plan[SLICE_PITCH] + j * plan[ROW_PITCH]
-                    if in_d < 0 or in_h < 0:
-                        fill_zeros(packed, to, count)
-                    else:
-                        row = ((first_plane + channel) * rows + in_d * plan[at.IN_H] + in_h) * plan[at.IN_W]
-                        copy_row(plan, map_w, packed, to, x, row, first, plan[at.STRIDE_W], count)
+    """Rows of one slice where padding is no zeros: each from the row that its map says, and so the columns outside.
+
+    Places that nobody has a use for, beyond the end of a strided axis, are -1 in the maps: anything will do there.
+    """
+    map_h, map_w = ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
+    before = frame[PLANE_OPERANDS + planes.BEFORE]
+    width = frame[PLANE_OPERANDS + planes.INSIDE]
+    item = plan[at.ITEM]
+    frame[PLANE_OPERANDS + planes.ABOVE] = 0
+    frame[PLANE_OPERANDS + planes.ROWS] = 1 if width > 0 else 0
+    frame[PLANE_OPERANDS + planes.BELOW] = 0
+    first_inside = first_column + before * plan[at.STRIDE_W] - plan[at.BEFORE_W]
+    for j in range(rows):
+        row = (slice_ * plan[at.IN_H] + max(0, map_h[first_row + j * plan[at.STRIDE_H]])) * plan[at.IN_W]
+        begin = to + j * plan[ROW_PITCH]
+        frame[PLANE_OPERANDS + planes.FROM] = address_of(x) + (row + first_inside) * item
+        frame[PLANE_OPERANDS + planes.TO] = address_of(packed) + begin * item
+        call_copies(plan[at.PLANES], address_of(frame) + 8 * PLANE_OPERANDS, 0, 1)
+        for outside in range(columns - width):
+            column = outside if outside < before else outside + width
+            packed[begin + column] = x[row + max(0, map_w[first_column + column * plan[at.STRIDE_W]])]
 
 
 @kernel
@@ -385,19 +382,9 @@ def _plan(request: Request, full: Geometry, area: Area) -> Plan:
         request=request,
         scratch_elements=packed.elements,
         keep=(offsets, *tables, *packed.tables),
-        functions=_copies(request, shape),
+        functions={at.PLANES: lambda: planes.planes(request.problem.dtype, shape.stride[2])} if channels_first else {},
         packing=at.packing(request, numbers, places) if packs else None,
     )
-
-
-def _copies(request: Request, shape: Geometry) -> dict[int, Callable[[], int]]:
-    """The emitted copies that the driver calls."""
-    dtype, stride = request.problem.dtype, shape.stride[2]
-    if request.problem.layout == "channels_last":
-        return {}
-    if shape.padding_mode == "zeros" or not shape.padded:
-        return {at.PLANES: lambda: planes.planes(dtype, stride)}
-    return {at.EVERY_OTHER: lambda: copying.every_other(dtype)} if stride == 2 else {}
 
 
 def _places(channels: int, area: Area) -> IntArray:
@@ -447,6 +434,7 @@ def _pack_planes_numbers(
         PHASES: len(phases),
         **dict(zip((PHASE_D, PHASE_H, PHASE_W), map(address, tables), strict=True)),
         FLAT: int(flat),
+        BY_MAPS: int(shape.padding_mode != "zeros" and shape.padded),
         at.JOINTS: joints(box[1], box[2], lanes) if whole_rows and not flat else 0,
     }
     return _PackedInput(numbers, taps, block * channel + room, tables)

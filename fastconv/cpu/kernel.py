@@ -73,12 +73,7 @@ def call_copies(function: int, operands: int, first: int, last: int) -> None:
     raise NotImplementedError
 
 
-def prefetch(address: int) -> None:
-    """Ask for a cache line ahead of its use (an intrinsic: exists in compiled code only)."""
-    raise NotImplementedError
-
-
-_INTRINSICS = (call_tile, address_of, ints_at, copy_run, fill_zeros, call_copy, call_copies, prefetch)
+_INTRINSICS = (call_tile, address_of, ints_at, copy_run, fill_zeros, call_copy, call_copies)
 
 
 class _Dispatcher(Protocol):
@@ -302,22 +297,9 @@ def _intrinsics() -> dict[str, object]:
 
         return numba_types.void(*[numba_types.int64] * 4), lower
 
-    @intrinsic
-    def prefetch(context, address):  # type: ignore[no-untyped-def]
-        def lower(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
-            function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
-            line = builder.inttoptr(arguments[0], pointer)
-            builder.call(function, [line, i32(0), i32(3), i32(1)])  # to read, into all levels, data
-            return context.get_dummy_value()
-
-        return numba_types.void(numba_types.int64), lower
-
     return {
         "call_copy": call_copy,
         "call_copies": call_copies,
-        "prefetch": prefetch,
         "call_tile": call_tile,
         "address_of": address_of,
         "ints_at": ints_at,

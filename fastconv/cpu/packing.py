@@ -17,7 +17,6 @@ from fastconv.cpu.kernel import (
     call_copy,
     copy_run,
     kernel,
-    prefetch,
 )
 
 #: Where in the frame the operands of a copy begin: behind all that tiles read.
@@ -60,14 +59,6 @@ def inside(first: int, step: int, count: int, size: int) -> tuple[int, int]:
     """Of the places first, first + step, ...: how many lie before 0, and how many of the others below `size`."""
     before = min(count, max(0, -(first // step)))
     return before, min(count, max(before, -((first - size) // step))) - before
-
-
-@kernel
-def prefetch_run(plan: Ints, x: Reals, source: int, count: int) -> None:
-    """Ask for x[source] to x[source + count - 1] to be read into the cache."""
-    begin = address_of(x) + source * plan[at.ITEM]
-    for line in range(begin, begin + count * plan[at.ITEM], 64):
-        prefetch(line)
 
 
 @kernel
