@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -25,17 +26,14 @@ class Reference(Algorithm):
         return None
 
     def workspace(self, problem: ConvProblem) -> int:
-        """Return the float64 copies of padded input and weights, and the float64 result."""
-        padded = [size + sum(pair) for size, pair in zip(problem.size, problem.padding, strict=True)]
-        elements = problem.batch * (
-            problem.channels * math.prod(padded) + problem.filters * math.prod(problem.output_size)
-        )
-        return 8 * (elements + problem.parameters)
+        """Return the float64 copies of an image's padded input and of the weights, and the float64 result."""
+        padded, result = _elements(problem)
+        return 8 * (padded + problem.batch * result + problem.parameters)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> float:
         """Predict copies in float64, and a pass of NumPy over memory for every tap."""
         taps = math.prod(problem.kernel)
-        copies = COPY_SECONDS * self.workspace(problem) / 8
+        copies = COPY_SECONDS * (problem.batch * sum(_elements(problem)) + problem.parameters)
         return copies + 50e-6 * taps * problem.groups + 2 * problem.multiply_adds / machine.vector_flops
 
     def error_bound(self, problem: ConvProblem) -> float:
@@ -54,6 +52,22 @@ class Reference(Algorithm):
         activation: str | None,
         out: Array,
     ) -> None:
-        """Compute into `out`, rounding once."""
+        """Compute into `out`, rounding once.
+
+        Image by image: NumPy's products sum in an order that depends on the shapes.
+        """
+        alone = dataclasses.replace(problem, batch=1)
+        images = [slice(i, i + 1) for i in range(problem.batch)]
         with np.errstate(over="ignore", invalid="ignore"):
-            out[...] = reference.conv(problem, x, weight, bias, residual, activation)
+            results = [
+                reference.conv(alone, x[i], weight, bias, None if residual is None else residual[i], activation)
+                for i in images
+            ]
+            for i, result in zip(images, results, strict=True):
+                out[i] = result
+
+
+def _elements(problem: ConvProblem) -> tuple[int, int]:
+    """Elements of the padded input and of the result of one image."""
+    padded = [size + sum(pair) for size, pair in zip(problem.size, problem.padding, strict=True)]
+    return problem.channels * math.prod(padded), problem.filters * math.prod(problem.output_size)
