@@ -9,6 +9,7 @@ from hypothesis import settings
 
 import fastconv
 from fastconv import config
+from fastconv.cpu import scratch
 from fastconv.selection import TABLE
 
 GENERAL = ("direct", "im2col", "reference")  # compute every convolution of floats; others may refuse one
@@ -41,6 +42,20 @@ def vector_bits(request):
     config.set_vector_bits(request.param)
     yield request.param
     config.set_vector_bits(None)
+    fastconv.clear_cache()
+
+
+@pytest.fixture
+def allocated(monkeypatch):
+    """Sizes of the scratch that was allocated since."""
+    sizes, allocate = [], scratch.allocate
+
+    def count(size):
+        sizes.append(size)
+        return allocate(size)
+
+    monkeypatch.setattr(scratch, "allocate", count)
+    yield sizes
     fastconv.clear_cache()
 
 

@@ -10,17 +10,9 @@ from fastconv.cpu import scratch
 
 
 @pytest.fixture(autouse=True)
-def allocated(monkeypatch):
-    """Sizes of what was allocated; nobody else's workspaces are idle."""
-    sizes, allocate = [], scratch.allocate
-
-    def count(size):
-        sizes.append(size)
-        return allocate(size)
-
-    monkeypatch.setattr(scratch, "allocate", count)
+def alone(monkeypatch, allocated):
+    """Nobody else's workspaces are idle."""
     monkeypatch.setattr(scratch, "_idle", [])
-    return sizes
 
 
 def test_the_next_call_takes_what_the_last_one_gave():

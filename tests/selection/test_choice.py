@@ -190,22 +190,6 @@ def test_errors_stay_below_their_bounds(algorithm, dtype):
 # --- workspaces -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def allocated(monkeypatch):
-    """Sizes of the scratch that was allocated since `fastconv.clear_cache()`."""
-    from fastconv.cpu import scratch
-
-    sizes, allocate = [], scratch.allocate
-
-    def count(size):
-        sizes.append(size)
-        return allocate(size)
-
-    monkeypatch.setattr(scratch, "allocate", count)
-    yield sizes
-    fastconv.clear_cache()
-
-
 SHAPES = [
     "conv1d,n1,c1,1,k1,1",
     "conv1d,n1,c3,5000,k2,301,p150",
