@@ -67,6 +67,7 @@ def emit_every_other(name: str, dtype: str, target: targets.Target) -> ir.Module
 ) = range(11)
 # fmt: on
 
+
 def panels(dtype: str, pitch: int, *, some: bool = False) -> int:
     """Return the address of the function that packs panels, [step][filter of the tile].
 

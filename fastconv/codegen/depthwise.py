@@ -38,13 +38,13 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from fastconv.codegen import activation, jit
+from fastconv.codegen import activation, jit, operands
 from fastconv.codegen import depthwise_shape as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_shape import Kind, Planes
 from fastconv.codegen.depthwise_table import Table
 from fastconv.codegen.depthwise_walk import Rows, Walk
-from fastconv.codegen.vector import I64, Builder, VectorModule, entry
+from fastconv.codegen.vector import I64, Builder, VectorModule
 
 
 def address(planes: Planes) -> int:
@@ -57,15 +57,11 @@ def emit(planes: Planes, target: targets.Target) -> ir.Module:
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(planes.name, planes.dtype, target)
     finish = activation.declare(own, planes.activation) if planes.activation else None
-    function, b = own.define("work", I64, [I64] * slot.ARGUMENTS, internal=True)
-    for argument, name in zip(
-        function.args, ("plan", "x", "weight", "bias", "residual", "y", "first", "last", "scratch"), strict=True
-    ):
-        argument.name = name
+    function, b = operands.begin(own)
     emitter = _Emitter(b, planes, finish)
-    b.count_up(function.args[6], function.args[7], 1, emitter.task, "tasks")
+    b.count_up(function.args[operands.FIRST], function.args[operands.LAST], 1, emitter.task, "tasks")
     b.ret(emitter.failed())
-    entry(own, planes.name, function, slot.OPERANDS)
+    operands.end(own, planes.name, function)
     return own.module
 
 
@@ -75,7 +71,7 @@ class _Emitter:
     def __init__(self, b: Builder, planes: Planes, finish: ir.Function | None) -> None:
         self.b, self.planes, self.finish = b, planes, finish
         self.table = Table(b, planes, self.slot)
-        self.plan = b.pointer(b.function.args[0], "slots")
+        self.plan = b.pointer(b.function.args[operands.PLAN], "slots")
         self.span = planes.vectors * b.owner.lanes  # output columns of a tile
         self.finite = _Finite(b, planes.kernel[0] * planes.kernel[1]) if planes.leaves_out else None
         self.walk = Walk(b, planes, self.slot)
@@ -94,7 +90,7 @@ class _Emitter:
         self.residual = b.load_int(walk.residual) if planes.residual else None
         self.weight = b.pointer(b.load_int(walk.weight), "weights")
         self.bias = b.broadcast(b.pointer(b.load_int(walk.bias)))
-        self.goes_on = b.icmp_signed("<", b.add(number, I64(1)), b.function.args[7], "more_tasks")
+        self.goes_on = b.icmp_signed("<", b.add(number, I64(1)), b.function.args[operands.LAST], "more_tasks")
         self.layer = b.load_int(walk.part) if planes.deep else I64(0)
         if planes.deep:
             along = b.mul(self.layer, self.slot(slot.Y_SLICE))

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from fastconv.codegen import activation, jit
+from fastconv.codegen import activation, jit, operands
 from fastconv.codegen import target as targets
-from fastconv.codegen.depthwise_shape import Kind, cut, most_weights
+from fastconv.codegen.depthwise_shape import MOST_KINDS, Kind, cut, most_weights
 from fastconv.codegen.depthwise_walk import Rows
-from fastconv.codegen.vector import I64, Builder, VectorModule, entry
+from fastconv.codegen.vector import I64, Builder, VectorModule
 
 # fmt: off
 (
@@ -46,9 +46,6 @@ from fastconv.codegen.vector import I64, Builder, VectorModule, entry
     KIND_PIXELS,                 # first output column of each kind of tile, and the end of the last
 ) = range(19)
 # fmt: on
-MOST_KINDS = 7
-OPERANDS = 6
-ARGUMENTS = 8
 SLOTS = KIND_PIXELS + MOST_KINDS + 1
 MOST_PIXELS = 8  # of a tile: enough to keep two units of four cycles busy
 
@@ -134,15 +131,11 @@ def emit(code: Pixels, target: targets.Target) -> ir.Module:
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(code.name, code.dtype, target)
     finish = activation.declare(own, code.activation) if code.activation else None
-    function, b = own.define("work", I64, [I64] * ARGUMENTS, internal=True)
-    for argument, name in zip(
-        function.args, ("plan", "x", "weight", "bias", "residual", "y", "first", "last"), strict=True
-    ):
-        argument.name = name
+    function, b = operands.begin(own)
     emitter = _Emitter(b, code, finish)
-    b.count_up(function.args[6], function.args[7], 1, emitter.row, "rows")
+    b.count_up(function.args[operands.FIRST], function.args[operands.LAST], 1, emitter.row, "rows")
     b.ret(I64(0))
-    entry(own, code.name, function, OPERANDS)
+    operands.end(own, code.name, function)
     return own.module
 
 
@@ -151,7 +144,7 @@ class _Emitter:
 
     def __init__(self, b: Builder, code: Pixels, finish: ir.Function | None) -> None:
         self.b, self.code, self.finish = b, code, finish
-        self.plan = b.pointer(b.function.args[0], "slots")
+        self.plan = b.pointer(b.function.args[operands.PLAN], "slots")
         self.item = b.owner.bytes
         _, _, _, bias, *_ = b.function.args
         none = b.icmp_signed("==", bias, I64(0))
@@ -164,7 +157,7 @@ class _Emitter:
     def row(self, number: ir.Value) -> None:
         """One output row of one image."""
         b, code = self.b, self.code
-        _, x, _, _, residual, y, _, _ = b.function.args
+        _, x, _, _, residual, y = b.function.args[: operands.FIRST]
         height, width = self.slot(OUT_HEIGHT), self.slot(OUT_WIDTH)
         image, q = b.udiv(number, height, "image"), b.urem(number, height, "q")
         self.top = b.sub(b.mul(q, self.slot(STRIDE_H)), self.slot(BEFORE_H), "top")
@@ -212,7 +205,7 @@ class _Emitter:
         """One vector of channels, which begins `channel` bytes along a pixel: a loop over kernel rows."""
         b, code = self.b, self.code
         size = code.kernel[0] * code.kernel[1] * b.owner.lanes * self.item
-        weights = b.pointer(b.add(b.function.args[2], b.mul(number, I64(size))), "weights")
+        weights = b.pointer(b.add(b.function.args[operands.WEIGHT], b.mul(number, I64(size))), "weights")
         pixel = self.slot(X_PIXEL)
         corner = b.add(b.add(self.x, channel), b.mul(self.column, pixel), "corner")
         bias = b.load_vector(b.at(self.bias, channel), self.mask)

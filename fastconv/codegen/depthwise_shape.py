@@ -39,9 +39,6 @@ from fastconv.codegen import target as targets
 # fmt: on
 MOST_KINDS = 7
 SLOTS = KIND_ROWS + MOST_KINDS + 1
-OPERANDS = 6
-ARGUMENTS = 9
-SCRATCH = 8  # the last of them
 
 MOST_ROWS = 14  # of a tile: more sums hide no more latency
 MOST_BANDS = 4  # that are written out one by one
@@ -49,6 +46,13 @@ MOST_UNROLLED = 400  # products and loads of a tile whose kernel columns are wri
 MOST_WRITTEN = 2000  # that are written out for all kinds of bands together: some 100 ms of compiling
 
 Kind = tuple[int, int]  # of a band: input rows, of those that it would meet, that lie above and below the plane
+
+
+def kinds_in_turn(kinds: Sequence[Kind], step: int) -> tuple[tuple[Kind, ...], list[int]]:
+    """Return each kind of neighbours once; where the first of each begins, `step` apart, and where the last ends."""
+    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(kinds)]
+    begins = [step * count for count in itertools.accumulate((count for _, count in runs), initial=0)]
+    return tuple(kind for kind, _ in runs), begins[: MOST_KINDS + 1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from llvmlite import ir
 
 from fastconv.codegen import depthwise_shape as slot
+from fastconv.codegen import operands
 from fastconv.codegen.depthwise_shape import Planes
 from fastconv.codegen.depthwise_walk import Rows
 from fastconv.codegen.vector import I64, Builder
@@ -66,7 +67,7 @@ class Table:
     def _copy_strips(self) -> None:
         b, read = self.b, self.read
         columns, pitch = b.pointer(read(slot.STRIP_COLUMNS)), read(slot.STRIP_ROW)
-        strips = b.pointer(b.function.args[slot.SCRATCH])
+        strips = b.pointer(b.function.args[operands.SCRATCH])
         item = b.owner.bytes
 
         def copy(i: ir.Value) -> None:
@@ -85,7 +86,7 @@ class Table:
     def strip(self, i: int, offset: ir.Value) -> ir.Value:
         """The address `offset` bytes along strip i."""
         b = self.b
-        rows = Rows(b, b.function.args[slot.SCRATCH], self.read(slot.STRIP_ROW), self.planes.meets)
+        rows = Rows(b, b.function.args[operands.SCRATCH], self.read(slot.STRIP_ROW), self.planes.meets)
         return rows.at(i, offset)
 
     def meets_the_plane(self, rows: list[int]) -> ir.Value:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from llvmlite import ir
 
 from fastconv.codegen import depthwise_shape as slot
+from fastconv.codegen import operands
 from fastconv.codegen.depthwise_shape import Planes
 from fastconv.codegen.vector import I64, Builder
 
@@ -22,7 +23,7 @@ class Walk:
         names = "part", "filter", "of_plane", "x", "weight", "bias", "y", "residual"
         variables = [b.alloca(I64, name=f"{name}_now") for name in names]  # before all else, where they cost nothing
         self.part, self.filter, self.of_plane, self.x, self.weight, self.bias, self.y, self.residual = variables
-        x, weight, bias, residual, y, first = b.function.args[1:7]
+        x, weight, bias, residual, y, first = b.function.args[operands.X : operands.FIRST + 1]
         parts, filters, multiplier = (read(number) for number in (slot.PARTS, slot.FILTERS, slot.MULTIPLIER))
         plane, part = b.udiv(first, parts, "plane"), b.urem(first, parts)
         image, filter_ = b.udiv(plane, filters, "image"), b.urem(plane, filters)

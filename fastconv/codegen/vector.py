@@ -62,21 +62,6 @@ class VectorModule:
         return ir.Constant(self.integers, [value] * self.lanes)
 
 
-def entry(own: VectorModule, name: str, work: ir.Function, operands: int) -> None:
-    """Define the function that is launched (`fastconv.codegen.launch` says how), which calls `work`.
-
-    `work` takes the operands, the range of its tasks, and the address of scratch if it takes one argument more; all are
-    i64. It returns whether it left out what counts, which is said in a slot behind the operands.
-    """
-    function, b = own.define(name, ir.VoidType(), [I64] * 4)
-    given, scratch, first, last = function.args
-    slots = [b.at(b.pointer(given), 8 * i) for i in range(operands + 1)]
-    arguments = [*map(b.load_int, slots[:-1]), first, last, scratch]
-    failed = b.call(work, arguments[: len(work.args)])
-    b.do_if(b.icmp_signed("!=", failed, I64(0)), lambda: b.store(failed, slots[-1]), "left_out")
-    b.ret_void()
-
-
 class Builder(ir.IRBuilder):
     """An IR builder that speaks in vectors and in byte addresses."""
 
@@ -187,14 +172,6 @@ class Builder(ir.IRBuilder):
         kept = self.and_(self.bitcast(a, own.integers), self.not_(mask))
         taken = self.and_(self.bitcast(b, own.integers), mask)
         return self.bitcast(self.or_(kept, taken), own.vector)
-
-    def lanes_inside(self, first: ir.Value, width: ir.Value) -> ir.Value:
-        """The mask of lanes l with 0 <= first + l < width (i64 both)."""
-        own = self.owner
-        places = ir.Constant(own.integers, list(range(own.lanes)))
-        narrow = [self.trunc(value, own.integer) if own.bytes == 4 else value for value in (first, width)]
-        begin, end = map(self.splat, narrow)
-        return self.icmp_unsigned("<", self.add(begin, places), end)  # what is negative is huge if unsigned
 
     def load_mask(self, pointer: ir.Value) -> ir.Value:
         """The mask of lanes where the integers from an address on, each as wide as an element, are negative."""

@@ -10,7 +10,6 @@ single plane, as images are filtered with, is the same.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ import numpy.typing as npt
 from fastconv.algorithm import Machine
 from fastconv.codegen import depthwise as codegen
 from fastconv.codegen import depthwise_shape as slot
+from fastconv.codegen import operands as operand
 from fastconv.codegen import target as targets
-from fastconv.codegen.depthwise_shape import Kind, Planes
+from fastconv.codegen.depthwise_shape import Kind, Planes, kinds_in_turn
 from fastconv.cpu import depthwise_channels_last, scratch
 from fastconv.cpu.algorithm import Planned
 from fastconv.cpu.depthwise_channels_last import PixelsPlan
@@ -110,7 +110,7 @@ class DepthwisePlan(TaskPlan):
 
     def repair(self, workspace: scratch.Workspace, operands: tuple[int, ...], memory: int) -> None:
         """Task by task, as what a plane gets depends on its own weights alone."""
-        residual = operands[4] != 0
+        residual = operands[operand.RESIDUAL] != 0
         quick, careful = (self.launch(residual, leaves_out_nothing)[0] for leaves_out_nothing in (False, True))
         for task in range(self.tasks):
             quick.alone(workspace.job, operands, memory, task, task + 1)
@@ -231,10 +231,7 @@ def _bands(shape: Geometry, code: Planes) -> list[Kind]:
 
 def _kinds(shape: Geometry, code: Planes) -> tuple[tuple[Kind, ...], list[int]]:
     """Return the kinds of bands from the top to the bottom, each once; their first output rows, and the last's end."""
-    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(_bands(shape, code))]
-    kinds = tuple(kind for kind, _ in runs)
-    rows = [code.rows * bands for bands in itertools.accumulate((bands for _, bands in runs), initial=0)]
-    return kinds, rows[: slot.MOST_KINDS + 1]
+    return kinds_in_turn(_bands(shape, code), code.rows)
 
 
 def _parts(request: Request, shape: Geometry, rows: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from fastconv.codegen import depthwise_channels_last as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_channels_last import Pixels
-from fastconv.codegen.depthwise_shape import Kind
+from fastconv.codegen.depthwise_shape import MOST_KINDS, Kind, kinds_in_turn
 from fastconv.cpu import scratch
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.native import address
@@ -133,10 +132,7 @@ def _tiles(shape: Geometry, code: Pixels) -> list[Kind]:
 
 def _kinds(shape: Geometry, code: Pixels) -> tuple[tuple[Kind, ...], list[int]]:
     """Return the kinds of tiles from the left to the right, each once; their first columns, and the last's end."""
-    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(_tiles(shape, code))]
-    kinds = tuple(kind for kind, _ in runs)
-    columns = [code.pixels * tiles for tiles in itertools.accumulate((tiles for _, tiles in runs), initial=0)]
-    return kinds, columns[: slot.MOST_KINDS + 1]
+    return kinds_in_turn(_tiles(shape, code), code.pixels)
 
 
 def pixels(shape: Geometry, problem: ConvProblem, target: targets.Target) -> Pixels:
@@ -159,7 +155,7 @@ def _pixels(shape: Geometry, dtype: str, channels: int, target: targets.Target) 
             few=channels < target.lanes(dtype),
         )
         kinds, _ = _kinds(shape, code)
-        if len(kinds) <= slot.MOST_KINDS and len(kinds) * count * shape.kernel[2] <= MOST_PRODUCTS:
+        if len(kinds) <= MOST_KINDS and len(kinds) * count * shape.kernel[2] <= MOST_PRODUCTS:
             code = dataclasses.replace(code, kinds=kinds)
         possible.append(code)
     return min(possible, key=lambda code: _row_cycles(code, shape, target, blocks, shape.kernel[1]))

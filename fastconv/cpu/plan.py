@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fastconv.algorithm import Array
 from fastconv.codegen import copying, launch
+from fastconv.codegen import operands as operand
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
@@ -53,10 +54,8 @@ from fastconv.problem import ConvProblem
 TILE_ADDRESSES = COMMON_SLOTS  # by rows (1 to 8), vectors (1 to MAX_VECTORS) and fill
 FIRST_OWN_SLOT = TILE_ADDRESSES + 8 * tiles.MAX_VECTORS * tiles.FILLS  # an algorithm's own slots follow
 
-#: Operands of a plan's function: addresses of its numbers and of the arrays (x, weight, bias, residual, result), and
-#: a slot that it sets where it left out what counts.
-OPERANDS = 7
-LEFT_OUT = launch.OPERANDS + OPERANDS - 1
+#: The slot of a job that its function sets where it left out what counts.
+LEFT_OUT = launch.OPERANDS + operand.LEFT_OUT
 
 #: Seconds that copying one weight into a panel takes.
 COPY_SECONDS = 1e-9
@@ -123,7 +122,7 @@ class TaskPlan(ABC):
         ready = self._ready.get((residual, careful))
         if ready is None:
             function, numbers = self.addresses(residual, careful)
-            made = threads.Launch(function, OPERANDS, self.tasks, self.request.threads)
+            made = threads.Launch(function, operand.OPERANDS, self.tasks, self.request.threads)
             ready = self._ready[residual, careful] = made, numbers, self.pitch * self.working
         return ready
 
