@@ -1,0 +1,363 @@
+"""The steps of a Winograd convolution, over blocks of tiles.
+
+    U[f] (channels, filters) = G w G^T     V[f] (tiles, channels) = B^T d B     M[f] = V[f] U[f]     y = A^T M A
+
+for each frequency f, an element of a transformed tile. Everything between the first and the last step is in vectors of
+L channels or L filters, so that no plane is too small for them:
+
+    V   [frequency][channel / L][tile][channel % L]
+    U   [frequency][panel][channel][filter of the panel]
+    M   [frequency][filter / L][tile][filter % L]
+
+M (tiles, filters) is a product on register tiles for channels last, whose rows are tiles, once for each frequency.
+"""
+
+from __future__ import annotations
+
+from fastconv.codegen import blocked, copying
+from fastconv.codegen import tile as slot
+from fastconv.codegen import transform as codelet
+from fastconv.cpu import plan as at
+from fastconv.cpu.kernel import FRAME_SLOTS, Ints, Reals, address_of, call_copies, call_tile, driver, ints_at, kernel
+from fastconv.cpu.packing import PANEL_OPERANDS, inside
+from fastconv.cpu.product import call_rows
+
+# fmt: off
+(
+    STAGE,                                      # what the tasks are, one of those below
+    TILE_H, TILE_W, SIZE_H, SIZE_W, FREQUENCIES,  # of a tile: outputs, inputs; of them all
+    TILES_H, TILES_W,                           # tiles of an image along each axis; rows are counted over all images
+    BLOCK_H, BLOCK_W, BLOCKS_H, BLOCKS_W,       # tiles of a block, blocks; block rows are cut from those of all images
+    ALL_ROWS,                                   # of tiles, of all images
+    TILES,                                      # of a full block
+    V_FREQUENCY, U_FREQUENCY, M_FREQUENCY,      # strides
+    U_PANEL, U_GROUP, V_GROUP,
+    PANEL, PANELS, TASK_PANELS, PANEL_TASKS,    # filters of a panel, panels of a group, of a task, tasks along panels
+    CHUNK,                                      # channels summed in one pass
+    IMAGE, CHANNEL, ROW, PIXEL,                 # strides of the input
+    STAGED, COLUMNS_DONE, V, U, TAPS, M, Y,     # where the buffers of a worker begin
+    STAGED_ROW, Y_ROW,                          # pitches of the first and the last of them
+    REVERSED,                                   # 1: taps are read from the last to the first
+    BY_MAPS,                                    # 1: what lies outside is not zero
+    INTO, INPUT_FIRST, INPUT_LAST, LAST_ROWS,   # addresses of codelets; the first pass over the input may be missing,
+    WEIGHTS, OUTPUT, OUT_OF,                    # then the last one takes all rows of a tile together, else one by one
+    PLAN_SLOTS,
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 48)
+# fmt: on
+
+#: Stages. Where tiles are many, weights are transformed before anything else, and a task is a block of tiles. Where
+#: they are few, all tiles are transformed before anything else, and a task is a block of filters: it transforms its
+#: weights as it needs them.
+WEIGHTS_FIRST, TILES_THEN, TILES_FIRST, WEIGHTS_THEN = range(4)
+
+#: Where in the frame the operands of codelets begin.
+OPERANDS = FRAME_SLOTS - blocked.OPERANDS
+
+
+@kernel
+def stage_rows(
+    plan: Ints, frame: Ints, x: Reals, memory: Reals, group: int, channel: int, image: int,
+    top: int, rows: int, left: int, columns: int,
+) -> None:  # fmt: skip
+    """Into the buffer STAGED, [row][column][L]: `rows` x `columns` places of the padded input from (top, left), L channels of a group."""
+    item, lanes = plan[at.ITEM], plan[at.LANES]
+    first = image * plan[IMAGE] + (group * plan[at.CHANNELS] + channel) * plan[CHANNEL]
+    frame[OPERANDS + blocked.CHANNEL] = plan[CHANNEL] * item
+    frame[OPERANDS + blocked.PIXEL] = plan[PIXEL] * item
+    frame[OPERANDS + blocked.ROW_FROM] = plan[ROW] * item
+    frame[OPERANDS + blocked.ROW_TO] = plan[STAGED_ROW] * item
+    frame[OPERANDS + blocked.CHANNELS] = min(lanes, plan[at.CHANNELS] - channel)
+    above, height = inside(top, 1, rows, plan[at.IN_H])
+    before, width = inside(left, 1, columns, plan[at.IN_W])
+    frame[OPERANDS + blocked.BEFORE] = before
+    frame[OPERANDS + blocked.COLUMNS] = width
+    frame[OPERANDS + blocked.AFTER] = columns - before - width
+    frame[OPERANDS + blocked.TO] = address_of(memory) + plan[STAGED] * item
+    if plan[BY_MAPS]:
+        stage_rows_by_maps(plan, frame, x, memory, first, channel, top, rows, left, columns)
+        return
+    if width == 0:
+        above, height = rows, 0
+    frame[OPERANDS + blocked.ABOVE] = above
+    frame[OPERANDS + blocked.ROWS] = height
+    frame[OPERANDS + blocked.BELOW] = rows - above - height
+    place = first + (top + above) * plan[ROW] + (left + before) * plan[PIXEL]
+    frame[OPERANDS + blocked.FROM] = address_of(x) + place * item
+    call_tile(plan[INTO], ints_at(address_of(frame) + 8 * OPERANDS))
+
+
+@kernel
+def stage_rows_by_maps(
+    plan: Ints, frame: Ints, x: Reals, memory: Reals, first: int, channel: int,
+    top: int, rows: int, left: int, columns: int,
+) -> None:  # fmt: skip
+    """The same where padding is no zeros: each row from the one that its map says, and so the columns outside."""
+    item, lanes = plan[at.ITEM], plan[at.LANES]
+    map_h, map_w = ints_at(plan[at.MAP_H]), ints_at(plan[at.MAP_W])
+    before, width = frame[OPERANDS + blocked.BEFORE], frame[OPERANDS + blocked.COLUMNS]
+    frame[OPERANDS + blocked.ABOVE] = 0
+    frame[OPERANDS + blocked.ROWS] = 1
+    frame[OPERANDS + blocked.BELOW] = 0
+    channels = frame[OPERANDS + blocked.CHANNELS]
+    for i in range(rows):
+        row = first + max(0, map_h[top + plan[at.BEFORE_H] + i]) * plan[ROW]
+        begin = plan[STAGED] + i * plan[STAGED_ROW]
+        frame[OPERANDS + blocked.FROM] = address_of(x) + (row + (left + before) * plan[PIXEL]) * item
+        frame[OPERANDS + blocked.TO] = address_of(memory) + begin * item
+        call_tile(plan[INTO], ints_at(address_of(frame) + 8 * OPERANDS))
+        for outside in range(columns - width):
+            column = outside if outside < before else outside + width
+            place = row + max(0, map_w[left + plan[at.BEFORE_W] + column]) * plan[PIXEL]
+            for lane in range(channels):
+                memory[begin + column * lanes + lane] = x[place + lane * plan[CHANNEL]]
+
+
+@kernel
+def transform_input(
+    plan: Ints, frame: Ints, memory: Reals, x: Reals, v: int, group: int,
+    first_row: int, rows: int, first_column: int, columns: int, first_channel: int, last_channel: int,
+) -> None:  # fmt: skip
+    """V of a block of `rows` x `columns` tiles and some channels."""
+    item, lanes = plan[at.ITEM], plan[at.LANES]
+    staged = address_of(memory) + plan[STAGED] * item
+    halfway = address_of(memory) + plan[COLUMNS_DONE] * item
+    width = columns * plan[TILE_W] + plan[SIZE_W] - plan[TILE_W]
+    for channel in range(first_channel, last_channel, lanes):
+        row = 0
+        while row < rows:
+            image, tile_row = divmod(first_row + row, plan[TILES_H])
+            together = min(rows - row, plan[TILES_H] - tile_row)
+            height = together * plan[TILE_H] + plan[SIZE_H] - plan[TILE_H]
+            stage_rows(
+                plan, frame, x, memory, group, channel, image,
+                tile_row * plan[TILE_H] - plan[at.BEFORE_H], height,
+                first_column * plan[TILE_W] - plan[at.BEFORE_W], width,
+            )  # fmt: skip
+            for i in range(together):
+                source = staged + i * plan[TILE_H] * plan[STAGED_ROW] * item
+                if plan[INPUT_FIRST]:
+                    frame[OPERANDS + codelet.FROM] = source
+                    frame[OPERANDS + codelet.TO] = halfway
+                    frame[OPERANDS + codelet.IN_ROW] = plan[STAGED_ROW] * item
+                    frame[OPERANDS + codelet.OUT_ROW] = plan[STAGED_ROW] * item
+                    frame[OPERANDS + codelet.COUNT] = width
+                    frame[OPERANDS + codelet.FROM_STEP] = lanes * item
+                    frame[OPERANDS + codelet.TO_STEP] = lanes * item
+                    frame[OPERANDS + codelet.OUTER] = 1
+                    call_tile(plan[INPUT_FIRST], ints_at(address_of(frame) + 8 * OPERANDS))
+                    source = halfway
+                tile = (channel // lanes * plan[TILES] + (row + i) * columns) * lanes
+                frame[OPERANDS + codelet.FROM] = source
+                frame[OPERANDS + codelet.TO] = v + tile * item
+                frame[OPERANDS + codelet.IN_ROW] = plan[STAGED_ROW] * item
+                frame[OPERANDS + codelet.IN_COLUMN] = lanes * item
+                frame[OPERANDS + codelet.OUT_ROW] = plan[SIZE_W] * plan[V_FREQUENCY] * item
+                frame[OPERANDS + codelet.OUT_COLUMN] = plan[V_FREQUENCY] * item
+                frame[OPERANDS + codelet.COUNT] = columns
+                frame[OPERANDS + codelet.FROM_STEP] = plan[TILE_W] * lanes * item
+                frame[OPERANDS + codelet.TO_STEP] = lanes * item
+                frame[OPERANDS + codelet.OUTER] = plan[LAST_ROWS]
+                frame[OPERANDS + codelet.FROM_OUTER] = plan[STAGED_ROW] * item
+                frame[OPERANDS + codelet.TO_OUTER] = plan[SIZE_W] * plan[V_FREQUENCY] * item
+                call_tile(plan[INPUT_LAST], ints_at(address_of(frame) + 8 * OPERANDS))
+            row += together
+
+
+@kernel
+def transform_weights(
+    plan: Ints, frame: Ints, memory: Reals, weight: int, u: int, group: int, panel: int, channel: int, channels: int
+) -> None:
+    """U of one panel of filters and some channels, whose first is at `u`."""
+    item, lanes = plan[at.ITEM], plan[at.LANES]
+    taps = address_of(memory) + plan[TAPS] * item
+    # to [channel][tap][filter of the panel]
+    first = (group * plan[at.FILTERS] * plan[at.CHANNELS] + channel) * plan[at.TAPS]
+    frame[PANEL_OPERANDS + copying.TO] = taps
+    frame[PANEL_OPERANDS + copying.FROM] = weight + first * item
+    frame[PANEL_OPERANDS + copying.PARTS] = plan[PANELS]
+    frame[PANEL_OPERANDS + copying.SIZE] = plan[PANEL]
+    frame[PANEL_OPERANDS + copying.LARGER] = 0
+    frame[PANEL_OPERANDS + copying.FILTERS] = plan[at.FILTERS]
+    frame[PANEL_OPERANDS + copying.STEPS] = channels * plan[at.TAPS]
+    frame[PANEL_OPERANDS + copying.FILTER_STRIDE] = plan[at.CHANNELS] * plan[at.TAPS]
+    frame[PANEL_OPERANDS + copying.PANEL_STRIDE] = 0
+    call_copies(plan[at.PANELS], address_of(frame) + 8 * PANEL_OPERANDS, panel, panel + 1)
+
+    taps_w = plan[SIZE_W] - plan[TILE_W] + 1
+    step = -plan[PANEL] * item if plan[REVERSED] else plan[PANEL] * item
+    last = (plan[at.TAPS] - 1) * plan[PANEL] * item
+    left = plan[at.FILTERS] - panel * plan[PANEL]
+    frame[OPERANDS + codelet.FROM] = taps + last if plan[REVERSED] else taps
+    frame[OPERANDS + codelet.TO] = u
+    frame[OPERANDS + codelet.IN_ROW] = taps_w * step
+    frame[OPERANDS + codelet.IN_COLUMN] = step
+    frame[OPERANDS + codelet.OUT_ROW] = plan[SIZE_W] * plan[U_FREQUENCY] * item
+    frame[OPERANDS + codelet.OUT_COLUMN] = plan[U_FREQUENCY] * item
+    # vector by vector, so that a line of U is written at once
+    frame[OPERANDS + codelet.COUNT] = (min(left, plan[PANEL]) + lanes - 1) // lanes
+    frame[OPERANDS + codelet.FROM_STEP] = lanes * item
+    frame[OPERANDS + codelet.TO_STEP] = lanes * item
+    frame[OPERANDS + codelet.OUTER] = channels
+    frame[OPERANDS + codelet.FROM_OUTER] = plan[at.TAPS] * plan[PANEL] * item
+    frame[OPERANDS + codelet.TO_OUTER] = plan[PANEL] * item
+    call_tile(plan[WEIGHTS], ints_at(address_of(frame) + 8 * OPERANDS))
+
+
+@kernel
+def multiply(
+    plan: Ints, frame: Ints, v: int, u: int, m: int, tiles: int,
+    first_panel: int, last_panel: int, channels: int, adds: int,
+) -> None:  # fmt: skip
+    """M[f] (tiles, filters) += V[f] (tiles, channels) U[f] (channels, filters), for each frequency.
+
+    `v`, `u` and `m` are where the first channel, the first panel's first channel and the first panel begin.
+    """
+    item, lanes = plan[at.ITEM], plan[at.LANES]
+    parts = (tiles + plan[at.TILE_ROWS] - 1) // plan[at.TILE_ROWS]
+    size, larger = tiles // parts, tiles % parts
+    pitch = lanes * item
+    frame[slot.STEPS] = channels
+    frame[slot.TABLE] = plan[at.TABLE_AT]
+    frame[slot.WEIGHT_STEP] = plan[PANEL] * item
+    frame[slot.A_ROW] = pitch
+    frame[slot.Y_ROW] = pitch
+    frame[slot.ACCUMULATE] = adds
+    for f in range(plan[FREQUENCIES]):
+        for panel in range(first_panel, last_panel):
+            left = plan[at.FILTERS] - panel * plan[PANEL]
+            vectors = (min(left, plan[PANEL]) + lanes - 1) // lanes
+            b = u + (f * plan[U_FREQUENCY] + (panel - first_panel) * plan[U_PANEL]) * item
+            y = m + (f * plan[M_FREQUENCY] + (panel - first_panel) * plan[PANEL] * plan[TILES]) * item
+            for i in range(vectors):
+                frame[slot.B + i] = b + i * pitch
+                frame[slot.Y + i] = y + i * plan[TILES] * pitch
+            frame[slot.A] = v + f * plan[V_FREQUENCY] * item
+            if larger:
+                frame[slot.A_NEXT] = (size + 1) * pitch
+                call_rows(plan, frame, size + 1, larger, vectors, slot.WHOLE)
+                done = larger * (size + 1) * pitch
+                frame[slot.A] += done
+                for i in range(vectors):
+                    frame[slot.Y + i] += done
+            frame[slot.A_NEXT] = size * pitch
+            call_rows(plan, frame, size, parts - larger, vectors, slot.WHOLE)
+
+
+@kernel
+def transform_output(
+    plan: Ints, frame: Ints, memory: Reals, m: int, bias: int, residual: int, out: int, broken: Ints, group: int,
+    first_row: int, rows: int, first_column: int, columns: int, first_filter: int, last_filter: int,
+) -> None:  # fmt: skip
+    """The results of a block of `rows` x `columns` tiles and some filters, from M and with the epilogue."""
+    item, lanes = plan[at.ITEM], plan[at.LANES]
+    y = address_of(memory) + plan[Y] * item
+    for filter_ in range(first_filter, last_filter, lanes):
+        k = group * plan[at.FILTERS] + filter_
+        for row in range(rows):
+            tile = ((filter_ - first_filter) // lanes * plan[TILES] + row * columns) * lanes
+            frame[OPERANDS + codelet.FROM] = m + tile * item
+            frame[OPERANDS + codelet.TO] = y
+            frame[OPERANDS + codelet.IN_ROW] = plan[SIZE_W] * plan[M_FREQUENCY] * item
+            frame[OPERANDS + codelet.IN_COLUMN] = plan[M_FREQUENCY] * item
+            frame[OPERANDS + codelet.OUT_ROW] = plan[Y_ROW] * item
+            frame[OPERANDS + codelet.OUT_COLUMN] = lanes * item
+            frame[OPERANDS + codelet.COUNT] = columns
+            frame[OPERANDS + codelet.FROM_STEP] = lanes * item
+            frame[OPERANDS + codelet.TO_STEP] = plan[TILE_W] * lanes * item
+            frame[OPERANDS + codelet.OUTER] = 1
+            call_tile(plan[OUTPUT], ints_at(address_of(frame) + 8 * OPERANDS))
+            image, tile_row = divmod(first_row + row, plan[TILES_H])
+            h, w = tile_row * plan[TILE_H], first_column * plan[TILE_W]
+            pixel = h * plan[at.OUT_W] + w
+            frame[OPERANDS + blocked.FROM] = y
+            frame[OPERANDS + blocked.ROW_FROM] = plan[Y_ROW] * item
+            frame[OPERANDS + blocked.CHANNELS] = min(lanes, last_filter - filter_)
+            frame[OPERANDS + blocked.ROWS] = min(plan[TILE_H], plan[at.OUT_H] - h)
+            frame[OPERANDS + blocked.COLUMNS] = min(columns * plan[TILE_W], plan[at.OUT_W] - w)
+            place = image * plan[at.OUT_IMAGE] + k * plan[at.OUT_FILTER] + pixel * plan[at.OUT_PIXEL]
+            frame[OPERANDS + blocked.TO] = out + place * item
+            frame[OPERANDS + blocked.ROW_TO] = plan[at.OUT_W] * plan[at.OUT_PIXEL] * item
+            frame[OPERANDS + blocked.CHANNEL] = plan[at.OUT_FILTER] * item
+            frame[OPERANDS + blocked.PIXEL] = plan[at.OUT_PIXEL] * item
+            frame[OPERANDS + blocked.BIAS] = bias + k * item if bias != 0 else 0
+            place = image * plan[at.RESIDUAL_IMAGE] + k * plan[at.RESIDUAL_FILTER] + pixel * plan[at.RESIDUAL_PIXEL]
+            frame[OPERANDS + blocked.RESIDUAL] = residual + place * item if residual != 0 else 0
+            frame[OPERANDS + blocked.ROW_RESIDUAL] = plan[at.OUT_W] * plan[at.RESIDUAL_PIXEL] * item
+            frame[OPERANDS + blocked.CHANNEL_RESIDUAL] = plan[at.RESIDUAL_FILTER] * item
+            frame[OPERANDS + blocked.PIXEL_RESIDUAL] = plan[at.RESIDUAL_PIXEL] * item
+            frame[OPERANDS + blocked.BROKEN] = address_of(broken) + 8 * image
+            call_tile(plan[OUT_OF], ints_at(address_of(frame) + 8 * OPERANDS))
+
+
+@kernel
+def block_of(plan: Ints, task: int) -> tuple[int, int, int, int]:
+    """(first row, rows, first column, columns) of a block of tiles."""
+    block_row, block_column = divmod(task, plan[BLOCKS_W])
+    first_row, first_column = block_row * plan[BLOCK_H], block_column * plan[BLOCK_W]
+    rows = min(plan[BLOCK_H], plan[ALL_ROWS] - first_row)
+    return first_row, rows, first_column, min(plan[BLOCK_W], plan[TILES_W] - first_column)
+
+
+@driver
+def winograd(
+    plan: Ints, frame: Ints, memory: Reals, x: Reals, weight: int,
+    bias: int, residual: int, out: int, broken: Ints, first_task: int, last_task: int,
+) -> None:  # fmt: skip
+    """Tasks of a stage. Between stages, `out` of the first is `weight` (WEIGHTS_FIRST) or `x` (TILES_FIRST)."""
+    item, lanes = plan[at.ITEM], plan[at.LANES]
+    channels, filters = plan[at.CHANNELS], plan[at.FILTERS]
+    for task in range(first_task, last_task):
+        if plan[STAGE] == WEIGHTS_FIRST:
+            group, panel = divmod(task, plan[PANELS])
+            for c in range(0, channels, plan[CHUNK]):
+                place = group * plan[U_GROUP] + panel * plan[U_PANEL] + c * plan[PANEL]
+                u = out + place * item
+                transform_weights(plan, frame, memory, weight, u, group, panel, c, min(plan[CHUNK], channels - c))
+        elif plan[STAGE] == TILES_THEN:
+            rest, part = divmod(task, plan[PANEL_TASKS])
+            block, group = divmod(rest, plan[at.GROUPS])
+            first_row, rows, first_column, columns = block_of(plan, block)
+            first_panel = part * plan[TASK_PANELS]
+            last_panel = min(plan[PANELS], first_panel + plan[TASK_PANELS])
+            v = address_of(memory) + plan[V] * item
+            m = address_of(memory) + plan[M] * item
+            transform_input(
+                plan, frame, memory, x, v, group, first_row, rows, first_column, columns, 0, channels
+            )
+            for c in range(0, channels, plan[CHUNK]):
+                place = group * plan[U_GROUP] + first_panel * plan[U_PANEL] + c * plan[PANEL]
+                multiply(
+                    plan, frame, v + c * plan[TILES] * item, weight + place * item, m,
+                    rows * columns, first_panel, last_panel, min(plan[CHUNK], channels - c), c > 0,
+                )  # fmt: skip
+            transform_output(
+                plan, frame, memory, m, bias, residual, out, broken, group, first_row, rows, first_column, columns,
+                first_panel * plan[PANEL], min(filters, last_panel * plan[PANEL]),
+            )  # fmt: skip
+        elif plan[STAGE] == TILES_FIRST:
+            group, block = divmod(task, (channels + lanes - 1) // lanes)
+            v = out + group * plan[V_GROUP] * item
+            c = block * lanes
+            transform_input(
+                plan, frame, memory, x, v, group, 0, plan[BLOCK_H], 0, plan[BLOCK_W], c, min(channels, c + lanes)
+            )
+        else:
+            group, part = divmod(task, plan[PANEL_TASKS])
+            first_panel = part * plan[TASK_PANELS]
+            last_panel = min(plan[PANELS], first_panel + plan[TASK_PANELS])
+            u = address_of(memory) + plan[U] * item
+            m = address_of(memory) + plan[M] * item
+            for c in range(0, channels, plan[CHUNK]):
+                count = min(plan[CHUNK], channels - c)
+                for panel in range(first_panel, last_panel):
+                    place = u + (panel - first_panel) * plan[U_PANEL] * item
+                    transform_weights(plan, frame, memory, weight, place, group, panel, c, count)
+                v = address_of(x) + (group * plan[V_GROUP] + c * plan[TILES]) * item
+                multiply(
+                    plan, frame, v, u, m, plan[BLOCK_H] * plan[BLOCK_W],
+                    first_panel, last_panel, count, c > 0,
+                )  # fmt: skip
+            transform_output(
+                plan, frame, memory, m, bias, residual, out, broken, group, 0, plan[BLOCK_H], 0, plan[BLOCK_W],
+                first_panel * plan[PANEL], min(filters, last_panel * plan[PANEL]),
+            )  # fmt: skip
