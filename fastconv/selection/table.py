@@ -7,12 +7,16 @@ from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.reference import Reference
+from fastconv.cpu.winograd import Winograd
 from fastconv.problem import ConvProblem, Problem
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),
     Depthwise(),
     Im2col(),
+    Winograd(2),
+    Winograd(4),
+    Winograd(6),
     Reference(),  # last: computes everything, slowly
 )
 

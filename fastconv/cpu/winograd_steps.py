@@ -1,15 +1,17 @@
-"""The steps of a Winograd convolution, over blocks of tiles.
+"""The steps of a Winograd convolution.
 
     U[f] (channels, filters) = G w G^T     V[f] (tiles, channels) = B^T d B     M[f] = V[f] U[f]     y = A^T M A
 
 for each frequency f, an element of a transformed tile. Everything between the first and the last step is in vectors of
 L channels or L filters, so that no plane is too small for them:
 
-    V   [frequency][channel / L][tile][channel % L]
-    U   [frequency][panel][channel][filter of the panel]
-    M   [frequency][filter / L][tile][filter % L]
+    V   [frequency][channel / L][tile][channel % L]         of a block of tiles, shared by all tasks
+    U   [frequency][panel][channel][filter of the panel]    of a task's filters and a chunk of channels
+    M   [frequency][filter / L][tile][filter % L]           of a task's filters
 
-M (tiles, filters) is a product on register tiles for channels last, whose rows are tiles, once for each frequency.
+M (tiles, filters) is a product on register tiles, whose rows are tiles, once for each frequency. U is as many times as
+large as the weights as a transformed tile is larger than the kernel: reading it from beyond the cache takes longer than
+computing it, where tiles are not very many.
 """
 
 from __future__ import annotations
@@ -24,31 +26,31 @@ from fastconv.cpu.product import call_rows
 
 # fmt: off
 (
-    STAGE,                                      # what the tasks are, one of those below
-    TILE_H, TILE_W, SIZE_H, SIZE_W, FREQUENCIES,  # of a tile: outputs, inputs; of them all
-    TILES_H, TILES_W,                           # tiles of an image along each axis; rows are counted over all images
-    BLOCK_H, BLOCK_W, BLOCKS_H, BLOCKS_W,       # tiles of a block, blocks; block rows are cut from those of all images
-    ALL_ROWS,                                   # of tiles, of all images
-    TILES,                                      # of a full block
-    V_FREQUENCY, U_FREQUENCY, M_FREQUENCY,      # strides
-    U_PANEL, U_GROUP, V_GROUP,
-    PANEL, PANELS, TASK_PANELS, PANEL_TASKS,    # filters of a panel, panels of a group, of a task, tasks along panels
-    CHUNK,                                      # channels summed in one pass
-    IMAGE, CHANNEL, ROW, PIXEL,                 # strides of the input
-    STAGED, COLUMNS_DONE, V, U, TAPS, M, Y,     # where the buffers of a worker begin
-    STAGED_ROW, Y_ROW,                          # pitches of the first and the last of them
-    REVERSED,                                   # 1: taps are read from the last to the first
-    BY_MAPS,                                    # 1: what lies outside is not zero
-    INTO, INPUT_FIRST, INPUT_LAST, LAST_ROWS,   # addresses of codelets; the first pass over the input may be missing,
-    WEIGHTS, OUTPUT, OUT_OF,                    # then the last one takes all rows of a tile together, else one by one
+    STAGE,                                        # what the tasks are, one of those below
+    TILE_H, TILE_W, SIZE_H, SIZE_W, FREQUENCIES,  # of a tile: outputs, inputs; their product
+    TILES_H, TILES_W, ALL_ROWS,                   # tiles of an image along each axis; rows of tiles of all images
+    BLOCK_H, BLOCK_W, BLOCKS_W,                   # tiles of a block, blocks side by side; a block's rows may be of
+    BLOCK, TILES,                                 # several images; which block; tiles of one at most
+    PART_H, PARTS_H,                              # rows of tiles that a task takes of a block, and how many such parts
+    PANEL, PANELS, TASK_PANELS, PANEL_PARTS,      # filters of a panel; panels of a group, of a task; parts of a group
+    CHUNK,                                        # channels summed in one pass
+    V_FREQUENCY, V_GROUP, M_FREQUENCY, M_VECTOR,  # strides
+    U_FREQUENCY, U_PANEL, U_GROUP,
+    READY,                                        # 1: tasks of PRODUCTS find U where weights are
+    IMAGE, CHANNEL, ROW, PIXEL,                   # strides of the input
+    STAGED, HALFWAY, TAPS, U, M, Y,               # where the buffers of a worker begin
+    STAGED_ROW, Y_ROW,                            # pitches of the first and the last of them
+    REVERSED,                                     # 1: taps are read from the last to the first
+    BY_MAPS,                                      # 1: what lies outside is not zero
+    INTO, INPUT_FIRST, INPUT_LAST, LAST_ROWS,     # addresses of codelets; the first pass over the input may be missing,
+    WEIGHTS, OUTPUT, OUT_OF,                      # then the last one takes all rows of a tile together, else one by one
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 48)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 51)
 # fmt: on
 
-#: Stages. Where tiles are many, weights are transformed before anything else, and a task is a block of tiles. Where
-#: they are few, all tiles are transformed before anything else, and a task is a block of filters: it transforms its
-#: weights as it needs them.
-WEIGHTS_FIRST, TILES_THEN, TILES_FIRST, WEIGHTS_THEN = range(4)
+#: Stages, in their order; the last two for one block after the other. Tasks are panels of filters, vectors of channels,
+#: and panels x parts of a block.
+TRANSFORM_WEIGHTS, TRANSFORM_TILES, PRODUCTS = range(3)
 
 #: Where in the frame the operands of codelets begin.
 OPERANDS = FRAME_SLOTS - blocked.OPERANDS
@@ -115,52 +117,51 @@ def stage_rows_by_maps(
 @kernel
 def transform_input(
     plan: Ints, frame: Ints, memory: Reals, x: Reals, v: int, group: int,
-    first_row: int, rows: int, first_column: int, columns: int, first_channel: int, last_channel: int,
+    first_row: int, rows: int, first_column: int, columns: int, channel: int,
 ) -> None:  # fmt: skip
-    """V of a block of `rows` x `columns` tiles and some channels."""
+    """V of a block of `rows` x `columns` tiles and the L channels from `channel` on."""
     item, lanes = plan[at.ITEM], plan[at.LANES]
     staged = address_of(memory) + plan[STAGED] * item
-    halfway = address_of(memory) + plan[COLUMNS_DONE] * item
+    halfway = address_of(memory) + plan[HALFWAY] * item
     width = columns * plan[TILE_W] + plan[SIZE_W] - plan[TILE_W]
-    for channel in range(first_channel, last_channel, lanes):
-        row = 0
-        while row < rows:
-            image, tile_row = divmod(first_row + row, plan[TILES_H])
-            together = min(rows - row, plan[TILES_H] - tile_row)
-            height = together * plan[TILE_H] + plan[SIZE_H] - plan[TILE_H]
-            stage_rows(
-                plan, frame, x, memory, group, channel, image,
-                tile_row * plan[TILE_H] - plan[at.BEFORE_H], height,
-                first_column * plan[TILE_W] - plan[at.BEFORE_W], width,
-            )  # fmt: skip
-            for i in range(together):
-                source = staged + i * plan[TILE_H] * plan[STAGED_ROW] * item
-                if plan[INPUT_FIRST]:
-                    frame[OPERANDS + codelet.FROM] = source
-                    frame[OPERANDS + codelet.TO] = halfway
-                    frame[OPERANDS + codelet.IN_ROW] = plan[STAGED_ROW] * item
-                    frame[OPERANDS + codelet.OUT_ROW] = plan[STAGED_ROW] * item
-                    frame[OPERANDS + codelet.COUNT] = width
-                    frame[OPERANDS + codelet.FROM_STEP] = lanes * item
-                    frame[OPERANDS + codelet.TO_STEP] = lanes * item
-                    frame[OPERANDS + codelet.OUTER] = 1
-                    call_tile(plan[INPUT_FIRST], ints_at(address_of(frame) + 8 * OPERANDS))
-                    source = halfway
-                tile = (channel // lanes * plan[TILES] + (row + i) * columns) * lanes
+    row = 0
+    while row < rows:
+        image, tile_row = divmod(first_row + row, plan[TILES_H])
+        together = min(rows - row, plan[TILES_H] - tile_row)
+        height = together * plan[TILE_H] + plan[SIZE_H] - plan[TILE_H]
+        stage_rows(
+            plan, frame, x, memory, group, channel, image,
+            tile_row * plan[TILE_H] - plan[at.BEFORE_H], height,
+            first_column * plan[TILE_W] - plan[at.BEFORE_W], width,
+        )  # fmt: skip
+        for i in range(together):
+            source = staged + i * plan[TILE_H] * plan[STAGED_ROW] * item
+            if plan[INPUT_FIRST]:
                 frame[OPERANDS + codelet.FROM] = source
-                frame[OPERANDS + codelet.TO] = v + tile * item
+                frame[OPERANDS + codelet.TO] = halfway
                 frame[OPERANDS + codelet.IN_ROW] = plan[STAGED_ROW] * item
-                frame[OPERANDS + codelet.IN_COLUMN] = lanes * item
-                frame[OPERANDS + codelet.OUT_ROW] = plan[SIZE_W] * plan[V_FREQUENCY] * item
-                frame[OPERANDS + codelet.OUT_COLUMN] = plan[V_FREQUENCY] * item
-                frame[OPERANDS + codelet.COUNT] = columns
-                frame[OPERANDS + codelet.FROM_STEP] = plan[TILE_W] * lanes * item
+                frame[OPERANDS + codelet.OUT_ROW] = plan[STAGED_ROW] * item
+                frame[OPERANDS + codelet.COUNT] = width
+                frame[OPERANDS + codelet.FROM_STEP] = lanes * item
                 frame[OPERANDS + codelet.TO_STEP] = lanes * item
-                frame[OPERANDS + codelet.OUTER] = plan[LAST_ROWS]
-                frame[OPERANDS + codelet.FROM_OUTER] = plan[STAGED_ROW] * item
-                frame[OPERANDS + codelet.TO_OUTER] = plan[SIZE_W] * plan[V_FREQUENCY] * item
-                call_tile(plan[INPUT_LAST], ints_at(address_of(frame) + 8 * OPERANDS))
-            row += together
+                frame[OPERANDS + codelet.OUTER] = 1
+                call_tile(plan[INPUT_FIRST], ints_at(address_of(frame) + 8 * OPERANDS))
+                source = halfway
+            tile = (channel // lanes * plan[TILES] + (row + i) * columns) * lanes
+            frame[OPERANDS + codelet.FROM] = source
+            frame[OPERANDS + codelet.TO] = v + tile * item
+            frame[OPERANDS + codelet.IN_ROW] = plan[STAGED_ROW] * item
+            frame[OPERANDS + codelet.IN_COLUMN] = lanes * item
+            frame[OPERANDS + codelet.OUT_ROW] = plan[SIZE_W] * plan[V_FREQUENCY] * item
+            frame[OPERANDS + codelet.OUT_COLUMN] = plan[V_FREQUENCY] * item
+            frame[OPERANDS + codelet.COUNT] = columns
+            frame[OPERANDS + codelet.FROM_STEP] = plan[TILE_W] * lanes * item
+            frame[OPERANDS + codelet.TO_STEP] = lanes * item
+            frame[OPERANDS + codelet.OUTER] = plan[LAST_ROWS]
+            frame[OPERANDS + codelet.FROM_OUTER] = plan[STAGED_ROW] * item
+            frame[OPERANDS + codelet.TO_OUTER] = plan[SIZE_W] * plan[V_FREQUENCY] * item
+            call_tile(plan[INPUT_LAST], ints_at(address_of(frame) + 8 * OPERANDS))
+        row += together
 
 
 @kernel
@@ -227,10 +228,10 @@ def multiply(
             left = plan[at.FILTERS] - panel * plan[PANEL]
             vectors = (min(left, plan[PANEL]) + lanes - 1) // lanes
             b = u + (f * plan[U_FREQUENCY] + (panel - first_panel) * plan[U_PANEL]) * item
-            y = m + (f * plan[M_FREQUENCY] + (panel - first_panel) * plan[PANEL] * plan[TILES]) * item
+            y = m + (f * plan[M_FREQUENCY] + (panel - first_panel) * plan[PANEL] // lanes * plan[M_VECTOR]) * item
             for i in range(vectors):
                 frame[slot.B + i] = b + i * pitch
-                frame[slot.Y + i] = y + i * plan[TILES] * pitch
+                frame[slot.Y + i] = y + i * plan[M_VECTOR] * item
             frame[slot.A] = v + f * plan[V_FREQUENCY] * item
             if larger:
                 frame[slot.A_NEXT] = (size + 1) * pitch
@@ -254,8 +255,8 @@ def transform_output(
     for filter_ in range(first_filter, last_filter, lanes):
         k = group * plan[at.FILTERS] + filter_
         for row in range(rows):
-            tile = ((filter_ - first_filter) // lanes * plan[TILES] + row * columns) * lanes
-            frame[OPERANDS + codelet.FROM] = m + tile * item
+            place = (filter_ - first_filter) // lanes * plan[M_VECTOR] + row * columns * lanes
+            frame[OPERANDS + codelet.FROM] = m + place * item
             frame[OPERANDS + codelet.TO] = y
             frame[OPERANDS + codelet.IN_ROW] = plan[SIZE_W] * plan[M_FREQUENCY] * item
             frame[OPERANDS + codelet.IN_COLUMN] = plan[M_FREQUENCY] * item
@@ -290,12 +291,70 @@ def transform_output(
 
 
 @kernel
-def block_of(plan: Ints, task: int) -> tuple[int, int, int, int]:
-    """(first row, rows, first column, columns) of a block of tiles."""
-    block_row, block_column = divmod(task, plan[BLOCKS_W])
+def block_of(plan: Ints) -> tuple[int, int, int, int]:
+    """(first row, rows, first column, columns) of the block of tiles."""
+    block_row, block_column = divmod(plan[BLOCK], plan[BLOCKS_W])
     first_row, first_column = block_row * plan[BLOCK_H], block_column * plan[BLOCK_W]
     rows = min(plan[BLOCK_H], plan[ALL_ROWS] - first_row)
     return first_row, rows, first_column, min(plan[BLOCK_W], plan[TILES_W] - first_column)
+
+
+@kernel
+def weights_of_panel(plan: Ints, frame: Ints, memory: Reals, weight: int, u: int, task: int) -> None:
+    """U of a panel: a task of TRANSFORM_WEIGHTS."""
+    group, panel = divmod(task, plan[PANELS])
+    for c in range(0, plan[at.CHANNELS], plan[CHUNK]):
+        place = group * plan[U_GROUP] + panel * plan[U_PANEL] + c * plan[PANEL]
+        count = min(plan[CHUNK], plan[at.CHANNELS] - c)
+        transform_weights(plan, frame, memory, weight, u + place * plan[at.ITEM], group, panel, c, count)
+
+
+@kernel
+def tiles_of_channels(plan: Ints, frame: Ints, memory: Reals, x: Reals, v: int, task: int) -> None:
+    """V of L channels: a task of TRANSFORM_TILES."""
+    lanes = plan[at.LANES]
+    group, vector = divmod(task, (plan[at.CHANNELS] + lanes - 1) // lanes)
+    first_row, rows, first_column, columns = block_of(plan)
+    transform_input(
+        plan, frame, memory, x, v + group * plan[V_GROUP] * plan[at.ITEM], group,
+        first_row, rows, first_column, columns, vector * lanes,
+    )  # fmt: skip
+
+
+@kernel
+def filters_of_block(
+    plan: Ints, frame: Ints, memory: Reals, v: int, weight: int,
+    bias: int, residual: int, out: int, broken: Ints, task: int,
+) -> None:  # fmt: skip
+    """The results of some panels and some rows of the block: a task of PRODUCTS."""
+    item, channels = plan[at.ITEM], plan[at.CHANNELS]
+    rest, part = divmod(task, plan[PARTS_H])
+    group, panel_part = divmod(rest, plan[PANEL_PARTS])
+    first_panel = panel_part * plan[TASK_PANELS]
+    last_panel = min(plan[PANELS], first_panel + plan[TASK_PANELS])
+    first_row, rows, first_column, columns = block_of(plan)
+    before = part * plan[PART_H]
+    rows = min(plan[PART_H], rows - before)
+    if rows <= 0:  # of the last block
+        return
+    v += (group * plan[V_GROUP] + before * columns * plan[at.LANES]) * item
+    m = address_of(memory) + plan[M] * item
+    for c in range(0, channels, plan[CHUNK]):
+        count = min(plan[CHUNK], channels - c)
+        if plan[READY]:
+            u = weight + (group * plan[U_GROUP] + first_panel * plan[U_PANEL] + c * plan[PANEL]) * item
+        else:
+            u = address_of(memory) + plan[U] * item
+            for panel in range(first_panel, last_panel):
+                place = u + (panel - first_panel) * plan[U_PANEL] * item
+                transform_weights(plan, frame, memory, weight, place, group, panel, c, count)
+        multiply(
+            plan, frame, v + c * plan[TILES] * item, u, m, rows * columns, first_panel, last_panel, count, c > 0
+        )  # fmt: skip
+    transform_output(
+        plan, frame, memory, m, bias, residual, out, broken, group, first_row + before, rows, first_column, columns,
+        first_panel * plan[PANEL], min(plan[at.FILTERS], last_panel * plan[PANEL]),
+    )  # fmt: skip
 
 
 @driver
@@ -303,61 +362,11 @@ def winograd(
     plan: Ints, frame: Ints, memory: Reals, x: Reals, weight: int,
     bias: int, residual: int, out: int, broken: Ints, first_task: int, last_task: int,
 ) -> None:  # fmt: skip
-    """Tasks of a stage. Between stages, `out` of the first is `weight` (WEIGHTS_FIRST) or `x` (TILES_FIRST)."""
-    item, lanes = plan[at.ITEM], plan[at.LANES]
-    channels, filters = plan[at.CHANNELS], plan[at.FILTERS]
+    """Tasks of a stage. U and V are `out` of the stages that compute them, `weight` (if READY) and `x` of the last."""
     for task in range(first_task, last_task):
-        if plan[STAGE] == WEIGHTS_FIRST:
-            group, panel = divmod(task, plan[PANELS])
-            for c in range(0, channels, plan[CHUNK]):
-                place = group * plan[U_GROUP] + panel * plan[U_PANEL] + c * plan[PANEL]
-                u = out + place * item
-                transform_weights(plan, frame, memory, weight, u, group, panel, c, min(plan[CHUNK], channels - c))
-        elif plan[STAGE] == TILES_THEN:
-            rest, part = divmod(task, plan[PANEL_TASKS])
-            block, group = divmod(rest, plan[at.GROUPS])
-            first_row, rows, first_column, columns = block_of(plan, block)
-            first_panel = part * plan[TASK_PANELS]
-            last_panel = min(plan[PANELS], first_panel + plan[TASK_PANELS])
-            v = address_of(memory) + plan[V] * item
-            m = address_of(memory) + plan[M] * item
-            transform_input(
-                plan, frame, memory, x, v, group, first_row, rows, first_column, columns, 0, channels
-            )
-            for c in range(0, channels, plan[CHUNK]):
-                place = group * plan[U_GROUP] + first_panel * plan[U_PANEL] + c * plan[PANEL]
-                multiply(
-                    plan, frame, v + c * plan[TILES] * item, weight + place * item, m,
-                    rows * columns, first_panel, last_panel, min(plan[CHUNK], channels - c), c > 0,
-                )  # fmt: skip
-            transform_output(
-                plan, frame, memory, m, bias, residual, out, broken, group, first_row, rows, first_column, columns,
-                first_panel * plan[PANEL], min(filters, last_panel * plan[PANEL]),
-            )  # fmt: skip
-        elif plan[STAGE] == TILES_FIRST:
-            group, block = divmod(task, (channels + lanes - 1) // lanes)
-            v = out + group * plan[V_GROUP] * item
-            c = block * lanes
-            transform_input(
-                plan, frame, memory, x, v, group, 0, plan[BLOCK_H], 0, plan[BLOCK_W], c, min(channels, c + lanes)
-            )
+        if plan[STAGE] == TRANSFORM_WEIGHTS:
+            weights_of_panel(plan, frame, memory, weight, out, task)
+        elif plan[STAGE] == TRANSFORM_TILES:
+            tiles_of_channels(plan, frame, memory, x, out, task)
         else:
-            group, part = divmod(task, plan[PANEL_TASKS])
-            first_panel = part * plan[TASK_PANELS]
-            last_panel = min(plan[PANELS], first_panel + plan[TASK_PANELS])
-            u = address_of(memory) + plan[U] * item
-            m = address_of(memory) + plan[M] * item
-            for c in range(0, channels, plan[CHUNK]):
-                count = min(plan[CHUNK], channels - c)
-                for panel in range(first_panel, last_panel):
-                    place = u + (panel - first_panel) * plan[U_PANEL] * item
-                    transform_weights(plan, frame, memory, weight, place, group, panel, c, count)
-                v = address_of(x) + (group * plan[V_GROUP] + c * plan[TILES]) * item
-                multiply(
-                    plan, frame, v, u, m, plan[BLOCK_H] * plan[BLOCK_W],
-                    first_panel, last_panel, count, c > 0,
-                )  # fmt: skip
-            transform_output(
-                plan, frame, memory, m, bias, residual, out, broken, group, 0, plan[BLOCK_H], 0, plan[BLOCK_W],
-                first_panel * plan[PANEL], min(filters, last_panel * plan[PANEL]),
-            )  # fmt: skip
+            filters_of_block(plan, frame, memory, address_of(x), weight, bias, residual, out, broken, task)

@@ -1,0 +1,346 @@
+"""How a Winograd convolution is cut into blocks and tasks, and what a call does: policy, in numbers of elements."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.algorithm import Array
+from fastconv.codegen import blocked, copying
+from fastconv.codegen import operands as operand
+from fastconv.codegen import tile as tiles
+from fastconv.codegen import transform as codelet
+from fastconv.cpu import plan as at
+from fastconv.cpu import scratch, threads
+from fastconv.cpu import winograd_steps as step
+from fastconv.cpu.algorithm import AnyPlan
+from fastconv.cpu.geometry import Geometry, balanced, geometry
+from fastconv.cpu.native import LINE, address
+from fastconv.cpu.plan import Request, common_numbers, tile_slot
+
+Axis = tuple[int, int]  # (m, r) of F(m, r)
+
+#: Tiles of a block. V of a block is read once for each task of filters and lies in the third level cache or beyond;
+#: with fewer, U is computed or read too often (200 to 400 took the same time, 100 took 5 to 15 % more).
+BLOCK_TILES = 256
+
+#: Channels summed in one pass, and panels of filters of a task: U and M of a task should stay in the second level
+#: cache, and a pass should be long enough to hide a tile's beginning and end. Where M is small, both may be larger.
+CHUNK, TASK_PANELS = 64, 2
+FEW_TILES, CHUNK_OF_FEW, TASK_PANELS_OF_FEW = 32, 128, 4
+
+#: Vectors of filters in a panel: the register tile's.
+PANEL_VECTORS = 2
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How an output is cut into tiles, tiles into blocks, and the product into tasks."""
+
+    axes: tuple[Axis, Axis]
+    tiles: tuple[int, int]  # of an image along each axis
+    rows: int  # of tiles, of all images
+    block: tuple[int, int]
+    blocks: tuple[int, int]
+    part_rows: int  # of a block's rows of tiles, that a task takes
+    chunk: int
+    panel: int  # filters
+    panels: int  # of a group
+    task_panels: int
+    tile_rows: int  # of a register tile
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Inputs of a tile along each axis."""
+        (m, r), (n, s) = self.axes
+        return m + r - 1, n + s - 1
+
+    @property
+    def frequencies(self) -> int:
+        """Products of a tile and a channel."""
+        return self.sizes[0] * self.sizes[1]
+
+    @property
+    def most_tiles(self) -> int:
+        """Tiles of a full block."""
+        return self.block[0] * self.block[1]
+
+    @property
+    def parts(self) -> int:
+        """Parts of a block that are tasks of their own."""
+        return -(-self.block[0] // self.part_rows)
+
+    def products(self) -> Iterator[int]:
+        """Every number of tiles that a task multiplies."""
+        for height in {self.block[0], self.rows - (self.blocks[0] - 1) * self.block[0]}:
+            for width in {self.block[1], self.tiles[1] - (self.blocks[1] - 1) * self.block[1]}:
+                for first in range(0, height, self.part_rows):
+                    yield min(self.part_rows, height - first) * width
+
+
+def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling:
+    """Cut a problem; what a sum is made of depends neither on the batch nor on the threads."""
+    problem = request.problem
+    lanes = request.target.lanes(problem.dtype)
+    height, width = (-(-size // m) for size, (m, _) in zip(shape.output[1:], axes, strict=True))
+    rows = problem.batch * height
+    block_width = -(-width // -(-width // BLOCK_TILES))
+    block_rows = -(-rows // -(-rows // max(1, BLOCK_TILES // block_width)))
+    few = height * width <= FEW_TILES
+    chunks = -(-shape.channels // (CHUNK_OF_FEW if few else CHUNK))
+    panel = min(PANEL_VECTORS, -(-shape.filters // lanes)) * lanes
+    panels = -(-shape.filters // panel)
+    task_panels, parts = _tasks(request, panels, TASK_PANELS_OF_FEW if few else TASK_PANELS, block_rows)
+    return Tiling(
+        axes=axes,
+        tiles=(height, width),
+        rows=rows,
+        block=(block_rows, block_width),
+        blocks=(-(-rows // block_rows), -(-width // block_width)),
+        part_rows=-(-block_rows // parts),
+        chunk=-(-shape.channels // chunks // lanes) * lanes,
+        panel=panel,
+        panels=panels,
+        task_panels=task_panels,
+        tile_rows=tiles.shape(request.target, 8)[0],
+    )
+
+
+def _tasks(request: Request, panels: int, most: int, rows: int) -> tuple[int, int]:
+    """Panels of a task, and parts of a block's rows: such that threads have equal shares."""
+    count = -(-panels // most) * request.problem.groups
+    if request.threads == 1 or count >= 4 * request.threads:
+        return min(panels, most), 1
+    wanted = -(-request.threads // request.problem.groups)
+    pieces = min(panels, -(-(-(-panels // most)) // wanted) * wanted)
+    return -(-panels // pieces), min(rows, -(-wanted // pieces))
+
+
+@dataclass(frozen=True)
+class WinogradPlan:
+    """A request's numbers and codelets, compiled when it first runs."""
+
+    request: Request
+    tiling: Tiling
+    numbers: dict[int, int]
+    shared: int  # elements of V of a block
+    own: int  # elements of a worker
+    keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
+    exact: Callable[[Request], AnyPlan]  # makes the plan for images whose transform is not finite
+
+    @property
+    def workspace(self) -> int:
+        """Bytes that a call allocates."""
+        return sum(map(scratch.allocated, self._sizes))
+
+    @property
+    def _sizes(self) -> tuple[int, int, int]:
+        """Bytes of V, of all workers, and of the marks of broken images."""
+        item = self.numbers[at.ITEM]
+        workers = max(threads.workers(tasks, self.request.threads) for _, tasks in self._stages)
+        return self.shared * item, self._pitch * workers, 8 * self.request.problem.batch
+
+    @property
+    def _pitch(self) -> int:
+        """Bytes from one worker's scratch to the next's."""
+        return -(-self.own * self.numbers[at.ITEM] // scratch.ALIGNMENT) * scratch.ALIGNMENT
+
+    @property
+    def _stages(self) -> list[tuple[int, int]]:
+        """(stage, tasks) of every block."""
+        problem, cut = self.request.problem, self.tiling
+        vectors = -(-problem.channels // problem.groups // self.numbers[at.LANES])
+        parts = -(-cut.panels // cut.task_panels) * cut.parts
+        return [(step.TRANSFORM_TILES, problem.groups * vectors), (step.PRODUCTS, problem.groups * parts)]
+
+    @cached_property
+    def _array(self) -> npt.NDArray[np.int64]:
+        """The numbers as the driver reads them, addresses of codelets among them."""
+        dtype, cut = self.request.problem.dtype, self.tiling
+        array = np.zeros(step.PLAN_SLOTS, np.int64)
+        for place, value in self.numbers.items():
+            array[place] = value
+        channels_first = self.request.problem.layout == "channels_first"
+        array[step.INTO] = blocked.into(dtype, channels_first)
+        array[step.OUT_OF] = blocked.out_of(dtype, channels_first, self.request.activation)
+        array[at.PANELS] = copying.panels(dtype, cut.panel)
+        for place, code in _codelets(dtype, cut.axes).items():
+            array[place] = codelet.address(code)
+        for rows, vectors in self._tile_shapes():
+            tile = tiles.Tile(dtype, rows, vectors, tiles.WHOLE, False, None)
+            array[tile_slot(rows, vectors, tiles.WHOLE)] = tiles.address(tile)
+        return array
+
+    def _tile_shapes(self) -> set[tuple[int, int]]:
+        """(rows, vectors) of the register tiles."""
+        cut, lanes = self.tiling, self.numbers[at.LANES]
+        last = self.numbers[at.FILTERS] - (cut.panels - 1) * cut.panel
+        found = set()
+        for count in cut.products():
+            _, size, larger = balanced(count, cut.tile_rows)
+            for rows in {size, size + (larger > 0)}:
+                found |= {(rows, -(-last // lanes))} | ({(rows, cut.panel // lanes)} if cut.panels > 1 else set())
+        return found
+
+    @cached_property
+    def _launches(self) -> list[tuple[threads.Launch, npt.NDArray[np.int64]]]:
+        """What is launched, one after the other, with its numbers."""
+        function = step.winograd.address(self.request.problem.dtype)
+        launches = []
+        for block in range(self.tiling.blocks[0] * self.tiling.blocks[1]):
+            for stage, tasks in self._stages:
+                array = self._array.copy()
+                array[step.STAGE], array[step.BLOCK] = stage, block
+                launches.append((threads.Launch(function, operand.OPERANDS, tasks, self.request.threads), array))
+        return launches
+
+    def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
+        workspace = scratch.take()
+        dtype, images = self.request.problem.dtype, self.request.problem.batch
+        shared, own, marks = self._sizes
+        v = workspace.scratch(shared, f"{dtype} tiles")
+        memory = workspace.scratch(own, dtype)
+        broken = workspace.scratch(marks, "broken")
+        ctypes.memset(broken, 0, marks)
+        w = address(weight)
+        tiles_of = address(x), w, 0, 0, v, broken
+        b = 0 if bias is None else address(bias)
+        r = 0 if residual is None else address(residual)
+        products = v, w, b, r, address(out), broken
+        for launch, array in self._launches:
+            operands = tiles_of if array[step.STAGE] == step.TRANSFORM_TILES else products
+            launch(workspace.job, (address(array), *operands), memory, self._pitch)
+        found = ctypes.string_at(broken, marks)
+        scratch.give(workspace)
+        if found.count(0) < marks:
+            self._repair(np.flatnonzero(np.frombuffer(found, np.int64)), x, weight, bias, residual, out)
+
+    def _repair(
+        self, images: Iterable[int], x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array
+    ) -> None:
+        """Compute images again by the sum as it stands, which puts NaN and infinity where the definition does."""
+        for image in images:
+            one = slice(image, image + 1)
+            self._exact.run(x[one], weight, bias, None if residual is None else residual[one], out[one])
+
+    @cached_property
+    def _exact(self) -> AnyPlan:
+        problem = dataclasses.replace(self.request.problem, batch=1)
+        return self.exact(dataclasses.replace(self.request, problem=problem))
+
+
+def _codelets(dtype: str, axes: tuple[Axis, Axis]) -> dict[int, codelet.Codelet]:
+    """The transforms: of the input one axis after the other, of weights and output both at once."""
+    rows, columns = axes
+    found = {
+        step.WEIGHTS: codelet.Codelet(dtype, codelet.WEIGHT, rows, columns),
+        step.OUTPUT: codelet.Codelet(dtype, codelet.OUTPUT, rows, columns),
+    }
+    if codelet.NONE in axes:
+        return found | {step.INPUT_LAST: codelet.Codelet(dtype, codelet.INPUT, rows, columns)}
+    first = codelet.Codelet(dtype, codelet.INPUT, rows, codelet.NONE)
+    return found | {
+        step.INPUT_FIRST: first,
+        step.INPUT_LAST: codelet.Codelet(dtype, codelet.INPUT, codelet.NONE, columns),
+    }
+
+
+def make(request: Request, axes: tuple[Axis, Axis], exact: Callable[[Request], AnyPlan]) -> WinogradPlan:
+    """Return the plan of a request with tiles of F(m, r) along each axis."""
+    problem = request.problem
+    shape = geometry(problem)
+    item, lanes = np.dtype(problem.dtype).itemsize, request.target.lanes(problem.dtype)
+    cut = tiling(request, shape, axes)
+    numbers, tables = common_numbers(request, shape)
+    numbers |= _tiling_numbers(cut) | _input_strides(problem.layout, problem.channels, shape)
+    numbers[step.REVERSED] = int(shape.flip)
+    numbers[step.BY_MAPS] = int(shape.padding_mode != "zeros" and shape.padded)
+    buffers, sizes = _buffers(cut, shape, lanes, LINE // item)
+    numbers |= buffers
+    # A step is a channel: where it lies in V behind the first of its chunk
+    channel = np.arange(cut.chunk)
+    table = (channel // lanes * cut.most_tiles * lanes + channel % lanes) * item
+    numbers[at.TABLE_AT] = address(table)
+    # Tiles reach beyond the padded input: what lies there does not matter, but has to be finite
+    maps = [np.pad(axis, (0, size), constant_values=0) for axis, size in zip(shape.maps[1:], cut.sizes, strict=True)]
+    numbers |= {at.MAP_H: address(maps[0]), at.MAP_W: address(maps[1])}
+    return WinogradPlan(request, cut, numbers, *sizes, (*tables, *maps, table), exact)
+
+
+def _tiling_numbers(cut: Tiling) -> dict[int, int]:
+    (tile_h, _), (tile_w, _) = cut.axes
+    return {
+        step.TILE_H: tile_h,
+        step.TILE_W: tile_w,
+        **dict(zip((step.SIZE_H, step.SIZE_W), cut.sizes, strict=True)),
+        step.FREQUENCIES: cut.frequencies,
+        **dict(zip((step.TILES_H, step.TILES_W), cut.tiles, strict=True)),
+        step.ALL_ROWS: cut.rows,
+        **dict(zip((step.BLOCK_H, step.BLOCK_W), cut.block, strict=True)),
+        step.BLOCKS_W: cut.blocks[1],
+        step.TILES: cut.most_tiles,
+        step.PART_H: cut.part_rows,
+        step.PARTS_H: cut.parts,
+        step.PANEL: cut.panel,
+        step.PANELS: cut.panels,
+        step.TASK_PANELS: cut.task_panels,
+        step.PANEL_PARTS: -(-cut.panels // cut.task_panels),
+        step.CHUNK: cut.chunk,
+        step.LAST_ROWS: 1 if codelet.NONE in cut.axes else cut.sizes[0],
+        at.TILE_ROWS: cut.tile_rows,
+    }
+
+
+def _input_strides(layout: str, channels: int, shape: Geometry) -> dict[int, int]:
+    _, height, width = shape.size
+    pixel, channel = (1, height * width) if layout == "channels_first" else (channels, 1)
+    return {
+        step.IMAGE: channels * height * width,
+        step.CHANNEL: channel,
+        step.ROW: width * pixel,
+        step.PIXEL: pixel,
+    }
+
+
+def _buffers(cut: Tiling, shape: Geometry, lanes: int, line: int) -> tuple[dict[int, int], tuple[int, int]]:
+    """Strides and places of buffers, and the elements of what is shared and of what a worker has to itself.
+
+    Frequencies are an extra cache line apart: at multiples of 4096 bytes they would share a few sets of the cache.
+    """
+    (tile_h, _), (tile_w, _) = cut.axes
+    size_h, size_w = cut.sizes
+    width = cut.block[1] * tile_w
+    vectors = -(-shape.channels // lanes)
+    part = cut.part_rows * cut.block[1]
+    numbers = {
+        step.V_FREQUENCY: vectors * cut.most_tiles * lanes + line,
+        step.M_VECTOR: part * lanes,
+        step.M_FREQUENCY: cut.task_panels * cut.panel * part + line,
+        step.U_PANEL: cut.chunk * cut.panel,
+        step.U_FREQUENCY: cut.task_panels * cut.chunk * cut.panel + line,
+        step.STAGED_ROW: (width + size_w - tile_w) * lanes,
+        step.Y_ROW: width * lanes,
+    }
+    numbers[step.V_GROUP] = cut.frequencies * numbers[step.V_FREQUENCY]
+    staged = min(cut.block[0], cut.tiles[0]) * tile_h + size_h - tile_h
+    room = lanes * lanes  # for a block of a copy that reaches beyond the last row
+    sizes = {
+        step.STAGED: staged * numbers[step.STAGED_ROW] + room,
+        step.HALFWAY: size_h * numbers[step.STAGED_ROW],
+        step.TAPS: cut.chunk * shape.taps * cut.panel,
+        step.U: cut.frequencies * numbers[step.U_FREQUENCY],
+        step.M: cut.frequencies * numbers[step.M_FREQUENCY],
+        step.Y: tile_h * numbers[step.Y_ROW] + room,
+    }
+    place = 0
+    for slot, size in sizes.items():
+        numbers[slot] = place
+        place += -(-size // line) * line
+    return numbers, (numbers[step.V_GROUP], place)
