@@ -2,8 +2,8 @@
 
 Rounding. Every operation errs by at most u = eps / 2 of its result. The errors are taken to be independent and of mean
 zero; then k of them in a row grow as sqrt(k) u, not as k u (N. Higham and T. Mary, A New Approach to Probabilistic
-Rounding Error Analysis, 2019). So this is a statistical bound: the worst case is larger by the root of the number of
-operations, and has not been seen.
+Rounding Error Analysis, 2019). So this is a statistical bound, not the worst case: that is larger by about the root of
+the number of operations, and `SAFETY` says which data comes near.
 
 Along one axis. Product p is (G g)_p (BT d)_p. Where g and d are random, of variance one, its variance is
 |G_p|^2 |BT_p|^2, the squared 2-norms of the rows. An error of it reaches the outputs through column p of AT, and
@@ -18,6 +18,9 @@ Along the channels. A sum over C channels rounds C times, and what is on the way
 operations of the transforms: n - 1 additions in BT, r - 1 in G, n - 1 in AT for each axis. Together:
 
     error / |y| <= SAFETY u sqrt(C + sum over axes of (2 (n - 1) + (r - 1))) A_1 A_2
+
+Direct convolution sums r_1 r_2 C products one by one and has sqrt(r_1 r_2) in place of A_1 A_2: 3 for 3 x 3, beside 1.7
+of F(2, 3), 4.8 of F(4, 3) and 20.6 of F(6, 3). In the same ratios measured errors stand.
 
 Relative to what. |y| is the 2-norm of the whole result where x or w is random with mean zero, or where nothing cancels
 (both positive). For any data, |y| is the norm of conv(|x|, |w|) with nothing cut off at the edges: terms that cancel,
