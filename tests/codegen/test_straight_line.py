@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastconv.codegen.cook_toom import POINTS, transforms
@@ -83,6 +83,7 @@ def matrices(draw):
     return tuple(tuple(draw(ENTRIES) for _ in range(columns)) for _ in range(rows))
 
 
+@settings(deadline=None)
 @given(matrices())
 def test_any_matrix_exactly(matrix):
     found = program(matrix)
@@ -116,10 +117,12 @@ def test_small_matrices(matrix, operations):
     ("outputs", "taps", "operations", "live"),
     [
         # of input, output and weight
-        (2, 3, (4, 4, 4), (5, 5, 5)),
-        (4, 3, (12, 12, 9), (7, 7, 7)),
-        (2, 5, (12, 8, 13), (7, 7, 7)),
-        (6, 3, (24, 20, 12), (11, 9, 9)),
+        (2, 3, (4, 4, 3), (5, 5, 5)),
+        (4, 3, (12, 12, 6), (7, 7, 7)),
+        (6, 3, (24, 20, 10), (11, 9, 9)),
+        (2, 5, (12, 8, 10), (7, 7, 7)),
+        (4, 5, (24, 16, 16), (11, 9, 9)),
+        (2, 7, (24, 12, 21), (11, 9, 10)),
     ],
 )
 def test_costs(outputs, taps, operations, live):
