@@ -18,7 +18,9 @@ from __future__ import annotations
 import math
 
 from fastconv.algorithm import Machine
+from fastconv.codegen import target as targets
 from fastconv.codegen.transform import NONE
+from fastconv.codegen.winograd_error import relative_error
 from fastconv.cpu import winograd_plan
 from fastconv.cpu.algorithm import AnyPlan, Planned
 from fastconv.cpu.direct import Direct
@@ -29,6 +31,9 @@ from fastconv.problem import ConvProblem
 
 #: Inputs of a tile along an axis at most: beyond, rounding errors grow to more than 1e-5.
 LARGEST_TILE = 8
+
+#: Time of an element of V, M and U, in that of copying one.
+INPUT_ELEMENT, OUTPUT_ELEMENT, WEIGHT_ELEMENT = 1.3, 1.3, 0.8
 
 
 class Winograd(Planned):
@@ -58,12 +63,32 @@ class Winograd(Planned):
         return None
 
     def cost(self, problem: ConvProblem, machine: Machine) -> float:
-        """Predict the time of products, of transforms and of reading the weights."""
-        return 1.0
+        """Predict the time of products, of beginning tiles and of the elements that are transformed."""
+        shape, cut = geometry(problem), self._tiling(problem)
+        tiles = cut.rows * cut.tiles[1]
+        filters = cut.panels * cut.panel
+        lanes = targets.current().lanes(problem.dtype)
+        products = 2.0 * tiles * shape.channels * filters / (machine.vector_flops * lanes)
+        begun = machine.tile * -(-tiles // cut.tile_rows) * cut.panels * cut.passes
+        transformed = INPUT_ELEMENT * tiles * shape.channels + OUTPUT_ELEMENT * tiles * filters
+        weights = WEIGHT_ELEMENT * shape.channels * filters * cut.blocks[0] * cut.blocks[1]
+        of_frequency = products + begun + machine.element * (transformed + weights)
+        return machine.call + problem.groups * cut.frequencies * of_frequency
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        """Return the bound of `fastconv.codegen.winograd_error`, for sums of the sums over chunks of channels."""
+        cut = self._tiling(problem)
+        outputs, taps = zip(*cut.axes, strict=True)
+        return relative_error(outputs, taps, cut.chunk + cut.passes, problem.dtype)
 
     def make_plan(self, request: Request) -> AnyPlan:
         """Return the plan of a request."""
         return winograd_plan.make(request, self.axes(request.problem), Direct().make_plan)
+
+    def _tiling(self, problem: ConvProblem) -> winograd_plan.Tiling:
+        """The tiles of one thread's plan."""
+        request = Request(problem, None, (), 1, targets.current())
+        return winograd_plan.tiling(request, geometry(problem), self.axes(problem))
 
     def axes(self, problem: ConvProblem) -> tuple[Axis, Axis]:
         """(m, r) of F(m, r) along rows and along columns."""

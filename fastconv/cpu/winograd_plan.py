@@ -28,7 +28,7 @@ Axis = tuple[int, int]  # (m, r) of F(m, r)
 
 #: Tiles of a block. V of a block is read once for each task of filters and lies in the third level cache or beyond;
 #: with fewer, U is computed or read too often (200 to 400 took the same time, 100 took 5 to 15 % more).
-BLOCK_TILES = 256
+BLOCK_TILES = 224
 
 #: Channels summed in one pass, and panels of filters of a task: U and M of a task should stay in the second level
 #: cache, and a pass should be long enough to hide a tile's beginning and end. Where M is small, both may be larger.
@@ -49,7 +49,8 @@ class Tiling:
     block: tuple[int, int]
     blocks: tuple[int, int]
     part_rows: int  # of a block's rows of tiles, that a task takes
-    chunk: int
+    chunk: int  # channels of a pass
+    passes: int
     panel: int  # filters
     panels: int  # of a group
     task_panels: int
@@ -94,6 +95,7 @@ def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling
     block_rows = -(-rows // -(-rows // max(1, BLOCK_TILES // block_width)))
     few = height * width <= FEW_TILES
     chunks = -(-shape.channels // (CHUNK_OF_FEW if few else CHUNK))
+    chunk = -(-shape.channels // chunks // lanes) * lanes
     panel = min(PANEL_VECTORS, -(-shape.filters // lanes)) * lanes
     panels = -(-shape.filters // panel)
     task_panels, parts = _tasks(request, panels, TASK_PANELS_OF_FEW if few else TASK_PANELS, block_rows)
@@ -104,7 +106,8 @@ def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling
         block=(block_rows, block_width),
         blocks=(-(-rows // block_rows), -(-width // block_width)),
         part_rows=-(-block_rows // parts),
-        chunk=-(-shape.channels // chunks // lanes) * lanes,
+        chunk=chunk,
+        passes=-(-shape.channels // chunk),
         panel=panel,
         panels=panels,
         task_panels=task_panels,
