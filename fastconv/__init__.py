@@ -19,7 +19,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fastconv import reference as reference
     from fastconv.config import get_num_threads as get_num_threads
+    from fastconv.config import get_tolerance as get_tolerance
     from fastconv.config import set_num_threads as set_num_threads
+    from fastconv.config import set_tolerance as set_tolerance
     from fastconv.convolution import clear_cache as clear_cache
     from fastconv.convolution import conv1d as conv1d
     from fastconv.convolution import conv2d as conv2d
@@ -42,8 +44,10 @@ _HOME = {
     "conv3d": "convolution",
     "explain": "selection",
     "get_num_threads": "config",
+    "get_tolerance": "config",
     "select": "selection",
     "set_num_threads": "config",
+    "set_tolerance": "config",
 }
 _MODULES = ("reference",)
 

@@ -48,7 +48,10 @@ class Algorithm(ABC):
 
     @abstractmethod
     def error_bound(self, problem: ConvProblem) -> float:
-        """Return a bound of the relative error in the 2-norm that random data stays below."""
+        """Return a bound of the relative error in the 2-norm that random data stays below.
+
+        Where it is above the tolerance, ``"auto"`` leaves the algorithm out.
+        """
 
     @abstractmethod
     def run(

@@ -68,6 +68,27 @@ def integer(value: object, name: str, minimum: int, whole: object = None) -> int
     return number
 
 
+def positive_number(value: object, name: str) -> float:
+    """Return `value` as a Python float, which is positive and finite.
+
+    Raises
+    ------
+    TypeError
+        If `value` is no int or float, of Python or NumPy; a bool is none here.
+    ValueError
+        If it is zero, negative, infinite or no number.
+    """
+    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool | np.timedelta64):
+        raise TypeError(f"{name} must be a number, got {_quoted(value, None)}")
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond all floats
+        number = math.inf
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be a positive finite number, got {value!r}")
+    return number
+
+
 def _quoted(value: object, whole: object) -> str:
     kind = "" if type(value) is int else f" of type {type(value).__name__}"
     return f"{value!r}{kind}" if whole is None else f"{value!r}{kind} in {whole!r}"

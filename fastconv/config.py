@@ -1,4 +1,4 @@
-"""Settings: threads, vector width, cache directory; each also a ``FASTCONV_*`` environment variable.
+"""Settings: threads, tolerance, vector width, cache directory; each also a ``FASTCONV_*`` environment variable.
 
 Variables are read when a setting is first needed, never at import.
 """
@@ -10,13 +10,19 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
-from fastconv.arguments import integer
+import numpy.typing as npt
+
+from fastconv.arguments import dtype_name, integer, positive_number
 
 logger = logging.getLogger("fastconv")
 logger.addHandler(logging.NullHandler())
+
+T = TypeVar("T")
 
 _threads: int | None = None
 
@@ -66,7 +72,7 @@ def set_num_threads(count: int) -> None:
 
 @cache
 def _default_threads() -> int:
-    asked = _positive_int_variable("FASTCONV_NUM_THREADS")
+    asked = _variable("FASTCONV_NUM_THREADS", _positive_integer, "a positive integer")
     if asked is not None:
         return asked
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
@@ -84,15 +90,103 @@ def _control_group_quota() -> float | None:
         return None
 
 
-def _positive_int_variable(name: str) -> int | None:
-    """Return an environment variable's value; warn about one that is no positive integer."""
+def _variable(name: str, read: Callable[[str], T], expected: str) -> T | None:
+    """Return what `read` makes of an environment variable; warn about one that it refuses by ValueError."""
     text = os.environ.get(name)
     if not text:
         return None
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    warnings.warn(f"{name} must be a positive integer, got {text!r}: ignored", stacklevel=3)
-    return None
+    try:
+        return read(text)
+    except ValueError:
+        warnings.warn(f"{name} must be {expected}, got {text!r}: ignored", stacklevel=3)
+        return None
+
+
+def _positive_integer(text: str) -> int:
+    if not text.isdecimal():  # int takes signs, spaces and underscores, too
+        raise ValueError(text)
+    return integer(int(text), "text", 1)
+
+
+# Room for algorithms that round more than plain sums do: about 10, 80 and 450 units in the last place.
+_TOLERANCES = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-13}
+_EXACT = 0.0  # integers
+_tolerance: float | None = None
+
+
+def get_tolerance(dtype: npt.DTypeLike = "float32") -> float:
+    """Return the largest error bound of an algorithm that ``"auto"`` may choose.
+
+    The default is ``FASTCONV_TOLERANCE`` if set, else 1e-5 for float32, 1e-13 for float64, 1e-2 for
+    float16, and 0 for integers, whose results are exact. Errors are relative, in the 2-norm.
+
+    Parameters
+    ----------
+    dtype : data type
+        Of the problem: each has a default of its own.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is no data type that is computed.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.get_tolerance("float64") <= fastconv.get_tolerance("float32")
+    True
+    """
+    return tolerance_of(dtype_name(dtype), requested_tolerance())
+
+
+def set_tolerance(tolerance: float | None) -> None:
+    """Set the largest error bound of an algorithm that ``"auto"`` may choose; None restores the defaults.
+
+    It is one number for float32 and float64 alike. Error bounds of float64 are far below those of
+    float32: a limit that is meant for float32 excludes nothing there.
+
+    Parameters
+    ----------
+    tolerance : float or None
+        Relative error in the 2-norm, positive and finite. Where no algorithm is so accurate, the
+        most accurate one runs.
+
+    Raises
+    ------
+    TypeError
+        If `tolerance` is no number.
+    ValueError
+        If it is not positive and finite.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.set_tolerance(1e-3)
+    >>> fastconv.get_tolerance("float32"), fastconv.get_tolerance("float64")
+    (0.001, 0.001)
+    >>> fastconv.set_tolerance(None)
+    """
+    global _tolerance
+    _tolerance = None if tolerance is None else positive_number(tolerance, "tolerance")
+
+
+def requested_tolerance() -> float | None:
+    """Return the tolerance of `set_tolerance` or ``FASTCONV_TOLERANCE``, None where each data type has its default."""
+    return _tolerance if _tolerance is not None else _tolerance_variable()
+
+
+@cache
+def _tolerance_variable() -> float | None:
+    return _variable("FASTCONV_TOLERANCE", _positive_float, "a positive number")
+
+
+def _positive_float(text: str) -> float:
+    return positive_number(float(text), "text")
+
+
+def tolerance_of(dtype: str, requested: object) -> float:
+    """Return the tolerance that was requested, checked; the default of a data type where it is None."""
+    return _TOLERANCES.get(dtype, _EXACT) if requested is None else positive_number(requested, "tolerance")
 
 
 VECTOR_BITS = (128, 256, 512)
@@ -110,7 +204,7 @@ def vector_bits() -> int | None:
 
 @cache
 def _vector_bits_variable() -> int | None:
-    asked = _positive_int_variable("FASTCONV_VECTOR_BITS")
+    asked = _variable("FASTCONV_VECTOR_BITS", _positive_integer, "a positive integer")
     if asked is None or asked in VECTOR_BITS:
         return asked
     warnings.warn(

@@ -54,6 +54,10 @@ _ARGUMENTS = """
         ``"channels_first"`` or ``"channels_last"``, of `x`, `residual` and the result.
     algorithm : str
         ``"auto"``, or a name of :func:`fastconv.algorithms`, which runs or raises.
+    tolerance : float, optional
+        The largest error bound, relative and in the 2-norm, of an algorithm that ``"auto"`` may
+        choose; None takes that of :func:`fastconv.get_tolerance`. Where no algorithm is so accurate,
+        the most accurate one runs. One that is asked for by name runs whatever its bound.
     out : array, optional
         Receives the result and is returned; its shape and type must be the result's, its strides
         may be any (a slice of channels of a larger array). It may overlap an input.
@@ -101,6 +105,7 @@ def conv1d(
     residual: npt.ArrayLike | None = None,
     layout: str = "channels_first",
     algorithm: str = "auto",
+    tolerance: float | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve along one spatial axis.
@@ -115,8 +120,8 @@ def conv1d(
     >>> fastconv.conv1d(x, difference, padding="same", padding_mode="replicate")
     array([[[1., 2., 2., 2., 1.]]])
     """
-    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout)
-    return _convolve(1, x, weight, bias, arguments, activation, residual, algorithm, out)
+    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
+    return _convolve(1, x, weight, bias, residual, arguments, out)
 
 
 @_documented
@@ -135,6 +140,7 @@ def conv2d(
     residual: npt.ArrayLike | None = None,
     layout: str = "channels_first",
     algorithm: str = "auto",
+    tolerance: float | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve along two spatial axes.
@@ -149,8 +155,8 @@ def conv2d(
     array([[[[ 8.5, 12.5],
              [20.5, 24.5]]]])
     """
-    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout)
-    return _convolve(2, x, weight, bias, arguments, activation, residual, algorithm, out)
+    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
+    return _convolve(2, x, weight, bias, residual, arguments, out)
 
 
 @_documented
@@ -169,6 +175,7 @@ def conv3d(
     residual: npt.ArrayLike | None = None,
     layout: str = "channels_first",
     algorithm: str = "auto",
+    tolerance: float | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve along three spatial axes.
@@ -182,8 +189,8 @@ def conv3d(
     >>> fastconv.conv3d(x, np.ones((1, 2, 3, 3, 3))).shape
     (1, 2, 2, 2)
     """
-    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout)
-    return _convolve(3, x, weight, bias, arguments, activation, residual, algorithm, out)
+    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
+    return _convolve(3, x, weight, bias, residual, arguments, out)
 
 
 def _convolve(
@@ -191,15 +198,13 @@ def _convolve(
     x: object,
     weight: object,
     bias: object,
-    arguments: tuple[object, ...],
-    activation: object,
     residual: object,
-    algorithm: object,
+    arguments: tuple[object, ...],
     out: object,
 ) -> Array:
     """Validate, make the problem, choose the algorithm (unless an earlier call did all that), run it."""
     images, filters = _array(x, "x"), _array(weight, "weight")
-    call = _prepared(rank, images, filters, (*arguments, activation, algorithm))
+    call = _prepared(rank, images, filters, arguments)
     result, shape = call.result, call.shape
     term = None if bias is None else _addend(bias, call.bias_shape, result, "bias")
     addend = None if residual is None else _addend(residual, shape, result, "residual")
@@ -232,35 +237,37 @@ class _Call:
 # call that finds its own here takes less than ten.
 _calls: dict[Hashable, _Call] = {}
 _MOST_CALLS = 256  # as many as an algorithm keeps plans: they may hold one each
-_PLAIN = frozenset({int, str, bool, type(None)})
+_DISTINCT = frozenset({int, str, type(None)})  # values of two of these types are never equal
+_PLAIN = _DISTINCT | {float, bool}
 
 
 def _prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) -> _Call:
-    """Return the call for these arrays; arguments are those of a problem, activation and algorithm."""
+    """Return the call for these arrays; arguments are those of a problem, activation, algorithm and tolerance."""
     kinds = tuple(map(type, arguments))  # 1, 1.0 and True are equal, and not all of them right
     exactly = arguments if _PLAIN.issuperset(kinds) else tuple(map(_exactly, arguments))
-    threads, bits = config.get_num_threads(), config.vector_bits()
-    key = (rank, x.shape, weight.shape, x.dtype, weight.dtype, exactly, kinds, threads, bits)
+    threads, bits, configured = config.get_num_threads(), config.vector_bits(), config.requested_tolerance()
+    key = (rank, x.shape, weight.shape, x.dtype, weight.dtype, exactly, kinds, threads, bits, configured)
     try:
         call = _calls.get(key)
     except TypeError:  # an argument that cannot be a key cannot be right either: refused below
         call = None
     if call is None:
-        call = _prepare(rank, x, weight, arguments)  # refuses what is wrong, whatever it is
+        call = _prepare(rank, x, weight, arguments, configured)  # refuses what is wrong, whatever it is
         if len(_calls) >= _MOST_CALLS:
             _calls.clear()
         _calls[key] = call
     return call
 
 
-def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) -> _Call:
-    *of_problem, activation, algorithm = arguments
+def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], configured: float | None) -> _Call:
+    *of_problem, activation, algorithm, tolerance = arguments
     batched = _check_axes(x, weight, rank)
     problem = _problem(x.shape if batched else (1, *x.shape), weight.shape, x.dtype, weight.dtype, of_problem)
     if activation is not None:
         _check_activation(activation, problem)
     result = _result_type(problem)
-    chosen = _chosen(problem, algorithm)
+    limit = config.tolerance_of(problem.dtype, configured if tolerance is None else tolerance)
+    chosen = _chosen(problem, algorithm, limit)
     run = chosen.prepared(problem, cast("str | None", activation)) if problem.batch else None
     shape = problem.output_shape
     if run is not None and not batched:
@@ -355,8 +362,8 @@ def _common_type(x: np.dtype[np.generic], weight: np.dtype[np.generic]) -> np.dt
 def _exactly(value: object) -> Hashable:
     """`value` as part of a key in which 1, 1.0 and True differ."""
     kind = type(value)
-    if kind in _PLAIN:
-        return value if kind is not bool else (kind, value)
+    if kind in _DISTINCT:
+        return value
     if kind is tuple or kind is list:
         return (kind, *[_exactly(entry) for entry in cast("Sequence[object]", value)])
     return (kind, value)
@@ -413,11 +420,11 @@ def _needs_a_copy(out: Array, operands: tuple[Array | None, ...]) -> bool:
     return any(array is not None and np.may_share_memory(out, array) for array in operands)
 
 
-def _chosen(problem: ConvProblem, name: object) -> Algorithm:
+def _chosen(problem: ConvProblem, name: object, tolerance: float) -> Algorithm:
     from fastconv import selection  # LLVM comes with it: not before the first call
 
     if name == "auto":
-        return selection.chosen(problem)
+        return selection.chosen(problem, tolerance)
     entry = selection.algorithm(name)  # type: ignore[arg-type]  # refuses what is no name
     reason = entry.supports(problem)
     if reason is not None:

@@ -10,7 +10,8 @@ from hypothesis import settings
 import fastconv
 from fastconv import config
 from fastconv.cpu import scratch
-from fastconv.selection import TABLE
+from fastconv.cpu.reference import Reference
+from fastconv.selection import TABLE, choice
 
 GENERAL = ("direct", "im2col", "reference")  # compute every convolution of floats; others may refuse one
 
@@ -57,6 +58,46 @@ def allocated(monkeypatch):
     monkeypatch.setattr(scratch, "allocate", count)
     yield sizes
     fastconv.clear_cache()
+
+
+class Pretender(Reference):
+    """An algorithm that is as accurate and as quick as it says, and counts its calls."""
+
+    def __init__(self, name, bound, seconds):
+        self.name, self.bound, self.seconds, self.calls = name, bound, seconds, 0
+
+    def error_bound(self, problem):
+        return self.bound
+
+    def cost(self, problem, machine):
+        return self.seconds
+
+    def run(self, *arguments):
+        self.calls += 1
+        super().run(*arguments)
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Put algorithms into the table, each with a name, an error bound, and a cost that is below all real ones."""
+    fastconv.clear_cache()
+
+    def add(name, bound, seconds=0.0):
+        entry = Pretender(name, bound, seconds)
+        table = (*choice.TABLE[:-1], entry, choice.TABLE[-1])  # the reference is last
+        monkeypatch.setattr(choice, "TABLE", table)
+        monkeypatch.setattr(choice, "_BY_NAME", {one.name: one for one in table})
+        return entry
+
+    yield add
+    fastconv.clear_cache()
+
+
+@pytest.fixture
+def set_tolerance():
+    """`fastconv.set_tolerance`; the defaults are put back afterwards."""
+    yield fastconv.set_tolerance
+    fastconv.set_tolerance(None)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,10 +18,10 @@ from fastconv import config
 
 @pytest.fixture(autouse=True)
 def _restored():
-    """Leave threads and vector width as they were."""
-    threads, bits = config._threads, config._forced_vector_bits
+    """Leave threads, tolerance and vector width as they were."""
+    before = config._threads, config._tolerance, config._forced_vector_bits
     yield
-    config._threads, config._forced_vector_bits = threads, bits
+    config._threads, config._tolerance, config._forced_vector_bits = before
 
 
 def evaluate(expression: str, prelude: str = "", **variables: str) -> tuple[object, list[str]]:
@@ -65,7 +66,7 @@ def test_an_empty_variable_is_no_variable():
     assert without[1] == []
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "2 threads", "1e1", "0x2", "²"])
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "2 threads", "1e1", "0x2", "²", "1_0", "9" * 20])
 def test_what_is_no_number_of_threads_is_warned_about_once(text):
     threads, messages = evaluate(THREADS, FASTCONV_NUM_THREADS=text)
     assert threads == evaluate(THREADS)[0]
@@ -96,7 +97,8 @@ def test_a_quota_bounds_the_threads(monkeypatch, quota, threads):
 def test_the_environment_is_read_when_needed_and_not_at_import():
     late = "    os.environ['FASTCONV_NUM_THREADS'] = '5'"
     assert evaluate("fastconv.get_num_threads()", late) == (5, [])
-    assert evaluate("1", FASTCONV_NUM_THREADS="two", FASTCONV_VECTOR_BITS="wide") == (1, [])
+    wrong = {"FASTCONV_NUM_THREADS": "two", "FASTCONV_TOLERANCE": "small", "FASTCONV_VECTOR_BITS": "wide"}
+    assert evaluate("1", **wrong) == (1, [])
 
 
 def test_the_function_has_the_last_word_over_the_environment():
@@ -129,6 +131,78 @@ def test_what_set_num_threads_refuses(count, error, message):
     with pytest.raises(error, match=message):
         fastconv.set_num_threads(count)
     assert fastconv.get_num_threads() == 3
+
+
+# ----------------------------------------------------------------------------------- tolerance
+
+TOLERANCES = "[fastconv.get_tolerance(dtype) for dtype in ('float32', 'float64', 'float16', 'int32')]"
+DEFAULTS = [1e-5, 1e-13, 1e-2, 0.0]
+
+
+def test_every_data_type_has_a_default_tolerance():
+    assert evaluate(TOLERANCES) == (DEFAULTS, [])
+    assert evaluate(TOLERANCES, FASTCONV_TOLERANCE="") == (DEFAULTS, [])
+    assert evaluate("fastconv.get_tolerance()") == (1e-5, [])  # float32
+
+
+@pytest.mark.parametrize(("text", "tolerance"), [("1e-3", 1e-3), ("0.25", 0.25), ("2", 2.0), (" 1E-6 ", 1e-6)])
+def test_the_tolerance_from_the_environment_is_that_of_every_type(text, tolerance):
+    assert evaluate(TOLERANCES, FASTCONV_TOLERANCE=text) == ([tolerance] * 4, [])
+
+
+@pytest.mark.parametrize("text", ["0", "-1e-5", "small", "nan", "inf", "1e999", "1e-999", "1e-5 or so"])
+def test_what_is_no_tolerance_is_warned_about_once(text):
+    message = f"FASTCONV_TOLERANCE must be a positive number, got {text!r}: ignored"
+    assert evaluate(TOLERANCES, FASTCONV_TOLERANCE=text) == (DEFAULTS, [message])
+
+
+def test_set_tolerance_has_the_last_word_until_none_takes_it_back():
+    call = "    fastconv.set_tolerance(1e-4)"
+    assert evaluate(TOLERANCES, call, FASTCONV_TOLERANCE="1e-3") == ([1e-4] * 4, [])
+    assert evaluate(TOLERANCES, call, FASTCONV_TOLERANCE="small") == ([1e-4] * 4, [])
+    call += "; fastconv.set_tolerance(None)"
+    assert evaluate(TOLERANCES, call, FASTCONV_TOLERANCE="1e-3") == ([1e-3] * 4, [])
+    assert evaluate(TOLERANCES, call) == (DEFAULTS, [])
+
+
+@pytest.mark.parametrize("tolerance", [1e-4, 1, np.float64(1e-4), np.float32(0.5), np.int8(1)])
+def test_set_tolerance(tolerance):
+    fastconv.set_tolerance(tolerance)
+    assert fastconv.get_tolerance() == fastconv.get_tolerance("float64") == tolerance
+    assert type(fastconv.get_tolerance()) is float
+
+
+@pytest.mark.parametrize("dtype", ["float64", np.float64, np.dtype(">f8"), "<f8"])
+def test_a_data_type_may_be_said_in_all_ways_of_numpy(dtype):
+    assert fastconv.get_tolerance(dtype) == fastconv.get_tolerance("float64") < fastconv.get_tolerance("float32")
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "error", "message"),
+    [
+        (0, ValueError, "tolerance must be a positive finite number, got 0"),
+        (-1e-5, ValueError, "tolerance must be a positive finite number, got -1e-05"),
+        (math.inf, ValueError, "tolerance must be a positive finite number, got inf"),
+        (math.nan, ValueError, "tolerance must be a positive finite number, got nan"),
+        pytest.param(10**400, ValueError, "tolerance must be a positive finite number, got 10000", id="huge"),
+        ("1e-5", TypeError, "tolerance must be a number, got '1e-5' of type str"),
+        (True, TypeError, "tolerance must be a number, got True of type bool"),
+        (1e-5j, TypeError, "tolerance must be a number, got 1e-05j of type complex"),
+        ([1e-5], TypeError, r"tolerance must be a number, got \[1e-05\] of type list"),
+        (np.array(1e-5), TypeError, "tolerance must be a number, got array"),
+    ],
+)
+def test_what_set_tolerance_refuses(tolerance, error, message):
+    fastconv.set_tolerance(0.5)
+    with pytest.raises(error, match=message):
+        fastconv.set_tolerance(tolerance)
+    assert fastconv.get_tolerance() == 0.5
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "bool", None, "text"])
+def test_other_data_types_have_no_tolerance(dtype):
+    with pytest.raises(TypeError, match="dtype must be one of float16"):
+        fastconv.get_tolerance(dtype)
 
 
 # -------------------------------------------------------------------------------- vector width

@@ -250,6 +250,30 @@ REFUSALS = [
      lambda: fastconv.select(BACKWARD)),
     (UnsupportedError, "no algorithm computes...reference: reference computes the forward",
      lambda: fastconv.explain(BACKWARD)),
+    # tolerance
+    (ValueError, "tolerance must be a positive finite number, got 0", lambda: conv2d(X, W, tolerance=0)),
+    (ValueError, "tolerance must be a positive finite number, got -0.001", lambda: conv2d(X, W, tolerance=-1e-3)),
+    (ValueError, "tolerance must be a positive finite number, got nan",
+     lambda: conv1d(X[:, :, 0], W[..., 0], tolerance=float("nan"))),
+    (ValueError, "tolerance must be a positive finite number, got inf",
+     lambda: conv2d(X[:0], W, tolerance=float("inf"))),
+    (ValueError, "tolerance must be a positive finite number, got -1",
+     lambda: conv2d(X, W, algorithm="direct", tolerance=-1)),
+    (ValueError, "tolerance must be a positive finite number, got -2", lambda: conv2d(INTS, INT_W, tolerance=-2)),
+    (TypeError, "tolerance must be a number, got '1e-3' of type str", lambda: conv2d(X, W, tolerance="1e-3")),
+    (TypeError, "tolerance must be a number, got True of type bool",
+     lambda: conv3d(X, W[:, :2, None], tolerance=True)),
+    (TypeError, "tolerance must be a number, got [1] of type list", lambda: conv2d(X, W, tolerance=[1])),
+    (TypeError, "tolerance must be a number, got array(0.1) of type ndarray",
+     lambda: conv2d(X, W, tolerance=np.array(0.1))),
+    (ValueError, "tolerance must be a positive finite number, got 0.0",
+     lambda: fastconv.select(PROBLEM, tolerance=0.0)),
+    (TypeError, "tolerance must be a number, got 'low'", lambda: fastconv.select(PROBLEM, "low")),
+    (TypeError, "tolerance must be a number, got 'exact'", lambda: fastconv.explain(PROBLEM, "exact")),
+    (ValueError, "tolerance must be a positive finite number, got -inf",
+     lambda: fastconv.explain(PROBLEM, float("-inf"))),
+    (ValueError, "tolerance must be a positive finite number, got -3", lambda: fastconv.set_tolerance(-3)),
+    (TypeError, "tolerance must be a number, got False", lambda: fastconv.set_tolerance(False)),
     # what else the package offers
     (TypeError, "problem must be a ConvProblem, got 'conv2d,n1,c1,1,k1,1,float32' of type str",
      lambda: fastconv.select("conv2d,n1,c1,1,k1,1,float32")),
@@ -322,8 +346,10 @@ def test_a_refusal_comes_again(no_kernels, error):
             conv2d(X, W, stride=wrong)
 
 
-def test_after_a_right_call_an_equal_wrong_one_is_refused():
-    conv2d(X, W, stride=(1, 1), flip=False, groups=1)
+@pytest.mark.parametrize("stride", [1, (1, 1)], ids=["int", "tuple"])
+def test_after_a_right_call_an_equal_wrong_one_is_refused(stride):
+    right = {"stride": stride, "flip": False, "groups": 1, "tolerance": 1}
+    conv2d(X, W, **right)
     for wrong in (
         {"stride": (1, 1.0)},
         {"stride": (True, 1)},
@@ -331,10 +357,11 @@ def test_after_a_right_call_an_equal_wrong_one_is_refused():
         {"flip": 0},
         {"groups": True},
         {"groups": 1.0},
+        {"tolerance": True},
     ):
         (name,) = wrong
         with pytest.raises(TypeError, match=f"{name} must be"):
-            conv2d(X, W, **({"stride": (1, 1), "flip": False, "groups": 1} | wrong))
+            conv2d(X, W, **(right | wrong))
 
 
 def test_a_refused_call_leaves_out_alone():

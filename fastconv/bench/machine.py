@@ -1,4 +1,4 @@
-"""What the figures were taken on: versions, processor, threads, cache directory, GPU."""
+"""What the figures were taken on: versions, processor, threads, tolerances, cache directory, GPU."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def describe() -> dict[str, object]:
             "available_to_process": _available_processors(),
         },
         "threads": fastconv.get_num_threads(),
+        "tolerance": {dtype: fastconv.get_tolerance(dtype) for dtype in ("float32", "float64")},
         "cache_directory": None if directory is None else str(directory),
         "gpu": _gpu(),
     }

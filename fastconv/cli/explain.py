@@ -28,11 +28,13 @@ __all__ = ["explain"]
 @click.option("--flip", is_flag=True, help="The mathematical convolution.")
 @click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0])
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32")
+@click.option("--tolerance", type=float, help="The largest error bound to choose; the configuration's by default.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def explain(
     problem: str | None,
     input_shape: str | None,
     weight_shape: str | None,
+    tolerance: float | None,
     as_json: bool,
     **arguments: str | int | bool,
 ) -> None:
@@ -46,7 +48,10 @@ def explain(
         parsed = _from_options(input_shape, weight_shape, arguments)
     else:
         raise click.UsageError("give either a PROBLEM, or both --input and --weight")
-    explanation = fastconv.explain(parsed)
+    try:
+        explanation = fastconv.explain(parsed, tolerance)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if as_json:
         report = {**explanation.as_dict(), "arithmetic": _arithmetic(parsed)}
         click.echo(as_text(report))

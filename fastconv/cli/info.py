@@ -13,7 +13,7 @@ __all__ = ["info"]
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def info(as_json: bool) -> None:
-    """Show versions, processor, threads, cache directory and GPU."""
+    """Show versions, processor, threads, tolerances, cache directory and GPU."""
     found = describe()
     if as_json:
         click.echo(as_text(found))

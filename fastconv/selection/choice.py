@@ -1,4 +1,4 @@
-"""The choice: the cheapest algorithm of the table by predicted time, among those that compute the problem."""
+"""The choice: the cheapest algorithm by predicted time, among those that compute the problem accurately enough."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from functools import lru_cache
 from logging import DEBUG
 
 from fastconv.algorithm import Algorithm, Machine
-from fastconv.config import logger
+from fastconv.config import logger, requested_tolerance, tolerance_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
-from fastconv.selection.explanation import Candidate, Explanation
+from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate
 from fastconv.selection.table import TABLE
 
 _BY_NAME = {entry.name: entry for entry in TABLE}
@@ -46,18 +46,25 @@ def algorithm(name: str) -> Algorithm:
     return found
 
 
-def select(problem: ConvProblem) -> str:
+def select(problem: ConvProblem, tolerance: float | None = None) -> str:
     """Return the name of the algorithm that ``algorithm="auto"`` runs for `problem`.
+
+    That is the cheapest by predicted time of those whose error bound is at most the tolerance, and
+    the most accurate where there is none.
 
     Parameters
     ----------
     problem : ConvProblem
         The convolution.
+    tolerance : float, optional
+        Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
 
     Raises
     ------
     TypeError
-        If `problem` is no ConvProblem.
+        If `problem` is no ConvProblem, or `tolerance` no number.
+    ValueError
+        If `tolerance` is not positive and finite.
     UnsupportedError
         If no algorithm computes it.
 
@@ -67,7 +74,7 @@ def select(problem: ConvProblem) -> str:
     >>> fastconv.select(fastconv.ConvProblem.parse("conv2d,n1,c8,9x9,k8,3x3,int32"))
     'reference'
     """
-    return chosen(_checked(problem)).name
+    return chosen(problem, _limit(_checked(problem), tolerance)).name
 
 
 def _checked(problem: ConvProblem) -> ConvProblem:
@@ -78,19 +85,30 @@ def _checked(problem: ConvProblem) -> ConvProblem:
     return problem
 
 
+def _limit(problem: ConvProblem, tolerance: float | None) -> float:
+    return tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
+
+
 @lru_cache(maxsize=4096)
-def chosen(problem: ConvProblem) -> Algorithm:
-    """Return the algorithm that ``"auto"`` runs: the cheapest by predicted time."""
+def chosen(problem: ConvProblem, tolerance: float) -> Algorithm:
+    """Return the algorithm that ``"auto"`` runs: the cheapest within the tolerance, or within the best bound there is.
+
+    Where even the best bound is above the tolerance, that is the most accurate algorithm.
+    """
     machine = Machine()
     possible = [entry for entry in TABLE if entry.supports(problem) is None]
     if not possible:
-        reasons = "; ".join(f"{entry.name}: {entry.supports(problem)}" for entry in TABLE)
-        raise UnsupportedError(f"no algorithm computes {problem}: {reasons}")
+        refusals = "; ".join(f"{entry.name}: {entry.supports(problem)}" for entry in TABLE)
+        raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
     costs = {entry: entry.cost(problem, machine) for entry in possible}
-    picked = min(possible, key=costs.__getitem__)
+    bounds = {entry: entry.error_bound(problem) for entry in possible}
+    limit = max(tolerance, min(bounds.values()))
+    picked = min([entry for entry in possible if bounds[entry] <= limit], key=costs.__getitem__)
     if logger.isEnabledFor(DEBUG):
         listed = ", ".join(f"{entry.name} {cost * 1e3:.3f} ms" for entry, cost in costs.items())
-        logger.debug("%s: %s (predicted: %s)", problem, picked.name, listed)
+        reasons = {entry.name: too_inaccurate(bounds[entry], tolerance) for entry in possible}
+        excluded = "".join(f"; {name}: {why}" for name, why in reasons.items() if why is not None)
+        logger.debug("%s: %s (predicted: %s)%s", problem, picked.name, listed, excluded)
     return picked
 
 
@@ -101,26 +119,29 @@ def clear_cache() -> None:
         entry.clear_cache()
 
 
-def _candidate(entry: Algorithm, problem: ConvProblem, machine: Machine) -> Candidate:
+def _candidate(entry: Algorithm, problem: ConvProblem, machine: Machine, tolerance: float) -> Candidate:
     reason = entry.supports(problem)
     if reason is not None:
         return Candidate(entry.name, reason, None, None, None)
+    bound = entry.error_bound(problem)
     return Candidate(
         entry.name,
-        None,
+        too_inaccurate(bound, tolerance),
         entry.workspace(problem),
         entry.cost(problem, machine),
-        entry.error_bound(problem),
+        bound,
     )
 
 
-def explain(problem: ConvProblem) -> Explanation:
+def explain(problem: ConvProblem, tolerance: float | None = None) -> Explanation:
     """Return what speaks for and against each algorithm for `problem`.
 
     Parameters
     ----------
     problem : ConvProblem
         The convolution.
+    tolerance : float, optional
+        Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
 
     Returns
     -------
@@ -130,7 +151,9 @@ def explain(problem: ConvProblem) -> Explanation:
     Raises
     ------
     TypeError
-        If `problem` is no ConvProblem.
+        If `problem` is no ConvProblem, or `tolerance` no number.
+    ValueError
+        If `tolerance` is not positive and finite.
     UnsupportedError
         If no algorithm computes it.
 
@@ -140,8 +163,11 @@ def explain(problem: ConvProblem) -> Explanation:
     >>> problem = fastconv.ConvProblem.parse("conv2d,n1,c8,9x9,k8,3x3,int32")
     >>> print(fastconv.explain(problem).candidates[0].reason)
     direct computes float32 and float64, not int32
+    >>> problem = fastconv.ConvProblem.parse("conv2d,n1,c8,9x9,k8,3x3,float32")
+    >>> print(fastconv.explain(problem, tolerance=1e-6).candidates[0].reason)
+    error bound 2e-06 is above the tolerance 1e-06
     """
-    picked = chosen(_checked(problem))
-    machine = Machine()
-    candidates = tuple(_candidate(entry, problem, machine) for entry in TABLE)
-    return Explanation(problem, picked.name, candidates)
+    limit = _limit(_checked(problem), tolerance)
+    picked, machine = chosen(problem, limit), Machine()
+    candidates = tuple(_candidate(entry, problem, machine, limit) for entry in TABLE)
+    return Explanation(problem, limit, picked.name, candidates)

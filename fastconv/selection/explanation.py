@@ -7,9 +7,20 @@ from dataclasses import asdict, dataclass
 from fastconv.problem import ConvProblem
 
 
+def too_inaccurate(error_bound: float, tolerance: float) -> str | None:
+    """Return None if a bound is within the tolerance, else the sentence that it is not."""
+    if error_bound <= tolerance:
+        return None
+    return f"error bound {error_bound:.3g} is above the tolerance {tolerance:.3g}"
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """One algorithm's case; the figures are None where it does not compute the problem."""
+    """One algorithm's case.
+
+    ``reason`` is None where nothing but its time speaks against it. The figures are None where it
+    does not compute the problem; where it is too inaccurate they are there.
+    """
 
     name: str
     reason: str | None
@@ -21,24 +32,26 @@ class Candidate:
         """One line."""
         if self.predicted_seconds is None or self.workspace_bytes is None:
             return f"{self.name}: no: {self.reason}"
-        return (
-            f"{self.name}: predicted {self.predicted_seconds * 1e3:.3f} ms, "
+        figures = (
+            f"predicted {self.predicted_seconds * 1e3:.3f} ms, "
             f"workspace {self.workspace_bytes / 1024:.0f} KiB, "
-            f"relative error below {self.error_bound:.0e}"
+            f"relative error below {self.error_bound:.3g}"
         )
+        return f"{self.name}: {figures if self.reason is None else f'{figures}; {self.reason}'}"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The pick for a problem, and every candidate in the table's order."""
+    """The pick for a problem within a tolerance, and every candidate in the table's order."""
 
     problem: ConvProblem
+    tolerance: float
     picked: str
     candidates: tuple[Candidate, ...]
 
     def __str__(self) -> str:
-        """The problem, then a line for each candidate, the pick marked."""
-        lines = [str(self.problem)]
+        """The problem and the tolerance, then a line for each candidate, the pick marked."""
+        lines = [f"{self.problem} with tolerance {self.tolerance:.3g}"]
         for candidate in self.candidates:
             mark = "*" if candidate.name == self.picked else " "
             lines.append(f"{mark} {candidate}")
@@ -48,6 +61,7 @@ class Explanation:
         """Return the explanation in types that JSON has."""
         return {
             "problem": str(self.problem),
+            "tolerance": self.tolerance,
             "picked": self.picked,
             "candidates": [asdict(candidate) for candidate in self.candidates],
         }

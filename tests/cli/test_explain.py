@@ -59,6 +59,19 @@ def test_explain_json() -> None:
     assert [one["name"] for one in report["candidates"]] == list(fastconv.algorithms())
 
 
+def test_explain_with_a_tolerance() -> None:
+    excluded = "error bound 2e-06 is above the tolerance 1e-06"
+    assert "float32 with tolerance 1e-05\n" in call(TINY).stdout
+    text = call(TINY, "--tolerance", "1e-6").stdout
+    assert f"{TINY} with tolerance 1e-06\n" in text
+    assert f"relative error below 2e-06; {excluded}\n" in text
+    assert "\n* reference: " in text
+    report = json.loads(call(TINY, "--tolerance", "1e-6", "--json").stdout)
+    assert report["tolerance"] == 1e-6
+    assert report["picked"] == "reference"
+    assert report["candidates"][0]["reason"] == excluded
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -68,6 +81,9 @@ def test_explain_json() -> None:
         (["--input", "1,2,6,5", "--weight", "3,2,3,x"], "invalid literal"),
         (["--input", "1,2,6,5", "--weight", "3,1,3,3"], "channels"),
         (["--input", "1,2,6,5", "--weight", "3,2,3,3", "--stride", "0"], "stride must be positive"),
+        ([TINY, "--tolerance", "0"], "tolerance must be a positive finite number, got 0"),
+        ([TINY, "--tolerance", "nan"], "tolerance must be a positive finite number, got nan"),
+        ([TINY, "--tolerance", "low"], "--tolerance"),
         (["conv9d,n1"], "conv9d"),
         (["max_pool2d,n1,c2,6x5,2x2,float32"], "only forward convolutions can be run"),
         (["avg_pool2d,n1,c2,6x5,2x2,int32"], "floating dtype"),

@@ -23,7 +23,7 @@ def call(*arguments: str) -> Result:
 def test_info() -> None:
     result = call()
     assert result.exit_code == 0, result.output
-    for line in ("python", "numba", "vector bits", "threads", "cache directory", "gpu"):
+    for line in ("python", "numba", "vector bits", "threads", "tolerance", "cache directory", "gpu"):
         assert line in result.stdout
 
 
@@ -31,5 +31,6 @@ def test_info_json() -> None:
     report = json.loads(call("--json").stdout)
     assert report["versions"]["numpy"] == np.__version__
     assert report["threads"] == fastconv.get_num_threads()
+    assert report["tolerance"] == {dtype: fastconv.get_tolerance(dtype) for dtype in ("float32", "float64")}
     assert report["cpu"]["vector_bits"] in (128, 256, 512)
     assert report["gpu"]

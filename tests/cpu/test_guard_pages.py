@@ -27,6 +27,7 @@ import pytest
 
 import fastconv
 from fastconv.problem import ACTIVATIONS, LAYOUTS, PADDING_MODES, ConvProblem
+from fastconv.selection import TABLE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mprotect is called by its name")
 
@@ -178,8 +179,7 @@ def guarded_process(bits: int, layout: str, first: int, last: int) -> None:
 
 def capable(problem: ConvProblem) -> list[str]:
     """Return the algorithms with kernels that compute `problem`."""
-    candidates = fastconv.explain(problem).candidates
-    return [one.name for one in candidates if one.name in TILED and one.reason is None]
+    return [entry.name for entry in TABLE if entry.name in TILED and entry.supports(problem) is None]
 
 
 def say(line: str) -> None:

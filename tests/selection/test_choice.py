@@ -150,6 +150,7 @@ def test_explanations_are_ready_for_json(problem):
     assert told == explanation.as_dict()
     assert ConvProblem.parse(told["problem"]) == problem
     assert told["picked"] == fastconv.select(problem) == explanation.picked
+    assert told["tolerance"] == fastconv.get_tolerance(problem.dtype)
     assert [candidate["name"] for candidate in told["candidates"]] == list(fastconv.algorithms())
     for candidate, entry in zip(told["candidates"], TABLE, strict=True):
         assert set(candidate) == {
@@ -167,7 +168,7 @@ def test_explanations_are_ready_for_json(problem):
 
 def test_explanations_can_be_read():
     problem, *lines = str(fastconv.explain(INTEGERS)).splitlines()
-    assert problem == str(INTEGERS)
+    assert problem == f"{INTEGERS} with tolerance 0"
     assert len(lines) == len(TABLE)
     for line, entry in zip(lines, TABLE, strict=True):
         assert line[0] == ("*" if entry.name == "reference" else " ")
