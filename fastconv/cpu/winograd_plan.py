@@ -132,7 +132,7 @@ class WinogradPlan:
     request: Request
     tiling: Tiling
     numbers: dict[int, int]
-    shared: int  # elements of V of a block
+    shared: int  # elements of V of a block, all groups
     own: int  # elements of a worker
     keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
     exact: Callable[[Request], AnyPlan]  # makes the plan for images whose transform is not finite
@@ -274,7 +274,7 @@ def make(request: Request, axes: tuple[Axis, Axis], exact: Callable[[Request], A
     # Tiles reach beyond the padded input: what lies there does not matter, but has to be finite
     maps = [np.pad(axis, (0, size), constant_values=0) for axis, size in zip(shape.maps[1:], cut.sizes, strict=True)]
     numbers |= {at.MAP_H: address(maps[0]), at.MAP_W: address(maps[1])}
-    return WinogradPlan(request, cut, numbers, *sizes, (*tables, *maps, table), exact)
+    return WinogradPlan(request, cut, numbers, problem.groups * sizes[0], sizes[1], (*tables, *maps, table), exact)
 
 
 def _tiling_numbers(cut: Tiling) -> dict[int, int]:
