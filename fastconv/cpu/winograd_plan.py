@@ -20,6 +20,7 @@ from fastconv.cpu import plan as at
 from fastconv.cpu import scratch, threads
 from fastconv.cpu import winograd_steps as step
 from fastconv.cpu.algorithm import AnyPlan
+from fastconv.cpu.blocking import equal
 from fastconv.cpu.geometry import Geometry, balanced, geometry
 from fastconv.cpu.native import LINE, address
 from fastconv.cpu.plan import Request, common_numbers, tile_slot
@@ -90,9 +91,9 @@ def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling
     problem = request.problem
     lanes = request.target.lanes(problem.dtype)
     height, width = (-(-size // m) for size, (m, _) in zip(shape.output[1:], axes, strict=True))
-    rows = problem.batch * height
-    block_width = -(-width // -(-width // BLOCK_TILES))
-    block_rows = -(-rows // -(-rows // max(1, BLOCK_TILES // block_width)))
+    rows = max(1, problem.batch) * height  # an empty batch has a plan and a price, too
+    block_width = equal(width, BLOCK_TILES)
+    block_rows = equal(rows, max(1, BLOCK_TILES // block_width))
     few = height * width <= FEW_TILES
     chunks = -(-shape.channels // (CHUNK_OF_FEW if few else CHUNK))
     chunk = -(-shape.channels // chunks // lanes) * lanes
