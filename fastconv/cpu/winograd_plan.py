@@ -117,13 +117,16 @@ def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling
 
 
 def _tasks(request: Request, panels: int, most: int, rows: int) -> tuple[int, int]:
-    """Panels of a task, and parts of a block's rows: such that threads have equal shares."""
-    count = -(-panels // most) * request.problem.groups
-    if request.threads == 1 or count >= 4 * request.threads:
-        return min(panels, most), 1
-    wanted = -(-request.threads // request.problem.groups)
-    pieces = min(panels, -(-(-(-panels // most)) // wanted) * wanted)
-    return -(-panels // pieces), min(rows, -(-wanted // pieces))
+    """Panels of a task, about `most`, and parts of a block's rows: such that threads have equal shares."""
+    groups, workers = request.problem.groups, request.threads
+
+    def longest(count: int) -> int:
+        """Panels that the busiest thread has."""
+        return -(-groups * -(-panels // count) // workers) * count
+
+    task_panels = min(range(1, min(panels, most * 3 // 2) + 1), key=lambda count: (longest(count), -count))
+    tasks = groups * -(-panels // task_panels)
+    return task_panels, min(rows, -(-workers // tasks))
 
 
 @dataclass(frozen=True)

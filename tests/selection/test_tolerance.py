@@ -61,7 +61,7 @@ def test_where_none_is_so_accurate_the_cheapest_of_the_most_accurate_is_picked(p
 
 @pytest.mark.parametrize(
     ("problem", "limit"),
-    [(PROBLEM, 2e-5), (DOUBLE, 1e-13), (HALF, 1e-2)],
+    [(PROBLEM, 3e-5), (DOUBLE, 1e-13), (HALF, 1e-2)],
     ids=["float32", "float64", "float16"],
 )
 def test_every_data_type_has_its_tolerance(pretend, problem, limit):
@@ -106,7 +106,7 @@ def test_the_log_names_what_was_too_inaccurate(coarse, caplog):
     first, second = [record.getMessage() for record in caplog.records if str(PROBLEM) in record.getMessage()]
     assert first.startswith(f"{PROBLEM}: medium (predicted: ")
     _, excluded = first.split("); ")
-    assert "coarse: error bound 0.001 is above the tolerance 2e-05" in excluded
+    assert "coarse: error bound 0.001 is above the tolerance 3e-05" in excluded
     assert second.startswith(f"{PROBLEM}: coarse (predicted: ")
     assert "tolerance" not in second
 
@@ -120,9 +120,9 @@ def candidates(explanation):
 
 def test_an_excluded_candidate_has_its_reason_and_its_figures(coarse):
     explanation = fastconv.explain(PROBLEM)
-    assert explanation.tolerance == 2e-5
+    assert explanation.tolerance == 3e-5
     excluded = candidates(explanation)["coarse"]
-    assert excluded.reason == "error bound 0.001 is above the tolerance 2e-05"
+    assert excluded.reason == "error bound 0.001 is above the tolerance 3e-05"
     assert excluded.error_bound == 1e-3
     assert excluded.predicted_seconds == 1e-9
     assert excluded.workspace_bytes == selection.algorithm("coarse").workspace(PROBLEM) > 0
