@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -173,19 +173,21 @@ def _by_strides(
     ready: dict[tuple[int, ...] | None, Callable[..., None]] = {}
 
     def run(*operands: Array | None) -> None:
-        out = cast("Array", operands[-1])
+        out = operands[-1]
+        assert out is not None
         strides = None if out.flags.c_contiguous else _strides(problem, out)
-        if strides == ():
+        run_so = ready.get(strides)
+        if run_so is not None:
+            run_so(*operands)
+        elif strides == ():
             contiguous = memory.empty(out.shape, out.dtype)
             run(*operands[:-1], contiguous)
             out[...] = contiguous
-            return
-        run_so = ready.get(strides)
-        if run_so is None:
+        else:
             if len(ready) >= MOST_STRIDES:
                 ready.clear()
             run_so = ready[strides] = make(strides)
-        run_so(*operands)
+            run_so(*operands)
 
     return run
 

@@ -111,6 +111,10 @@ class TaskPlan(ABC):
         """Bytes that a call takes to pack weights into."""
         return self.weight_bytes
 
+    @cached_property
+    def _weights_purpose(self) -> str:
+        return f"{self.request.problem.dtype} weights"
+
     @property
     def workspace(self) -> int:
         """Bytes that a call allocates: scratch of all workers, and packed weights."""
@@ -136,7 +140,7 @@ class TaskPlan(ABC):
         workspace = scratch.take()
         weights, careful = address(weight), False
         if room := self.weight_room:
-            to = workspace.scratch(room, f"{self.request.problem.dtype} weights")
+            to = workspace.scratch(room, self._weights_purpose)
             weights, careful = to, self.pack(workspace.job, to, weights)
         self.compute(workspace, weights, careful, x, bias, residual, out)
         scratch.give(workspace)
