@@ -82,7 +82,7 @@ class Algorithm(ABC):
 
         return run
 
-    def bound(self, problem: ConvProblem, activation: str | None, weight: Array) -> Bound:
+    def bind(self, problem: ConvProblem, activation: str | None, weight: Array) -> Bound:
         """Return `run` for one problem, activation and weight, which nobody changes from now on.
 
         What depends on the weights alone, such as packing them, may be done here.

@@ -32,7 +32,7 @@ class Call:
     shape: tuple[int, ...]  # of the result
     bias_shape: tuple[int, ...]
     run: Run | None  # None: there are no images
-    bound: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bound`
+    bind: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bind`
 
     def compute(
         self,
@@ -104,17 +104,17 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
     chosen = _chosen(problem, algorithm, limit)
     named = cast("str | None", activation)
 
-    def bound(weight: Array) -> Bound | None:
+    def bind(weight: Array) -> Bound | None:
         if not problem.batch:
             return None
-        run = chosen.bound(problem, named, weight)
+        run = chosen.bind(problem, named, weight)
         return run if batched else _with_batch_axis(run)
 
     run = chosen.prepared(problem, named) if problem.batch else None
     shape = problem.output_shape
     if run is not None and not batched:
         run, shape = _with_batch_axis(run), shape[1:]
-    return Call(_NATIVE[problem.dtype], result, shape, (problem.filters,), run, bound)
+    return Call(_NATIVE[problem.dtype], result, shape, (problem.filters,), run, bind)
 
 
 def _with_batch_axis(run: Callable[..., None]) -> Callable[..., None]:

@@ -101,9 +101,9 @@ class Planned(Algorithm):
         """Return `run` for one problem and activation, with the plan at hand."""
         return _by_strides(problem, lambda strides: self.plan(problem, activation, strides).run)
 
-    def bound(self, problem: ConvProblem, activation: str | None, weight: Array) -> Bound:
+    def bind(self, problem: ConvProblem, activation: str | None, weight: Array) -> Bound:
         """Return `run` for one problem, activation and weight, which the plan packs once."""
-        return _by_strides(problem, lambda strides: _bound(self.plan(problem, activation, strides), weight))
+        return _by_strides(problem, lambda strides: _bind(self.plan(problem, activation, strides), weight))
 
     def plan(
         self,
@@ -156,7 +156,7 @@ class TiledProduct(Planned):
         return machine.call + images * (products + begun + copies + weights)
 
 
-def _bound(plan: AnyPlan, weight: Array) -> Bound:
+def _bind(plan: AnyPlan, weight: Array) -> Bound:
     if isinstance(plan, BindingPlan):
         return plan.bind(weight)
     run = plan.run
