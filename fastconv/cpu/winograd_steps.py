@@ -64,7 +64,7 @@ def stage_rows(
     plan: Ints, frame: Ints, x: Reals, memory: Reals, group: int, channel: int, image: int,
     top: int, rows: int, left: int, columns: int,
 ) -> None:  # fmt: skip
-    """Into the buffer STAGED, [row][column][L]: `rows` x `columns` places of the padded input from (top, left), L channels of a group."""
+    """To STAGED, [row][column][L]: L channels of `rows` x `columns` places of the padded input, from (top, left) on."""
     item, lanes = plan[at.ITEM], plan[at.LANES]
     first = image * plan[IMAGE] + (group * plan[at.CHANNELS] + channel) * plan[CHANNEL]
     frame[OPERANDS + blocked.CHANNEL] = plan[CHANNEL] * item
@@ -376,7 +376,7 @@ def winograd(
     plan: Ints, frame: Ints, memory: Reals, x: Reals, weight: int,
     bias: int, residual: int, out: int, broken: Ints, first_task: int, last_task: int,
 ) -> None:  # fmt: skip
-    """Tasks of a stage. U and V are `out` of the stages that compute them, `weight` (if TRANSFORMED) and `x` of the last."""
+    """Tasks of a stage. U and V are `out` of the stages that compute them; of the last, V is `x`, U may be `weight`."""
     for task in range(first_task, last_task):
         if plan[STAGE] == TRANSFORM_WEIGHTS:
             weights_of_panel(plan, frame, memory, weight, out, task)
