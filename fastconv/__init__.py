@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from fastconv.convolution import conv2d as conv2d
     from fastconv.convolution import conv3d as conv3d
     from fastconv.errors import UnsupportedError as UnsupportedError
+    from fastconv.layers import Conv1d as Conv1d
+    from fastconv.layers import Conv2d as Conv2d
+    from fastconv.layers import Conv3d as Conv3d
     from fastconv.problem import ConvProblem as ConvProblem
     from fastconv.problem import PoolProblem as PoolProblem
     from fastconv.selection import algorithms as algorithms
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from fastconv.selection import select as select
 
 _HOME = {
+    "Conv1d": "layers",
+    "Conv2d": "layers",
+    "Conv3d": "layers",
     "ConvProblem": "problem",
     "PoolProblem": "problem",
     "UnsupportedError": "errors",

@@ -16,6 +16,9 @@ Array = npt.NDArray[np.generic]
 #: Computes, given x, weight, bias (or None), residual (or None) and out, as they are described in `Algorithm.run`.
 Run = Callable[[Array, Array, Array | None, Array | None, Array], None]
 
+#: `Run` with its weights: computes, given x, bias (or None), residual (or None) and out.
+Bound = Callable[[Array, Array | None, Array | None, Array], None]
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -76,6 +79,18 @@ class Algorithm(ABC):
 
         def run(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
             self.run(problem, x, weight, bias, residual, activation, out)
+
+        return run
+
+    def bind(self, problem: ConvProblem, activation: str | None, weight: Array) -> Bound:
+        """Return `run` for one problem, activation and weight, which nobody changes from now on.
+
+        What depends on the weights alone, such as packing them, may be done here.
+        """
+        prepared = self.prepared(problem, activation)
+
+        def run(x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+            prepared(x, weight, bias, residual, out)
 
         return run
 

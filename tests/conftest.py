@@ -15,6 +15,9 @@ from fastconv.selection import TABLE, choice
 
 GENERAL = ("direct", "im2col", "reference")  # compute every convolution of floats; others may refuse one
 
+#: Algorithms that multiply by fractions, and how far they may be off on whole numbers.
+FRACTIONAL = {"winograd_3x3": 0.02, "winograd_4x4": 0.02, "winograd_6x6": 0.1}
+
 settings.register_profile("fastconv", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("fastconv")
 
@@ -23,6 +26,12 @@ settings.load_profile("fastconv")
 def algorithm(request):
     """Name each algorithm in turn: a new one is tested by being in the table."""
     return request.param
+
+
+@pytest.fixture
+def inexact(algorithm):
+    """How far `algorithm` may be off on whole numbers, where most are exact."""
+    return FRACTIONAL.get(algorithm, 0)
 
 
 @pytest.hookimpl(wrapper=True)

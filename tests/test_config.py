@@ -136,13 +136,13 @@ def test_what_set_num_threads_refuses(count, error, message):
 # ----------------------------------------------------------------------------------- tolerance
 
 TOLERANCES = "[fastconv.get_tolerance(dtype) for dtype in ('float32', 'float64', 'float16', 'int32')]"
-DEFAULTS = [2e-5, 1e-13, 1e-2, 0.0]
+DEFAULTS = [3e-5, 1e-13, 1e-2, 0.0]
 
 
 def test_every_data_type_has_a_default_tolerance():
     assert evaluate(TOLERANCES) == (DEFAULTS, [])
     assert evaluate(TOLERANCES, FASTCONV_TOLERANCE="") == (DEFAULTS, [])
-    assert evaluate("fastconv.get_tolerance()") == (2e-5, [])  # float32
+    assert evaluate("fastconv.get_tolerance()") == (3e-5, [])  # float32
 
 
 @pytest.mark.parametrize(("text", "tolerance"), [("1e-3", 1e-3), ("0.25", 0.25), ("2", 2.0), (" 1E-6 ", 1e-6)])

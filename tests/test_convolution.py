@@ -344,7 +344,7 @@ def test_out_is_filled_and_returned(algorithm, dtype, layout):
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_branches_of_a_block_written_side_by_side(algorithm, layout, kernel):
+def test_branches_of_a_block_written_side_by_side(algorithm, inexact, layout, kernel):
     # Three branches of 5, 3 and 9 filters write their channels of one array; 18 and 19 stay.
     x = whole_numbers(2, 4, 7, 6)
     block = np.full((2, 20, 7, 6), 77, np.float32)
@@ -364,7 +364,7 @@ def test_branches_of_a_block_written_side_by_side(algorithm, layout, kernel):
         expected.append(conv(x, weight, padding="same", algorithm="reference"))
         begin += filters
     written = block if layout == "channels_first" else np.moveaxis(block, -1, 1)
-    assert (written[:, 1:18] == np.concatenate(expected, axis=1)).all()
+    assert np.abs(written[:, 1:18] - np.concatenate(expected, axis=1)).max() <= inexact
     assert (written[:, [0, 18, 19]] == 77).all()
 
 
@@ -409,7 +409,7 @@ def test_out_of_any_memory_order(algorithm, dtype, layout, lay):
 
 
 @pytest.mark.parametrize("overlap", ["x", "x shifted", "weight", "residual", "residual reversed"])
-def test_out_that_overlaps_an_input(algorithm, layout, overlap):
+def test_out_that_overlaps_an_input(algorithm, inexact, layout, overlap):
     memory = whole_numbers(4 * 5 * 36 + 7)
     shape = (4, 5, 6, 6) if layout == "channels_first" else (4, 6, 6, 5)
     count = math.prod(shape)
@@ -429,7 +429,7 @@ def test_out_that_overlaps_an_input(algorithm, layout, overlap):
     call = {"padding": 1, "layout": layout, "residual": residual}
     expected = fastconv.conv2d(x, weight, algorithm="reference", **call)
     fastconv.conv2d(x, weight, algorithm=algorithm, out=out, **call)
-    assert (out == expected).all()
+    assert np.abs(out - expected).max() <= inexact
 
 
 # --- layers of networks ---------------------------------------------------------------------------

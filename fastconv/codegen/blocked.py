@@ -8,19 +8,19 @@ Both functions take one argument, the address of their operands: int64 slots, st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from llvmlite import ir
 
 from fastconv.codegen import activation as activations
 from fastconv.codegen import jit
 from fastconv.codegen import target as targets
-from fastconv.codegen.vector import I1, I64, Builder, VectorModule
+from fastconv.codegen.vector import I64, Builder, VectorModule
 
 # fmt: off
 #: Operands of both functions.
 (
-    FROM, TO,                       # addresses of the first element to read and to write; into: of the first row's zeros
+    FROM, TO,                       # addresses: of the first element to read; to write, zeros around it included
     ROW_FROM, ROW_TO,               # from one row to the next
     CHANNEL, PIXEL,                 # of the array, from one channel to the next, from one pixel of a row to the next
     CHANNELS,                       # of the block, L or fewer

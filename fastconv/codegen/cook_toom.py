@@ -32,7 +32,8 @@ ZERO = Fraction(0)
 #: The finite points in use for n products. On random data the error is in proportion to `winograd_error.amplification`,
 #: and that of these points is within two percent of the least that any points have, symmetric or not. n = 6: 2.19
 #: along an axis (4.8 nested), where 0, 1, -1, 2, -2 has 3.28 (10.8): they save two of 12 operations in AT and err twice
-#: as much. n = 8: 4.54 (20.6) for the usual points, of which nothing better was found. Odd n do better without zero, in
+#: as much. n = 8: 4.54 (20.6) for the usual points, of which nothing better was found. n = 9
+#: and 10 (7.1 and 10.4) are for a single axis: nested they would err as 50 and 108. Odd n do better without zero, in
 #: error (n = 5: 1.62, with 0, 1, -1, 2 it is 2.45) and in operations. n = 3 is the exception: 1, -1 has 1.22, and
 #: 0, 1 has 1.41 but multiplies by nothing. Scaling rows and columns moved no error. Where the least lies flat, the
 #: points are those of few bits, though 2/3 in place of 5/8 measured the same.
@@ -45,6 +46,8 @@ POINTS: dict[int, tuple[Fraction, ...]] = {
     6: (ZERO, *_pairs("5/8", "3/2")),
     7: _pairs("1/4", "7/8", "7/4"),
     8: (ZERO, *_pairs("1", "1/2", "2")),
+    9: _pairs("1/4", "5/8", "9/8", "2"),
+    10: (ZERO, *_pairs("3/8", "7/8", "5/4", "5/2")),
 }
 
 

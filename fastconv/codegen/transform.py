@@ -76,10 +76,11 @@ def emit(codelet: Codelet, target: targets.Target) -> ir.Module:
 
     def row(i: ir.Value) -> None:
         source = b.pointer(b.add(get[FROM], b.mul(i, get[FROM_OUTER])), "from")
-        target_ = b.pointer(b.add(get[TO], b.mul(i, get[TO_OUTER])), "to")
+        to = b.pointer(b.add(get[TO], b.mul(i, get[TO_OUTER])), "to")
 
         def tile(j: ir.Value) -> None:
-            _emit_tile(b, rows, columns, b.at(source, b.mul(j, get[FROM_STEP])), b.at(target_, b.mul(j, get[TO_STEP])), get)
+            places = b.at(source, b.mul(j, get[FROM_STEP])), b.at(to, b.mul(j, get[TO_STEP]))
+            _emit_tile(b, rows, columns, *places, get)
 
         b.count_up(I64(0), get[COUNT], 1, tile, "tiles")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from fastconv import config, memory
-from fastconv.algorithm import Algorithm, Array, Machine, Run
+from fastconv.algorithm import Algorithm, Array, Bound, Machine, Run
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
@@ -34,6 +35,9 @@ class Work:
 #: Plans that an algorithm keeps; one takes some kilobytes, and 8 bytes for each place along the longest axis.
 MOST_PLANS = 256
 
+#: Kinds of results (contiguous, or with other strides) that a call for one problem keeps what it needs for.
+MOST_STRIDES = 2
+
 
 class AnyPlan(Protocol):
     """What an algorithm makes once for a request, and runs for each call."""
@@ -44,6 +48,14 @@ class AnyPlan(Protocol):
 
     def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
+
+
+@runtime_checkable
+class BindingPlan(AnyPlan, Protocol):
+    """A plan that prepares weights once for many calls."""
+
+    def bind(self, weight: Array) -> Bound:
+        """Return `run` for these weights, which nobody changes from now on."""
 
 
 class Planned(Algorithm):
@@ -83,25 +95,15 @@ class Planned(Algorithm):
         out: Array,
     ) -> None:
         """Compute into `out`; through a contiguous array if its pixels do not lie evenly apart."""
-        strides = None if out.flags.c_contiguous else _strides(problem, out)
-        if strides == ():
-            contiguous = memory.empty(out.shape, out.dtype)
-            self.run(problem, x, weight, bias, residual, activation, contiguous)
-            out[...] = contiguous
-            return
-        self.plan(problem, activation, strides).run(x, weight, bias, residual, out)
+        self.prepared(problem, activation)(x, weight, bias, residual, out)
 
     def prepared(self, problem: ConvProblem, activation: str | None) -> Run:
-        """Return `run` for one problem and activation, with the plan at hand for a contiguous result."""
-        into_contiguous = self.plan(problem, activation).run
+        """Return `run` for one problem and activation, with the plan at hand."""
+        return _by_strides(problem, lambda strides: self.plan(problem, activation, strides).run)
 
-        def run(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
-            if out.flags.c_contiguous:
-                into_contiguous(x, weight, bias, residual, out)
-            else:
-                self.run(problem, x, weight, bias, residual, activation, out)
-
-        return run
+    def bind(self, problem: ConvProblem, activation: str | None, weight: Array) -> Bound:
+        """Return `run` for one problem, activation and weight, which the plan packs once."""
+        return _by_strides(problem, lambda strides: _bind(self.plan(problem, activation, strides), weight))
 
     def plan(
         self,
@@ -152,6 +154,42 @@ class TiledProduct(Planned):
         weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
         images = problem.batch * problem.groups
         return machine.call + images * (products + begun + copies + weights)
+
+
+def _bind(plan: AnyPlan, weight: Array) -> Bound:
+    if isinstance(plan, BindingPlan):
+        return plan.bind(weight)
+    run = plan.run
+    return lambda x, bias, residual, out: run(x, weight, bias, residual, out)
+
+
+def _by_strides(
+    problem: ConvProblem, make: Callable[[tuple[int, ...] | None], Callable[..., None]]
+) -> Callable[..., None]:
+    """What `make` returns for the result's strides, made once; None stands for those of a contiguous result.
+
+    The result is the last operand. If its pixels do not lie evenly apart, a contiguous one is computed and copied.
+    """
+    ready: dict[tuple[int, ...] | None, Callable[..., None]] = {}
+
+    def run(*operands: Array | None) -> None:
+        out = operands[-1]
+        assert out is not None
+        strides = None if out.flags.c_contiguous else _strides(problem, out)
+        run_so = ready.get(strides)
+        if run_so is not None:
+            run_so(*operands)
+        elif strides == ():
+            contiguous = memory.empty(out.shape, out.dtype)
+            run(*operands[:-1], contiguous)
+            out[...] = contiguous
+        else:
+            if len(ready) >= MOST_STRIDES:
+                ready.clear()
+            run_so = ready[strides] = make(strides)
+            run_so(*operands)
+
+    return run
 
 
 def _strides(problem: ConvProblem, out: Array) -> tuple[int, ...]:

@@ -178,7 +178,7 @@ def choose_box(
     if not fits((depth, height, width)):
         columns = _largest(-(-width // step), lambda count: fits((depth, height, count * step)))
         width = equal_vectors(width, columns * step, lanes)
-    return depth, _equal(shape.output[1], height), width
+    return depth, equal(shape.output[1], height), width
 
 
 def _largest(most: int, fits: Callable[[int], bool]) -> int:
@@ -193,14 +193,14 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _equal(total: int, most: int) -> int:
+def equal(total: int, most: int) -> int:
     """The size of the fewest pieces of at most `most`, as equal as can be."""
     return -(-total // -(-total // most))
 
 
 def equal_vectors(total: int, most: int, lanes: int) -> int:
     """The same in whole vectors: pieces are tasks, and threads wait for the one that has the largest."""
-    return min(total, most, -(-_equal(total, most) // lanes) * lanes)
+    return min(total, most, -(-equal(total, most) // lanes) * lanes)
 
 
 def box_sizes(output: Triple, box: Triple) -> Iterator[Triple]:

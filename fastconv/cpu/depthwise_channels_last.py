@@ -16,9 +16,8 @@ from fastconv.codegen import depthwise_channels_last as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_channels_last import Pixels
 from fastconv.codegen.depthwise_shape import MOST_KINDS, Kind, kinds_in_turn
-from fastconv.cpu import scratch
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.native import address
+from fastconv.cpu.native import Slots, address
 from fastconv.cpu.plan import Request, TaskPlan
 from fastconv.problem import ConvProblem
 
@@ -36,13 +35,8 @@ class PixelsPlan(TaskPlan):
     numbers: int  # the address of the slots
     tasks: int
     request: Request
-    weight_bytes: int  # of the packed weights
     keep: tuple[npt.NDArray[np.generic], ...]  # the slots, and what they point to
-
-    @property
-    def workspace(self) -> int:
-        """Bytes of the packed weights."""
-        return scratch.allocated(self.weight_bytes)
+    weight_bytes: int = 0
 
     @cached_property
     def _pack(self) -> Callable[..., int]:
@@ -50,10 +44,9 @@ class PixelsPlan(TaskPlan):
         code = slot.packing(self.code.dtype, math.prod(self.code.kernel))
         return ctypes.CFUNCTYPE(*[ctypes.c_int64] * 4)(code)
 
-    def weights(self, workspace: scratch.Workspace, weight: int) -> tuple[int, bool]:
-        """The address of the packed weights, and whether one is not finite."""
-        packed = workspace.scratch(self.weight_bytes, f"{self.code.dtype} weights")
-        return packed, self._pack(packed, weight, self.request.problem.channels) != 0
+    def pack(self, job: Slots, to: int, weight: int) -> bool:
+        """Copy weights into blocks of channels, and return whether one is not finite."""
+        return self._pack(to, weight, self.request.problem.channels) != 0
 
     def addresses(self, residual: bool, careful: bool) -> tuple[int, int]:
         """The addresses of the function and of the numbers."""
@@ -97,7 +90,7 @@ def plan(request: Request) -> PixelsPlan:
         numbers[place] = value
     size = blocks * lanes * shape.taps * item
     rows = problem.batch * shape.output[1]
-    return PixelsPlan(code, address(numbers), rows, request, size, (numbers, zeros, taps))
+    return PixelsPlan(code, address(numbers), rows, request, (numbers, zeros, taps), size)
 
 
 def cycles(problem: ConvProblem, target: targets.Target) -> float:

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.algorithm import Array
+from fastconv.algorithm import Array, Bound
 from fastconv.codegen import copying, launch
 from fastconv.codegen import operands as operand
 from fastconv.codegen import target as targets
@@ -23,7 +23,7 @@ from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.geometry import Geometry
 from fastconv.cpu.kernel import Driver
-from fastconv.cpu.native import address
+from fastconv.cpu.native import Slots, address
 from fastconv.problem import ConvProblem
 
 # fmt: off
@@ -78,7 +78,7 @@ class TaskPlan(ABC):
     tasks: int
     request: Request
     scratch_bytes: int = 0  # of one worker
-    packing: Packing | None = None  # of weights, before the first task; None: they are read as they lie
+    weight_bytes: int = 0  # of packed weights; 0: they are read as they lie
 
     @abstractmethod
     def addresses(self, residual: bool, careful: bool) -> tuple[int, int]:
@@ -88,9 +88,9 @@ class TaskPlan(ABC):
         are multiplied by.
         """
 
-    def weights(self, workspace: scratch.Workspace, weight: int) -> tuple[int, bool]:
-        """The address of the weights as the function takes them, and whether it must leave out nothing."""
-        return (self.packing.packed(workspace, weight) if self.packing else weight), False
+    def pack(self, job: Slots, to: int, weight: int) -> bool:
+        """Write weights as the function takes them, and return whether it must leave out nothing."""
+        raise NotImplementedError
 
     def repair(self, workspace: scratch.Workspace, operands: tuple[int, ...], memory: int) -> None:
         """Compute again what the function says it got wrong, by leaving out what counts."""
@@ -106,10 +106,19 @@ class TaskPlan(ABC):
         """Threads that work on it."""
         return threads.workers(self.tasks, self.request.threads)
 
+    @cached_property
+    def weight_room(self) -> int:
+        """Bytes that a call takes to pack weights into."""
+        return self.weight_bytes
+
+    @cached_property
+    def _weights_purpose(self) -> str:
+        return f"{self.request.problem.dtype} weights"
+
     @property
     def workspace(self) -> int:
         """Bytes that a call allocates: scratch of all workers, and packed weights."""
-        sizes = self.pitch * self.working, self.packing.bytes if self.packing else 0
+        sizes = self.pitch * self.working, self.weight_room
         return sum(scratch.allocated(size) for size in sizes if size)
 
     @cached_property
@@ -129,7 +138,34 @@ class TaskPlan(ABC):
     def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
         workspace = scratch.take()
-        weights, careful = self.weights(workspace, address(weight))
+        weights, careful = address(weight), False
+        if room := self.weight_room:
+            to = workspace.scratch(room, self._weights_purpose)
+            weights, careful = to, self.pack(workspace.job, to, weights)
+        self.compute(workspace, weights, careful, x, bias, residual, out)
+        scratch.give(workspace)
+
+    def bind(self, weight: Array) -> Bound:
+        """Return `run` for these weights, which nobody changes from now on: packed once, in memory of their own."""
+        if not self.weight_bytes:
+            return _Binding(self, address(weight), False, weight)
+        to, block = scratch.aligned(self.weight_bytes)
+        workspace = scratch.take()
+        careful = self.pack(workspace.job, to, address(weight))
+        scratch.give(workspace)
+        return _Binding(self, to, careful, block)
+
+    def compute(
+        self,
+        workspace: scratch.Workspace,
+        weights: int,
+        careful: bool,
+        x: Array,
+        bias: Array | None,
+        residual: Array | None,
+        out: Array,
+    ) -> None:
+        """Launch the tasks; `weights` is the address of weights as the function takes them."""
         ready, numbers, size = self.launch(residual is not None, careful)
         memory = workspace.scratch(size, self.request.problem.dtype) if size else 0
         b = 0 if bias is None else address(bias)
@@ -138,12 +174,26 @@ class TaskPlan(ABC):
         ready(workspace.job, operands, memory, size // ready.threads)
         if workspace.job[LEFT_OUT]:
             self.repair(workspace, operands, memory)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Binding:
+    """A plan with its weights."""
+
+    plan: TaskPlan
+    weights: int  # the address of the weights as the function takes them
+    careful: bool
+    memory: Array  # that they lie in
+
+    def __call__(self, x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        workspace = scratch.take()
+        self.plan.compute(workspace, self.weights, self.careful, x, bias, residual, out)
         scratch.give(workspace)
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Weights in panels, made anew by each call."""
+    """How weights are copied into panels."""
 
     dtype: str
     elements: int
@@ -153,7 +203,7 @@ class Packing:
     most_threads: int
     places: npt.NDArray[np.int64] | None = None  # of the steps, where some are left out; `tail` points to it
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Of all panels."""
         return self.elements * np.dtype(self.dtype).itemsize
@@ -164,11 +214,9 @@ class Packing:
         function = copying.panels(self.dtype, self.pitch, some=self.places is not None)
         return threads.Launch(function, copying.PANEL_OPERANDS, self.panels, count)
 
-    def packed(self, workspace: scratch.Workspace, weight: int) -> int:
-        """The address of the weights in panels, in memory of the call."""
-        to = workspace.scratch(self.bytes, f"{self.dtype} weights")
-        self._launch(workspace.job, (to, weight, *self.tail))
-        return to
+    def __call__(self, job: Slots, to: int, weight: int) -> None:
+        """Copy."""
+        self._launch(job, (to, weight, *self.tail))
 
 
 @dataclass(frozen=True)
@@ -184,12 +232,29 @@ class Plan(TaskPlan):
     scratch_elements: int  # of one worker
     keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
     functions: Mapping[int, Callable[[], int]]  # emitted copies that the driver calls: slot -> how to get its address
-    packing: Packing | None = None
+    packing: Packing | None = None  # of weights, before the first task; None: they are read as they lie
+    least_weight_room: int = 0  # bytes; several plans share the room that the largest of them needs
 
     @property
     def scratch_bytes(self) -> int:  # type: ignore[override]
         """Bytes of scratch of one worker."""
         return self.scratch_elements * self.numbers[ITEM]
+
+    @property
+    def weight_bytes(self) -> int:  # type: ignore[override]
+        """Bytes of packed weights."""
+        return self.packing.bytes if self.packing else 0
+
+    @cached_property
+    def weight_room(self) -> int:
+        """Bytes that a call takes to pack weights into."""
+        return max(self.weight_bytes, self.least_weight_room)
+
+    def pack(self, job: Slots, to: int, weight: int) -> bool:
+        """Copy weights into panels; what the function leaves out was decided before (see `Plans`)."""
+        if self.packing is not None:
+            self.packing(job, to, weight)
+        return False
 
     @cached_property
     def array(self) -> npt.NDArray[np.int64]:
@@ -225,11 +290,10 @@ class Plans:
     def sharing(cls, plans: Sequence[Plan], whole: Plan) -> Plans:
         """Plans that each take as much scratch as the one that needs most, so that it is allocated once."""
         scratch_elements = max(plan.scratch_elements for plan in (*plans, whole))
-        packed = max(plan.packing.elements if plan.packing else 0 for plan in (*plans, whole))
+        room = max(plan.weight_bytes for plan in (*plans, whole))
 
         def alike(plan: Plan) -> Plan:
-            packing = plan.packing and dataclasses.replace(plan.packing, elements=packed)
-            return dataclasses.replace(plan, scratch_elements=scratch_elements, packing=packing)
+            return dataclasses.replace(plan, scratch_elements=scratch_elements, least_weight_room=room)
 
         ordered = sorted(plans, key=lambda plan: plan.tasks, reverse=True)  # most workers first, who need most scratch
         return cls(tuple(map(alike, ordered)), alike(whole))
@@ -241,11 +305,24 @@ class Plans:
 
     def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
-        # An infinite weight times a zero of the padding is no zero: then nothing may be left out.
+        for plan in self._for(weight):
+            plan.run(x, weight, bias, residual, out)
+
+    def bind(self, weight: Array) -> Bound:
+        """Return `run` for these weights, which nobody changes from now on: each area has its own in panels."""
+        areas = [plan.bind(weight) for plan in self._for(weight)]
+
+        def run(x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+            for area in areas:
+                area(x, bias, residual, out)
+
+        return run
+
+    def _for(self, weight: Array) -> tuple[Plan, ...]:
+        """The plans to run: an infinite weight times a zero of the padding is no zero, and nothing may be left out."""
         with np.errstate(all="ignore"):
             finite = np.isfinite(np.sum(weight))
-        for plan in self.plans if finite else (self.whole,):
-            plan.run(x, weight, bias, residual, out)
+        return self.plans if finite else (self.whole,)
 
 
 def packing(request: Request, numbers: dict[int, int], places: npt.NDArray[np.int64] | None = None) -> Packing:

@@ -34,9 +34,7 @@ class Workspace:
         generation, room, start, _ = self._blocks.get(purpose, _NONE)
         if generation == _generation and room >= size:
             return start
-        block = allocate(allocated(size))
-        start = address(block)
-        start += -start % ALIGNMENT
+        start, block = aligned(size)
         self._blocks[purpose] = _generation, size, start, block
         return start
 
@@ -61,6 +59,13 @@ def take() -> Workspace:
 def give(workspace: Workspace) -> None:
     """Let others take it."""
     _idle.append(workspace)
+
+
+def aligned(size: int) -> tuple[int, npt.NDArray[np.uint8]]:
+    """Return the aligned address of `size` zeroed bytes, and the block that they lie in."""
+    block = allocate(allocated(size))
+    start = address(block)
+    return start + -start % ALIGNMENT, block
 
 
 def allocated(size: int) -> int:

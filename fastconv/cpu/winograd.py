@@ -29,8 +29,8 @@ from fastconv.cpu.plan import Request
 from fastconv.cpu.winograd_plan import Axis
 from fastconv.problem import ConvProblem
 
-#: Inputs of a tile along an axis at most: beyond, rounding errors grow to more than 1e-5.
-LARGEST_TILE = 8
+#: Inputs of a tile along each of two axes, and along a single one, at most: beyond, rounding errors grow to 1e-5.
+LARGEST_TILE, LONGEST_TILE = 8, 10
 
 #: Time of an element of V, M and U, in that of copying one.
 INPUT_ELEMENT, OUTPUT_ELEMENT, WEIGHT_ELEMENT = 1.3, 1.3, 0.8
@@ -49,7 +49,7 @@ class Winograd(Planned):
         reason = super().supports(problem)
         if reason is not None:
             return reason
-        most = LARGEST_TILE + 1 - self.outputs
+        most = (LONGEST_TILE if min(problem.kernel) == 1 or problem.rank == 1 else LARGEST_TILE) + 1 - self.outputs
         if problem.rank == 3:
             return f"{self.name} computes one and two dimensions, not three"
         if max(problem.stride) > 1:

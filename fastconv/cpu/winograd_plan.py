@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.algorithm import Array
+from fastconv.algorithm import Array, Bound
 from fastconv.codegen import blocked, copying
 from fastconv.codegen import operands as operand
 from fastconv.codegen import tile as tiles
@@ -20,11 +20,14 @@ from fastconv.cpu import plan as at
 from fastconv.cpu import scratch, threads
 from fastconv.cpu import winograd_steps as step
 from fastconv.cpu.algorithm import AnyPlan
+from fastconv.cpu.blocking import equal
 from fastconv.cpu.geometry import Geometry, balanced, geometry
 from fastconv.cpu.native import LINE, address
-from fastconv.cpu.plan import Request, common_numbers, tile_slot
+from fastconv.cpu.plan import Packing, Request, common_numbers, tile_slot
 
 Axis = tuple[int, int]  # (m, r) of F(m, r)
+Numbers = npt.NDArray[np.int64]
+Step = tuple[threads.Launch, Numbers]  # something launched, with its numbers
 
 #: Tiles of a block. V of a block is read once for each task of filters and lies in the third level cache or beyond;
 #: with fewer, U is computed or read too often (200 to 400 took the same time, 100 took 5 to 15 % more).
@@ -34,6 +37,9 @@ BLOCK_TILES = 224
 #: cache, and a pass should be long enough to hide a tile's beginning and end. Where M is small, both may be larger.
 CHUNK, TASK_PANELS = 64, 2
 FEW_TILES, CHUNK_OF_FEW, TASK_PANELS_OF_FEW = 32, 128, 4
+
+#: Bytes of U that are kept for many calls. Beyond, reading it takes longer than computing it from weights in panels.
+MOST_TRANSFORMED = 1024 * 1024
 
 #: Vectors of filters in a panel: the register tile's.
 PANEL_VECTORS = 2
@@ -90,9 +96,9 @@ def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling
     problem = request.problem
     lanes = request.target.lanes(problem.dtype)
     height, width = (-(-size // m) for size, (m, _) in zip(shape.output[1:], axes, strict=True))
-    rows = problem.batch * height
-    block_width = -(-width // -(-width // BLOCK_TILES))
-    block_rows = -(-rows // -(-rows // max(1, BLOCK_TILES // block_width)))
+    rows = max(1, problem.batch) * height  # an empty batch has a plan and a price, too
+    block_width = equal(width, BLOCK_TILES)
+    block_rows = equal(rows, max(1, BLOCK_TILES // block_width))
     few = height * width <= FEW_TILES
     chunks = -(-shape.channels // (CHUNK_OF_FEW if few else CHUNK))
     chunk = -(-shape.channels // chunks // lanes) * lanes
@@ -116,13 +122,16 @@ def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling
 
 
 def _tasks(request: Request, panels: int, most: int, rows: int) -> tuple[int, int]:
-    """Panels of a task, and parts of a block's rows: such that threads have equal shares."""
-    count = -(-panels // most) * request.problem.groups
-    if request.threads == 1 or count >= 4 * request.threads:
-        return min(panels, most), 1
-    wanted = -(-request.threads // request.problem.groups)
-    pieces = min(panels, -(-(-(-panels // most)) // wanted) * wanted)
-    return -(-panels // pieces), min(rows, -(-wanted // pieces))
+    """Panels of a task, about `most`, and parts of a block's rows: such that threads have equal shares."""
+    groups, workers = request.problem.groups, request.threads
+
+    def longest(count: int) -> int:
+        """Panels that the busiest thread has."""
+        return -(-groups * -(-panels // count) // workers) * count
+
+    task_panels = min(range(1, min(panels, most * 3 // 2) + 1), key=lambda count: (longest(count), -count))
+    tasks = groups * -(-panels // task_panels)
+    return task_panels, min(rows, -(-workers // tasks))
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,7 @@ class WinogradPlan:
     numbers: dict[int, int]
     shared: int  # elements of V of a block, all groups
     own: int  # elements of a worker
-    keep: tuple[npt.NDArray[np.int64], ...]  # tables that the numbers point to
+    keep: tuple[Numbers, ...]  # tables that the numbers point to
     exact: Callable[[Request], AnyPlan]  # makes the plan for images whose transform is not finite
 
     @property
@@ -145,9 +154,8 @@ class WinogradPlan:
     @property
     def _sizes(self) -> tuple[int, int, int]:
         """Bytes of V, of all workers, and of the marks of broken images."""
-        item = self.numbers[at.ITEM]
-        workers = max(threads.workers(tasks, self.request.threads) for _, tasks in self._stages)
-        return self.shared * item, self._pitch * workers, 8 * self.request.problem.batch
+        workers = max(threads.workers(tasks, self.request.threads) for tasks in self._tasks.values())
+        return self.shared * self.numbers[at.ITEM], self._pitch * workers, 8 * self.request.problem.batch
 
     @property
     def _pitch(self) -> int:
@@ -155,15 +163,15 @@ class WinogradPlan:
         return -(-self.own * self.numbers[at.ITEM] // scratch.ALIGNMENT) * scratch.ALIGNMENT
 
     @property
-    def _stages(self) -> list[tuple[int, int]]:
-        """(stage, tasks) of every block."""
-        problem, cut = self.request.problem, self.tiling
-        vectors = -(-problem.channels // problem.groups // self.numbers[at.LANES])
+    def _tasks(self) -> dict[int, int]:
+        """Tasks of the stages of a block."""
+        groups, cut = self.request.problem.groups, self.tiling
+        vectors = -(-self.numbers[at.CHANNELS] // self.numbers[at.LANES])
         parts = -(-cut.panels // cut.task_panels) * cut.parts
-        return [(step.TRANSFORM_TILES, problem.groups * vectors), (step.PRODUCTS, problem.groups * parts)]
+        return {step.TRANSFORM_TILES: groups * vectors, step.PRODUCTS: groups * parts}
 
     @cached_property
-    def _array(self) -> npt.NDArray[np.int64]:
+    def _array(self) -> Numbers:
         """The numbers as the driver reads them, addresses of codelets among them."""
         dtype, cut = self.request.problem.dtype, self.tiling
         array = np.zeros(step.PLAN_SLOTS, np.int64)
@@ -191,35 +199,107 @@ class WinogradPlan:
                 found |= {(rows, -(-last // lanes))} | ({(rows, cut.panel // lanes)} if cut.panels > 1 else set())
         return found
 
-    @cached_property
-    def _launches(self) -> list[tuple[threads.Launch, npt.NDArray[np.int64]]]:
-        """What is launched, one after the other, with its numbers."""
+    def _launch(self, tasks: int, numbers: dict[int, int]) -> Step:
+        """A launch, and the plan's numbers with some of them replaced."""
+        array = self._array.copy()
+        for place, value in numbers.items():
+            array[place] = value
         function = step.winograd.address(self.request.problem.dtype)
-        launches = []
-        for block in range(self.tiling.blocks[0] * self.tiling.blocks[1]):
-            for stage, tasks in self._stages:
-                array = self._array.copy()
-                array[step.STAGE], array[step.BLOCK] = stage, block
-                launches.append((threads.Launch(function, operand.OPERANDS, tasks, self.request.threads), array))
-        return launches
+        return threads.Launch(function, operand.OPERANDS, tasks, self.request.threads), array
+
+    @cached_property
+    def _all_blocks(self) -> dict[int, list[tuple[Step, Step]]]:
+        """For each form of the weights in use, what is launched for each block: for its tiles, and for its filters."""
+        return {}
+
+    def _blocks(self, form: int) -> list[tuple[Step, Step]]:
+        found = self._all_blocks.get(form)
+        if found is None:
+            weights = {step.FORM: form, **(self._of_all_weights if form == step.TRANSFORMED else {})}
+            found = self._all_blocks[form] = [
+                (
+                    self._launch(self._tasks[step.TRANSFORM_TILES], {step.STAGE: step.TRANSFORM_TILES, **numbers}),
+                    self._launch(self._tasks[step.PRODUCTS], {step.STAGE: step.PRODUCTS, **numbers, **weights}),
+                )
+                for block in range(self.tiling.blocks[0] * self.tiling.blocks[1])
+                for numbers in ({step.BLOCK: block},)
+            ]
+        return found
+
+    @property
+    def _of_all_weights(self) -> dict[int, int]:
+        """Strides of U where it is computed once."""
+        cut = self.tiling
+        panel = self.numbers[at.CHANNELS] * cut.panel
+        frequency = cut.panels * panel + LINE // self.numbers[at.ITEM]
+        return {step.U_PANEL: panel, step.U_FREQUENCY: frequency, step.U_GROUP: cut.frequencies * frequency}
 
     def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
+        self._compute(step.AS_THEY_LIE, address(weight), weight, x, bias, residual, out)
+
+    def bind(self, weight: Array) -> Bound:
+        """Return `run` for these weights, which nobody changes from now on: in panels, or transformed."""
+        u = self.request.problem.groups * self._of_all_weights[step.U_GROUP] * self.numbers[at.ITEM]
+        form = step.TRANSFORMED if u <= MOST_TRANSFORMED else step.IN_PANELS
+        kept, block = self._transformed(weight, u) if form == step.TRANSFORMED else self._in_panels(weight)
+
+        def run(x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+            self._compute(form, kept, weight, x, bias, residual, out)
+            assert block is not None  # is kept as long as this function
+
+        return run
+
+    def _in_panels(self, weight: Array) -> tuple[int, Array]:
+        """The address of the weights in panels, and the block that they lie in."""
+        problem, cut = self.request.problem, self.tiling
+        steps = self.numbers[at.CHANNELS] * self.numbers[at.TAPS]
+        panels = problem.groups * cut.panels
+        tail = cut.panels, cut.panel, 0, self.numbers[at.FILTERS], steps, steps, steps * cut.panel, 0
+        packing = Packing(
+            problem.dtype, panels * steps * cut.panel, cut.panel, tail, panels, self.request.threads
+        )
+        to, block = scratch.aligned(packing.bytes)
         workspace = scratch.take()
-        dtype, images = self.request.problem.dtype, self.request.problem.batch
+        packing(workspace.job, to, address(weight))
+        scratch.give(workspace)
+        return to, block
+
+    def _transformed(self, weight: Array, size: int) -> tuple[int, Array]:
+        """The address of U of all weights, `size` bytes, and the block that it lies in."""
+        tasks = self.request.problem.groups * self.tiling.panels
+        launch, array = self._launch(tasks, {step.STAGE: step.TRANSFORM_WEIGHTS, **self._of_all_weights})
+        to, block = scratch.aligned(size)
+        workspace = scratch.take()
+        memory = workspace.scratch(self._pitch * launch.threads, self.request.problem.dtype)
+        launch(workspace.job, (address(array), 0, address(weight), 0, 0, to, 0), memory, self._pitch)
+        scratch.give(workspace)
+        return to, block
+
+    def _compute(
+        self,
+        form: int,
+        weights: int,
+        weight: Array,
+        x: Array,
+        bias: Array | None,
+        residual: Array | None,
+        out: Array,
+    ) -> None:
+        """Compute with the weights in one of their forms at an address."""
+        workspace = scratch.take()
+        dtype = self.request.problem.dtype
         shared, own, marks = self._sizes
         v = workspace.scratch(shared, f"{dtype} tiles")
         memory = workspace.scratch(own, dtype)
         broken = workspace.scratch(marks, "broken")
         ctypes.memset(broken, 0, marks)
-        w = address(weight)
-        tiles_of = address(x), w, 0, 0, v, broken
         b = 0 if bias is None else address(bias)
         r = 0 if residual is None else address(residual)
-        products = v, w, b, r, address(out), broken
-        for launch, array in self._launches:
-            operands = tiles_of if array[step.STAGE] == step.TRANSFORM_TILES else products
-            launch(workspace.job, (address(array), *operands), memory, self._pitch)
+        for (tiles_, tile_numbers), (products, numbers) in self._blocks(form):
+            tiles_(workspace.job, (address(tile_numbers), address(x), 0, 0, 0, v, 0), memory, self._pitch)
+            operands = address(numbers), v, weights, b, r, address(out), broken
+            products(workspace.job, operands, memory, self._pitch)
         found = ctypes.string_at(broken, marks)
         scratch.give(workspace)
         if found.count(0) < marks:

@@ -36,7 +36,7 @@ from fastconv.cpu.product import call_rows
     CHUNK,                                        # channels summed in one pass
     V_FREQUENCY, V_GROUP, M_FREQUENCY, M_VECTOR,  # strides
     U_FREQUENCY, U_PANEL, U_GROUP,
-    READY,                                        # 1: tasks of PRODUCTS find U where weights are
+    FORM,                                         # of the weights, one of those below
     IMAGE, CHANNEL, ROW, PIXEL,                   # strides of the input
     STAGED, HALFWAY, TAPS, U, M, Y,               # where the buffers of a worker begin
     STAGED_ROW, Y_ROW,                            # pitches of the first and the last of them
@@ -52,6 +52,9 @@ from fastconv.cpu.product import call_rows
 #: and panels x parts of a block.
 TRANSFORM_WEIGHTS, TRANSFORM_TILES, PRODUCTS = range(3)
 
+#: Forms of weights: (filter, channel, tap); [panel][channel][tap][filter of the panel]; U of all of them.
+AS_THEY_LIE, IN_PANELS, TRANSFORMED = range(3)
+
 #: Where in the frame the operands of codelets begin.
 OPERANDS = FRAME_SLOTS - blocked.OPERANDS
 
@@ -61,7 +64,7 @@ def stage_rows(
     plan: Ints, frame: Ints, x: Reals, memory: Reals, group: int, channel: int, image: int,
     top: int, rows: int, left: int, columns: int,
 ) -> None:  # fmt: skip
-    """Into the buffer STAGED, [row][column][L]: `rows` x `columns` places of the padded input from (top, left), L channels of a group."""
+    """To STAGED, [row][column][L]: L channels of `rows` x `columns` places of the padded input, from (top, left) on."""
     item, lanes = plan[at.ITEM], plan[at.LANES]
     first = image * plan[IMAGE] + (group * plan[at.CHANNELS] + channel) * plan[CHANNEL]
     frame[OPERANDS + blocked.CHANNEL] = plan[CHANNEL] * item
@@ -165,13 +168,11 @@ def transform_input(
 
 
 @kernel
-def transform_weights(
-    plan: Ints, frame: Ints, memory: Reals, weight: int, u: int, group: int, panel: int, channel: int, channels: int
+def taps_of_panel(
+    plan: Ints, frame: Ints, weight: int, taps: int, group: int, panel: int, channel: int, channels: int
 ) -> None:
-    """U of one panel of filters and some channels, whose first is at `u`."""
-    item, lanes = plan[at.ITEM], plan[at.LANES]
-    taps = address_of(memory) + plan[TAPS] * item
-    # to [channel][tap][filter of the panel]
+    """Weights of a panel and some channels to `taps`, [channel][tap][filter of the panel]."""
+    item = plan[at.ITEM]
     first = (group * plan[at.FILTERS] * plan[at.CHANNELS] + channel) * plan[at.TAPS]
     frame[PANEL_OPERANDS + copying.TO] = taps
     frame[PANEL_OPERANDS + copying.FROM] = weight + first * item
@@ -184,6 +185,19 @@ def transform_weights(
     frame[PANEL_OPERANDS + copying.PANEL_STRIDE] = 0
     call_copies(plan[at.PANELS], address_of(frame) + 8 * PANEL_OPERANDS, panel, panel + 1)
 
+
+@kernel
+def transform_weights(
+    plan: Ints, frame: Ints, memory: Reals, weight: int, u: int, group: int, panel: int, channel: int, channels: int
+) -> None:
+    """U of one panel of filters and some channels, whose first is at `u`."""
+    item, lanes = plan[at.ITEM], plan[at.LANES]
+    if plan[FORM] == IN_PANELS:
+        place = (group * plan[PANELS] + panel) * plan[at.CHANNELS] + channel
+        taps = weight + place * plan[at.TAPS] * plan[PANEL] * item
+    else:
+        taps = address_of(memory) + plan[TAPS] * item
+        taps_of_panel(plan, frame, weight, taps, group, panel, channel, channels)
     taps_w = plan[SIZE_W] - plan[TILE_W] + 1
     step = -plan[PANEL] * item if plan[REVERSED] else plan[PANEL] * item
     last = (plan[at.TAPS] - 1) * plan[PANEL] * item
@@ -341,7 +355,7 @@ def filters_of_block(
     m = address_of(memory) + plan[M] * item
     for c in range(0, channels, plan[CHUNK]):
         count = min(plan[CHUNK], channels - c)
-        if plan[READY]:
+        if plan[FORM] == TRANSFORMED:
             u = weight + (group * plan[U_GROUP] + first_panel * plan[U_PANEL] + c * plan[PANEL]) * item
         else:
             u = address_of(memory) + plan[U] * item
@@ -362,7 +376,7 @@ def winograd(
     plan: Ints, frame: Ints, memory: Reals, x: Reals, weight: int,
     bias: int, residual: int, out: int, broken: Ints, first_task: int, last_task: int,
 ) -> None:  # fmt: skip
-    """Tasks of a stage. U and V are `out` of the stages that compute them, `weight` (if READY) and `x` of the last."""
+    """Tasks of a stage. U and V are `out` of the stages that compute them; of the last, V is `x`, U may be `weight`."""
     for task in range(first_task, last_task):
         if plan[STAGE] == TRANSFORM_WEIGHTS:
             weights_of_panel(plan, frame, memory, weight, out, task)

@@ -15,6 +15,7 @@ TABLE: tuple[Algorithm, ...] = (
     Depthwise(),
     Im2col(),
     Winograd(2),
+    Winograd(3),
     Winograd(4),
     Winograd(6),
     Reference(),  # last: computes everything, slowly

@@ -61,7 +61,7 @@ def test_explain_json() -> None:
 
 def test_explain_with_a_tolerance() -> None:
     excluded = "error bound 2e-06 is above the tolerance 1e-06"
-    assert "float32 with tolerance 1e-05\n" in call(TINY).stdout
+    assert "float32 with tolerance 3e-05\n" in call(TINY).stdout
     text = call(TINY, "--tolerance", "1e-6").stdout
     assert f"{TINY} with tolerance 1e-06\n" in text
     assert f"relative error below 2e-06; {excluded}\n" in text

@@ -162,7 +162,7 @@ def guarded_process(bits: int, layout: str, first: int, last: int) -> None:
     for number in range(first, last):
         random = np.random.default_rng([bits, LAYOUTS.index(layout), number])
         case = random_case(random, layout)
-        if number == (first + last) // 2:  # from now on: weights in panels, the output cut where it saves a product, or often
+        if number == (first + last) // 2:  # from now on: weights in panels, outputs cut more often
             direct.PIXELS_WORTH_PANELS = areas.LEAST_PRODUCTS = 0
             areas.LEAST_SHARE = 1e-9
             areas.areas.cache_clear()

@@ -108,7 +108,7 @@ def test_the_pick_is_the_cheapest(monkeypatch):
             seconds = 1e-9 if entry is cheap else 1.0
             monkeypatch.setattr(entry, "cost", lambda *_, seconds=seconds: seconds)
         fastconv.clear_cache()
-        assert fastconv.select(PROBLEM) == cheap.name
+        assert fastconv.select(PROBLEM, 1.0) == cheap.name
         assert fastconv.select(INTEGERS) == "reference"  # however dear
     monkeypatch.undo()
     fastconv.clear_cache()
@@ -156,8 +156,12 @@ def test_explanations_are_ready_for_json(problem):
         assert set(candidate) == {
             "name", "reason", "workspace_bytes", "predicted_seconds", "error_bound",
         }  # fmt: skip
-        assert candidate["reason"] == entry.supports(problem)
-        if candidate["reason"] is None:
+        supported = entry.supports(problem) is None
+        if supported and entry.error_bound(problem) > told["tolerance"]:
+            assert candidate["reason"].startswith("error bound")
+        else:
+            assert candidate["reason"] == entry.supports(problem)
+        if supported:
             assert candidate["workspace_bytes"] == entry.workspace(problem)
             assert candidate["predicted_seconds"] > 0
             assert candidate["error_bound"] == entry.error_bound(problem)
@@ -185,7 +189,8 @@ def test_errors_stay_below_their_bounds(algorithm, dtype):
     y = fastconv.conv2d(x, weight, padding=1, algorithm=algorithm)
     exact = fastconv.conv2d(x.astype(np.float64), weight.astype(np.float64), padding=1, algorithm="reference")
     error = np.linalg.norm(y - exact) / np.linalg.norm(exact)
-    assert error <= selection.algorithm(algorithm).error_bound(problem) <= 2e-6
+    limit = 1e-4 if algorithm.startswith("winograd") else 2e-6
+    assert error <= selection.algorithm(algorithm).error_bound(problem) <= limit
 
 
 # --- workspaces -----------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_where_none_is_so_accurate_the_cheapest_of_the_most_accurate_is_picked(p
 
 @pytest.mark.parametrize(
     ("problem", "limit"),
-    [(PROBLEM, 2e-5), (DOUBLE, 1e-13), (HALF, 1e-2)],
+    [(PROBLEM, 3e-5), (DOUBLE, 1e-13), (HALF, 1e-2)],
     ids=["float32", "float64", "float16"],
 )
 def test_every_data_type_has_its_tolerance(pretend, problem, limit):
@@ -81,11 +81,11 @@ def test_integers_are_exact(pretend):
     assert fastconv.select(INTEGERS) == "exact"
 
 
-def test_the_defaults_exclude_nothing_that_is_in_the_table():
+def test_the_defaults_exclude_large_tiles_alone():
     for problem in (PROBLEM, DOUBLE, INTEGERS, HALF):
-        assert fastconv.select(problem) == fastconv.select(problem, 1.0)
         for candidate, entry in zip(fastconv.explain(problem).candidates, TABLE, strict=True):
-            assert candidate.reason == entry.supports(problem)
+            excluded = candidate.reason != entry.supports(problem)
+            assert excluded == (problem is PROBLEM and entry.name == "winograd_6x6")
 
 
 def test_the_configured_tolerance_is_that_of_the_moment(coarse, set_tolerance):
@@ -105,7 +105,8 @@ def test_the_log_names_what_was_too_inaccurate(coarse, caplog):
         fastconv.select(PROBLEM, 1e-2)
     first, second = [record.getMessage() for record in caplog.records if str(PROBLEM) in record.getMessage()]
     assert first.startswith(f"{PROBLEM}: medium (predicted: ")
-    assert first.endswith("); coarse: error bound 0.001 is above the tolerance 1e-05")
+    _, excluded = first.split("); ")
+    assert "coarse: error bound 0.001 is above the tolerance 3e-05" in excluded
     assert second.startswith(f"{PROBLEM}: coarse (predicted: ")
     assert "tolerance" not in second
 
@@ -119,9 +120,9 @@ def candidates(explanation):
 
 def test_an_excluded_candidate_has_its_reason_and_its_figures(coarse):
     explanation = fastconv.explain(PROBLEM)
-    assert explanation.tolerance == 2e-5
+    assert explanation.tolerance == 3e-5
     excluded = candidates(explanation)["coarse"]
-    assert excluded.reason == "error bound 0.001 is above the tolerance 1e-05"
+    assert excluded.reason == "error bound 0.001 is above the tolerance 3e-05"
     assert excluded.error_bound == 1e-3
     assert excluded.predicted_seconds == 1e-9
     assert excluded.workspace_bytes == selection.algorithm("coarse").workspace(PROBLEM) > 0

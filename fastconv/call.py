@@ -1,0 +1,286 @@
+"""From arguments as a user gives them to a run of an algorithm: what functions and layers share.
+
+Validate, make the problem, choose the algorithm (unless an earlier call did all that), run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import config, memory
+from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
+from fastconv.errors import UnsupportedError
+from fastconv.problem import ACTIVATIONS, ConvProblem
+
+if TYPE_CHECKING:
+    from fastconv.algorithm import Algorithm, Bound, Run
+
+Array: TypeAlias = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class Call:
+    """What a call needs that its shapes, types and arguments decide."""
+
+    operand: np.dtype[np.generic]  # of x and weight
+    result: np.dtype[np.generic]
+    shape: tuple[int, ...]  # of the result
+    bias_shape: tuple[int, ...]
+    run: Run | None  # None: there are no images
+    bind: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bind`
+
+    def compute(
+        self,
+        run: Callable[..., None] | None,
+        x: Array,
+        constants: tuple[Array | None, ...],
+        residual: object,
+        out: object,
+    ) -> Array:
+        """Check what is left to check, and `run` on x, constants, residual and result."""
+        result, shape = self.result, self.shape
+        term = None if residual is None else addend(residual, shape, result, "residual")
+        images = dense(x, self.operand)
+        if out is None:
+            target = written = memory.empty(shape, result)
+        else:
+            target = written = _checked_out(out, shape, result)
+            if _needs_a_copy(target, (images, *constants, term)):
+                written = memory.empty(shape, result)
+        if run is not None:
+            run(images, *constants, term, written)
+        if written is not target:
+            target[...] = written
+        return target
+
+
+# Making a problem takes tens of microseconds, and all that follows hundreds: those of earlier calls are kept. A small
+# call that finds its own here takes less than ten.
+_calls: dict[Hashable, Call] = {}
+_MOST_CALLS = 256  # as many as an algorithm keeps plans: they may hold one each
+_DISTINCT = frozenset({int, str, type(None)})  # values of two of these types are never equal
+_PLAIN = _DISTINCT | {float, bool}
+
+
+def as_key(arguments: tuple[object, ...]) -> Hashable:
+    """Return arguments as a key, in which 1, 1.0 and True differ."""
+    kinds = tuple(map(type, arguments))
+    return (arguments if _PLAIN.issuperset(kinds) else tuple(map(_exactly, arguments))), kinds
+
+
+def prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], key: Hashable) -> Call:
+    """Return the call for these arrays.
+
+    Arguments are those of a problem, activation, algorithm and tolerance; `key` is what `as_key` makes of them.
+    """
+    threads, bits, configured = config.get_num_threads(), config.vector_bits(), config.requested_tolerance()
+    place = (rank, x.shape, weight.shape, x.dtype, weight.dtype, key, threads, bits, configured)
+    try:
+        call = _calls.get(place)
+    except TypeError:  # an argument that cannot be a key cannot be right either: refused below
+        call = None
+    if call is None:
+        call = _prepare(rank, x, weight, arguments, configured)  # refuses what is wrong, whatever it is
+        if len(_calls) >= _MOST_CALLS:
+            _calls.clear()
+        _calls[place] = call
+    return call
+
+
+def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], configured: float | None) -> Call:
+    *of_problem, activation, algorithm, tolerance = arguments
+    check_weight_axes(weight, rank)
+    batched = _has_batch_axis(x, rank)
+    problem = problem_of(x.shape if batched else (1, *x.shape), weight.shape, x.dtype, weight.dtype, of_problem)
+    if activation is not None:
+        _check_activation(activation, problem)
+    result = _result_type(problem)
+    limit = config.tolerance_of(problem.dtype, configured if tolerance is None else tolerance)
+    chosen = _chosen(problem, algorithm, limit)
+    named = cast("str | None", activation)
+
+    def bind(weight: Array) -> Bound | None:
+        if not problem.batch:
+            return None
+        run = chosen.bind(problem, named, weight)
+        return run if batched else _with_batch_axis(run)
+
+    run = chosen.prepared(problem, named) if problem.batch else None
+    shape = problem.output_shape
+    if run is not None and not batched:
+        run, shape = _with_batch_axis(run), shape[1:]
+    return Call(_NATIVE[problem.dtype], result, shape, (problem.filters,), run, bind)
+
+
+def _with_batch_axis(run: Callable[..., None]) -> Callable[..., None]:
+    """`run`, of x, constants, residual and result, for one image without a batch axis."""
+
+    def run_one(x: Array, *others: Array | None) -> None:
+        *constants, residual, out = others
+        term = None if residual is None else residual[np.newaxis]
+        run(x[np.newaxis], *constants, term, cast("Array", out)[np.newaxis])
+
+    return run_one
+
+
+_ACTIVATIONS_OF_INTEGERS = ("relu", "relu6")
+
+
+def _check_activation(activation: object, problem: ConvProblem) -> None:
+    one_of(activation, ACTIVATIONS, "activation")
+    if not problem.dtype.startswith("float") and activation not in _ACTIVATIONS_OF_INTEGERS:
+        options = ", ".join(_ACTIVATIONS_OF_INTEGERS)
+        raise TypeError(f"activation must be one of {options} for integers, got {activation!r}")
+
+
+_SPECIAL_ARRAYS = (np.ma.MaskedArray, np.matrix)  # whose operations mean something else
+
+
+def array(value: object, name: str) -> Array:
+    """Return what is or can show itself as an array, without a copy."""
+    if type(value) is np.ndarray:
+        return value
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(f"{name} must be an array in the computer's memory, got one on a GPU")
+    if isinstance(value, _SPECIAL_ARRAYS) or not (
+        isinstance(value, np.ndarray | list | tuple)
+        or hasattr(value, "__array_interface__")
+        or hasattr(value, "__array__")
+    ):
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}")
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # a ragged list
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from None
+
+
+def check_weight_axes(weight: Array, rank: int) -> None:
+    """Raise ValueError unless there is one for filters, one for channels, and `rank` of the kernel."""
+    if weight.ndim != rank + 2:
+        raise ValueError(
+            f"weight must have {rank + 2} axes, (filters, channels / groups, *kernel), "
+            f"got shape {weight.shape}"
+        )
+
+
+def _has_batch_axis(x: Array, rank: int) -> bool:
+    if x.ndim not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"x must have {rank + 2} axes, or {rank + 1} for one image, got shape {x.shape}"
+        )
+    return x.ndim == rank + 2
+
+
+def problem_of(
+    shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    dtype: np.dtype[np.generic],
+    weight_dtype: np.dtype[np.generic],
+    arguments: Sequence[object],
+) -> ConvProblem:
+    """Return the problem of two shapes and types, and the arguments from stride to layout."""
+    common = dtype if dtype == weight_dtype else _common_type(dtype, weight_dtype)
+    stride, padding, dilation, groups, padding_mode, flip, layout = arguments
+    return ConvProblem.from_shapes(
+        shape,
+        weight_shape,
+        dtype_name(common, "x"),
+        stride=cast(PerAxis, stride),
+        padding=cast(Padding, padding),
+        dilation=cast(PerAxis, dilation),
+        groups=cast(int, groups),
+        padding_mode=cast(str, padding_mode),
+        flip=cast(bool, flip),
+        layout=cast(str, layout),
+    )
+
+
+def _common_type(x: np.dtype[np.generic], weight: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    dtype_name(x, "x")
+    dtype_name(weight, "weight")
+    return np.result_type(x, weight)
+
+
+def _exactly(value: object) -> Hashable:
+    """`value` as part of a key in which 1, 1.0 and True differ."""
+    kind = type(value)
+    if kind in _DISTINCT:
+        return value
+    if kind is tuple or kind is list:
+        return (kind, *[_exactly(entry) for entry in cast("Sequence[object]", value)])
+    return (kind, value)
+
+
+_NATIVE = {name: np.dtype(name) for name in DTYPES}
+_INT64 = np.dtype(np.int64)
+
+
+def _result_type(problem: ConvProblem) -> np.dtype[np.generic]:
+    """The problem's type, int64 for integers: their sums are exact."""
+    native = _NATIVE[problem.dtype]
+    return native if native.kind == "f" else _INT64
+
+
+def addend(value: object, shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) -> Array:
+    """Return a bias or residual in `dtype`, dense."""
+    found = array(value, name)
+    if found.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {found.shape}")
+    if found.dtype != dtype:
+        dtype_name(found.dtype, name)
+        if not np.can_cast(found.dtype, dtype, "same_kind"):
+            raise TypeError(f"{name} must have a type that casts to {dtype}, got {found.dtype}")
+    return dense(found, dtype)
+
+
+def dense(array: Array, dtype: np.dtype[np.generic]) -> Array:
+    """`array` C-contiguous, aligned and of type `dtype`, a native one; itself if it is."""
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned:  # another byte order is another type
+        return array
+    return np.require(array, dtype, ["C", "A"])
+
+
+def _checked_out(out: object, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+    if not isinstance(out, np.ndarray) or isinstance(out, _SPECIAL_ARRAYS):
+        raise TypeError(f"out must be an array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if out.dtype != dtype:
+        raise TypeError(f"out must have type {dtype}, got {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
+    return out
+
+
+def _needs_a_copy(out: Array, operands: tuple[Array | None, ...]) -> bool:
+    """Whether `out` cannot be written while the operands are read, or not by plain stores."""
+    if not (out.flags.aligned and out.dtype.isnative):
+        return True
+    return any(array is not None and np.may_share_memory(out, array) for array in operands)
+
+
+def _chosen(problem: ConvProblem, name: object, tolerance: float) -> Algorithm:
+    from fastconv import selection  # LLVM comes with it: not before the first call
+
+    if name == "auto":
+        return selection.chosen(problem, tolerance)
+    entry = selection.algorithm(name)  # type: ignore[arg-type]  # refuses what is no name
+    reason = entry.supports(problem)
+    if reason is not None:
+        raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
+    return entry
+
+
+def clear_calls() -> None:
+    """Forget calls, and all that they hold on to."""
+    from fastconv import selection
+
+    _calls.clear()
+    memory.clear()
+    selection.clear_cache()
