@@ -11,22 +11,33 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
+from fastconv import config
 from fastconv.codegen import target as targets
 from fastconv.codegen import transform
 from fastconv.codegen.cook_toom import transforms
 from fastconv.codegen.transform import INPUT, NONE, OUTPUT, WEIGHT, Codelet
 
 UNTOUCHED = 77
-LARGEST_TILE = 8
-IN_USE = [(m, r) for m in (2, 4, 6) for r in range(2, LARGEST_TILE + 2 - m)]
+LARGEST_TILE, LONGEST_TILE = 8, 10  # inputs along each of two axes, and along one alone
+ALONE = [(m, r) for m in (2, 3, 4, 6) for r in range(2, LONGEST_TILE + 2 - m)]
+NESTED = [(m, r) for m, r in ALONE if m + r - 1 <= LARGEST_TILE]
 AXES = [
-    *((axis, axis) for axis in IN_USE),
-    *((axis, NONE) for axis in IN_USE),
-    *((NONE, axis) for axis in IN_USE),
+    *((axis, axis) for axis in NESTED),
+    *((axis, NONE) for axis in ALONE),
+    *((NONE, axis) for axis in ALONE),
     ((2, 2), (2, 7)),
     ((4, 5), (4, 3)),
     ((6, 2), (6, 3)),
 ]
+
+
+@pytest.fixture
+def set_vector_bits():
+    """`config.set_vector_bits`; the processor's own are put back afterwards."""
+    yield config.set_vector_bits
+    config.set_vector_bits(None)
+
+
 matrices = pytest.mark.parametrize("matrix", [INPUT, WEIGHT, OUTPUT])
 
 
@@ -129,10 +140,13 @@ def check(codelet, outer, count, seed):
 
 @matrices
 @pytest.mark.parametrize("axes", AXES, ids=name_of)
-def test_transforms_of_tiles_anywhere(vector_bits, axes, matrix):
+def test_transforms_of_tiles_anywhere(set_vector_bits, axes, matrix):
+    """Each is compiled: for two of the six widths of vectors and types, one after the other."""
     place = AXES.index(axes)
-    dtype = ("float32", "float64")[(place + vector_bits // 128) % 2]  # each is compiled: not all six for all
-    check(Codelet(dtype, matrix, *axes), outer=1 + place % 3, count=3 - place % 3, seed=place)
+    kinds = list(itertools.product(("float32", "float64"), config.VECTOR_BITS))
+    for dtype, bits in (kinds[place % 6], kinds[(place + 4) % 6]):
+        set_vector_bits(bits)
+        check(Codelet(dtype, matrix, *axes), outer=1 + place % 3, count=3 - place % 3, seed=place)
 
 
 @pytest.mark.usefixtures("vector_bits")
@@ -159,8 +173,7 @@ def test_tiles_of_an_input_overlap(dtype):
     np.testing.assert_array_equal(result, expected)  # sums of small integers
 
 
-@pytest.mark.usefixtures("vector_bits")
-@pytest.mark.parametrize("axis", IN_USE, ids=lambda axis: f"F({axis[0]},{axis[1]})")
+@pytest.mark.parametrize("axis", NESTED, ids=lambda axis: f"F({axis[0]},{axis[1]})")
 def test_one_axis_after_the_other_is_both(axis):
     """Bit by bit, as both compute columns first."""
     lanes, n = targets.current().lanes("float32"), sum(axis) - 1

@@ -168,14 +168,13 @@ def test_with_an_epilogue_and_into_part_of_an_array(name):
     np.testing.assert_allclose(results[0][[0, 2]], results[1][[0, 2]], rtol=0, atol=1e-4)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(ALGORITHMS),
     layout=st.sampled_from(LAYOUTS),
     mode=st.sampled_from(PADDING_MODES),
-    dtype=st.sampled_from(("float32", "float64")),
     size=st.tuples(st.integers(2, 20), st.integers(2, 20)),
-    kernel=st.sampled_from(("3x3", "2x3", "1x3", "2x1")),
+    kernel=st.sampled_from(("3x3", "1x3", "2x1")),
     groups=st.integers(1, 3),
     channels=st.integers(1, 18),
     specials=st.lists(st.sampled_from(SPECIALS), min_size=1, max_size=3),
@@ -185,11 +184,11 @@ def test_with_an_epilogue_and_into_part_of_an_array(name):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_random_convolutions_of_what_is_not_finite(
-    always_threads, few_tiles, name, layout, mode, dtype, size, kernel, groups, channels, specials, holder, threads,
+    always_threads, few_tiles, name, layout, mode, size, kernel, groups, channels, specials, holder, threads,
     tiles, seed,
 ):  # fmt: skip
     shape = f"n4,c{groups * channels},{size[0]}x{size[1]},k{groups * 5},{kernel}"
-    problem = ConvProblem.parse(f"conv2d,{shape},p1,g{groups},{mode},{layout},{dtype}")
+    problem = ConvProblem.parse(f"conv2d,{shape},p1,g{groups},{mode},{layout},float32")
     random = np.random.default_rng(seed)
     always_threads(threads)
     few_tiles(tiles)
