@@ -371,3 +371,54 @@ def test_what_a_sum_is_made_of_depends_on_no_batch_and_no_threads(always_threads
             replace(problem, batch=1)
         )
     assert len(set(cuts)) == 1
+
+
+# --------------------------------------------------------------------------- weights that are kept
+
+LAYERS = {1: fastconv.Conv1d, 2: fastconv.Conv2d}
+
+
+@pytest.fixture(params=["transformed", "in panels"])
+def kept(request, monkeypatch):
+    """Keep the weights of layers in one form or the other, whatever their size."""
+    most = 2**40 if request.param == "transformed" else 0
+    monkeypatch.setattr(winograd_plan, "MOST_TRANSFORMED", most)
+    fastconv.clear_cache()
+    yield request.param
+    fastconv.clear_cache()
+
+
+@pytest.mark.usefixtures("kept")
+@names
+@pytest.mark.parametrize("text", [*CASES, "conv2d,n1,c45,9x8,k70,3x3,p1,float64"])
+def test_a_layer_has_the_bits_of_the_function(always_threads, few_tiles, name, text):
+    """Several passes over channels and blocks of few tiles among them."""
+    problem = ConvProblem.parse(text)
+    x, weight, bias, residual = operands_of(problem, bias=True, residual=True)
+    for tiles, channels, threads in ((224, None, 1), (7, 8, 1), (7, 8, 3)):
+        always_threads(threads)
+        few_tiles(tiles, channels)
+        layer = LAYERS[problem.rank](weight, bias, algorithm=name, **problem.arguments())
+        expected = convolve(problem, (x, weight, bias, residual), name)
+        for _ in range(2):
+            assert layer(x, residual).tobytes() == expected.tobytes()
+
+
+@pytest.mark.usefixtures("kept")
+@names
+@layouts
+def test_images_of_a_layer_that_are_not_finite(repaired, name, layout):
+    """They are computed again with the weights as they were."""
+    problem = ConvProblem.parse(f"conv2d,n3,c5,9x8,k20,3x3,p1,g5,{layout},float32")
+    x, weight, bias, _ = operands_of(problem, bias=True)
+    layer = fastconv.Conv2d(weight, bias, algorithm=name, **problem.arguments())
+    clean = layer(x)
+    x[1].reshape(-1)[100] = np.inf
+    y, direct = layer(x), convolve(problem, (x, weight, bias), "direct")
+    assert repaired == [[1]]
+    assert same(y[1], direct[1])
+    assert y[[0, 2]].tobytes() == clean[[0, 2]].tobytes()
+    weight[3, 0, 1, 1] = np.nan
+    broken = fastconv.Conv2d(weight, bias, algorithm=name, **problem.arguments())
+    assert same(broken(x), convolve(problem, (x, weight, bias), "direct"))
+    assert repaired == [[1], [0, 1, 2]]
