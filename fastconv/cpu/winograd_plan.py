@@ -212,7 +212,8 @@ class WinogradPlan:
         """For each form of the weights in use, what is launched for each block: for its tiles, and for its filters."""
         return {}
 
-    def _blocks(self, form: int) -> list[tuple[Step, Step]]:
+    def steps(self, form: int) -> list[tuple[Step, Step]]:
+        """What is launched for each block with weights in a form: for its tiles, and for its filters."""
         found = self._all_blocks.get(form)
         if found is None:
             weights = {step.FORM: form, **(self._of_all_weights if form == step.TRANSFORMED else {})}
@@ -296,7 +297,7 @@ class WinogradPlan:
         ctypes.memset(broken, 0, marks)
         b = 0 if bias is None else address(bias)
         r = 0 if residual is None else address(residual)
-        for (tiles_, tile_numbers), (products, numbers) in self._blocks(form):
+        for (tiles_, tile_numbers), (products, numbers) in self.steps(form):
             tiles_(workspace.job, (address(tile_numbers), address(x), 0, 0, 0, v, 0), memory, self._pitch)
             operands = address(numbers), v, weights, b, r, address(out), broken
             products(workspace.job, operands, memory, self._pitch)
