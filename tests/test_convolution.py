@@ -191,6 +191,15 @@ def test_no_images(algorithm, dtype, layout):
     assert fastconv.conv2d(x, weight, out=out, layout=layout, algorithm=algorithm) is out
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_no_images_whatever_the_algorithm(dtype, layout):
+    shape = (0, 2, 5, 5) if layout == "channels_first" else (0, 5, 5, 2)
+    problem = ConvProblem.from_shapes(shape, (4, 2, 3, 3), dtype, layout=layout)
+    assert fastconv.select(problem) == fastconv.explain(problem).picked
+    y = fastconv.conv2d(np.zeros(shape, dtype), np.ones((4, 2, 3, 3), dtype), layout=layout)
+    assert y.shape == problem.output_shape
+
+
 # --- bias, residual, activation -------------------------------------------------------------------
 
 
