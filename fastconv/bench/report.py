@@ -25,7 +25,7 @@ REASONS: Mapping[str, str] = {
         "At 14 x 14 and below, vectors that join two rows take a fifth to a quarter longer to load, at 7 x 7 an "
         "eighth of the lanes stays empty, and the weights are most of the data; ONNX Runtime has packed them with "
         "filters in the lanes before the clock starts. Above, packing the input and adding up partial sums take 5 "
-        "to 10 %. There is no Winograd algorithm yet."
+        "to 10 %."
     ),
     "1x1": (
         "The input is packed for as many multiply-adds as there are filters: with 16 to 64 of them that takes a "
@@ -53,7 +53,7 @@ REASONS: Mapping[str, str] = {
     ),
     "1xN and Nx1": (
         "The rows that a kernel of 7x1 has in the padding are computed (one in ten at 17 x 17), which ONNX Runtime "
-        "leaves out; vectors that join two rows take longer to load."
+        "leaves out."
     ),
     "other kernel": "As for 3x3 at small planes; the smallest layers are mostly the call.",
     "1-D": (
