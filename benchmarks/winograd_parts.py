@@ -67,10 +67,9 @@ def nothing() -> int:
 
 def call(plan: WinogradPlan, arrays: list[np.ndarray], without: tuple[int, ...]) -> Callable[[], None]:
     """Return a call of `plan` with the functions in some slots replaced."""
-    for pair in plan.steps(step.AS_THEY_LIE):
-        for _, numbers in pair:
-            used = [slot for slot in without if numbers[slot]]
-            numbers[used] = nothing()
+    for _, numbers in plan.steps(step.AS_THEY_LIE):
+        used = [slot for slot in without if numbers[slot]]
+        numbers[used] = nothing()
     x, weight, out = arrays
     return lambda: plan.run(x, weight, None, None, out)
 
