@@ -22,7 +22,7 @@ import fastconv
 from fastconv.bench import ceilings, contenders, run
 from fastconv.bench.operations import operation_of
 from fastconv.bench.peers import COMPARISONS
-from fastconv.bench.results import AUTO, REFERENCE, LayerResult
+from fastconv.bench.results import AUTO, PACKED, REFERENCE, LayerResult
 from fastconv.bench.suites import SUITES, Layer
 from fastconv.problem import Problem
 from fastconv.selection import table_of
@@ -31,7 +31,9 @@ from fastconv.selection import table_of
 def names(problem: Problem) -> tuple[str, ...]:
     """Return the contenders on a problem; the reference is what they are compared with."""
     ours = [algorithm.name for algorithm in table_of(problem) if algorithm.name != REFERENCE]
-    return (*ours, AUTO, *COMPARISONS[operation_of(problem).name])
+    operation = operation_of(problem)
+    packed = () if operation.layer is None else (PACKED,)
+    return (*ours, AUTO, *packed, *COMPARISONS[operation.name])
 
 
 def cases() -> Iterator[object]:

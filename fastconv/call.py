@@ -1,13 +1,11 @@
-"""From arguments as a user gives them to a run of an algorithm: what functions and layers share.
-
-Validate, make the problem, choose the algorithm (unless an earlier call did all that), run it.
-"""
+"""From arguments as a user gives them to a run of an algorithm: what functions and layers share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +21,47 @@ if TYPE_CHECKING:
 Array: TypeAlias = npt.NDArray[np.generic]
 
 
+def convolve(
+    rank: int,
+    x: object,
+    weight: object,
+    bias: object,
+    residual: object,
+    arguments: tuple[object, ...],
+    out: object,
+    bindings: Bindings | None = None,
+) -> Array:
+    """Validate, make the problem, choose the algorithm (unless an earlier call did all that), run it.
+
+    Arguments are those of a problem, activation, algorithm and tolerance. A layer has bindings of weight and bias.
+    """
+    images, filters = array(x, "x"), array(weight, "weight")
+    call = _prepared(rank, images, filters, arguments, as_key(arguments) if bindings is None else bindings.key)
+    result, shape = call.result, call.shape
+    if bindings is None:
+        filters, bound = dense(filters, call.operand), None
+        term = None if bias is None else as_addend(bias, call.bias_shape, result, "bias")
+    else:
+        bound, term = bindings.kept.get(call) or bindings.bind(call)
+    addend = None if residual is None else as_addend(residual, shape, result, "residual")
+    images = dense(images, call.operand)
+    if out is None:
+        target = written = memory.empty(shape, result)
+    else:
+        target = written = _checked_out(out, shape, result)
+        if _needs_a_copy(target, (images, filters, term, addend)):
+            written = memory.empty(shape, result)
+    if bound is not None:
+        bound(images, term, addend, written)
+    elif call.run is not None:
+        call.run(images, filters, term, addend, written)
+    if written is not target:
+        target[...] = written
+    return target
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
-class Call:
+class _Call:
     """What a call needs that its shapes, types and arguments decide."""
 
     operand: np.dtype[np.generic]  # of x and weight
@@ -34,34 +71,32 @@ class Call:
     run: Run | None  # None: there are no images
     bind: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bind`
 
-    def compute(
-        self,
-        run: Callable[..., None] | None,
-        x: Array,
-        constants: tuple[Array | None, ...],
-        residual: object,
-        out: object,
-    ) -> Array:
-        """Check what is left to check, and `run` on x, constants, residual and result."""
-        result, shape = self.result, self.shape
-        term = None if residual is None else addend(residual, shape, result, "residual")
-        images = dense(x, self.operand)
-        if out is None:
-            target = written = memory.empty(shape, result)
-        else:
-            target = written = _checked_out(out, shape, result)
-            if _needs_a_copy(target, (images, *constants, term)):
-                written = memory.empty(shape, result)
-        if run is not None:
-            run(images, *constants, term, written)
-        if written is not target:
-            target[...] = written
-        return target
+
+#: Kinds of calls (shapes, types, settings) that a layer keeps packed weights for; with one more it begins anew.
+MOST_BINDINGS = 4
+
+
+class Bindings:
+    """A layer's weight and bias, which nobody changes, made ready for calls; `key` is that of its arguments."""
+
+    def __init__(self, weight: Array, bias: Array | None, key: Hashable) -> None:
+        self._weight, self._bias, self.key = weight, bias, key
+        #: What to run (None: there are no images), and the bias. A call that is forgotten takes its own along.
+        self.kept: WeakKeyDictionary[_Call, tuple[Bound | None, Array | None]] = WeakKeyDictionary()
+
+    def bind(self, call: _Call) -> tuple[Bound | None, Array | None]:
+        """Pack for a call; threads that do it together do it twice, which is no harm."""
+        bias = None if self._bias is None else as_addend(self._bias, call.bias_shape, call.result, "bias")
+        binding = call.bind(dense(self._weight, call.operand)), bias
+        if len(self.kept) >= MOST_BINDINGS:
+            self.kept = WeakKeyDictionary()
+        self.kept[call] = binding
+        return binding
 
 
 # Making a problem takes tens of microseconds, and all that follows hundreds: those of earlier calls are kept. A small
 # call that finds its own here takes less than ten.
-_calls: dict[Hashable, Call] = {}
+_calls: dict[Hashable, _Call] = {}
 _MOST_CALLS = 256  # as many as an algorithm keeps plans: they may hold one each
 _DISTINCT = frozenset({int, str, type(None)})  # values of two of these types are never equal
 _PLAIN = _DISTINCT | {float, bool}
@@ -73,11 +108,8 @@ def as_key(arguments: tuple[object, ...]) -> Hashable:
     return (arguments if _PLAIN.issuperset(kinds) else tuple(map(_exactly, arguments))), kinds
 
 
-def prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], key: Hashable) -> Call:
-    """Return the call for these arrays.
-
-    Arguments are those of a problem, activation, algorithm and tolerance; `key` is what `as_key` makes of them.
-    """
+def _prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], key: Hashable) -> _Call:
+    """Return the call for these arrays; `key` is what `as_key` makes of the arguments."""
     threads, bits, configured = config.get_num_threads(), config.vector_bits(), config.requested_tolerance()
     place = (rank, x.shape, weight.shape, x.dtype, weight.dtype, key, threads, bits, configured)
     try:
@@ -92,7 +124,7 @@ def prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
     return call
 
 
-def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], configured: float | None) -> Call:
+def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], configured: float | None) -> _Call:
     *of_problem, activation, algorithm, tolerance = arguments
     check_weight_axes(weight, rank)
     batched = _has_batch_axis(x, rank)
@@ -114,7 +146,7 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
     shape = problem.output_shape
     if run is not None and not batched:
         run, shape = _with_batch_axis(run), shape[1:]
-    return Call(_NATIVE[problem.dtype], result, shape, (problem.filters,), run, bind)
+    return _Call(_NATIVE[problem.dtype], result, shape, (problem.filters,), run, bind)
 
 
 def _with_batch_axis(run: Callable[..., None]) -> Callable[..., None]:
@@ -226,7 +258,7 @@ def _result_type(problem: ConvProblem) -> np.dtype[np.generic]:
     return native if native.kind == "f" else _INT64
 
 
-def addend(value: object, shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) -> Array:
+def as_addend(value: object, shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) -> Array:
     """Return a bias or residual in `dtype`, dense."""
     found = array(value, name)
     if found.shape != shape:

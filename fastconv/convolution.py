@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy.typing as npt
 
 from fastconv.arguments import Padding, PerAxis
-from fastconv.call import Array, addend, array, as_key, clear_calls, dense, prepared
+from fastconv.call import Array, clear_calls, convolve
 
 _ARGUMENTS = """
     Parameters
@@ -112,7 +112,7 @@ def conv1d(
     array([[[1., 2., 2., 2., 1.]]])
     """
     arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
-    return _convolve(1, x, weight, bias, residual, arguments, out)
+    return convolve(1, x, weight, bias, residual, arguments, out)
 
 
 @_documented
@@ -147,7 +147,7 @@ def conv2d(
              [20.5, 24.5]]]])
     """
     arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
-    return _convolve(2, x, weight, bias, residual, arguments, out)
+    return convolve(2, x, weight, bias, residual, arguments, out)
 
 
 @_documented
@@ -181,22 +181,7 @@ def conv3d(
     (1, 2, 2, 2)
     """
     arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
-    return _convolve(3, x, weight, bias, residual, arguments, out)
-
-
-def _convolve(
-    rank: int,
-    x: object,
-    weight: object,
-    bias: object,
-    residual: object,
-    arguments: tuple[object, ...],
-    out: object,
-) -> Array:
-    images, filters = array(x, "x"), array(weight, "weight")
-    call = prepared(rank, images, filters, arguments, as_key(arguments))
-    term = None if bias is None else addend(bias, call.bias_shape, call.result, "bias")
-    return call.compute(call.run, images, (dense(filters, call.operand), term), residual, out)
+    return convolve(3, x, weight, bias, residual, arguments, out)
 
 
 def clear_cache() -> None:

@@ -6,29 +6,22 @@ import copy
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, TypeAlias, TypeVar, cast
-from weakref import WeakKeyDictionary
+from typing import ClassVar, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from fastconv import config
-from fastconv.algorithm import Bound
 from fastconv.arguments import MAX_ELEMENTS, Padding, PerAxis, dtype_name, integer, one_of, padding_pairs, per_axis
 from fastconv.arguments import receptive_fields as fields_of
-from fastconv.call import Array, Call, addend, array, as_key, check_weight_axes, dense, prepared, problem_of
+from fastconv.call import Array, Bindings, array, as_addend, as_key, check_weight_axes, convolve, problem_of
 from fastconv.problem import ACTIVATIONS
-
-#: Kinds of calls (shapes, types, settings) that a layer keeps packed weights for; one more, and it begins anew.
-MOST_BINDINGS = 4
 
 # In the order in which `fastconv.call` takes them
 _NAMES = (
     *("stride", "padding", "dilation", "groups", "padding_mode", "flip", "layout"),
     *("activation", "algorithm", "tolerance"),
 )
-
-_Binding: TypeAlias = tuple[Bound | None, Array | None]  # what to run (None: there are no images), and the bias
 
 _CONSTRUCTOR = """
     The arguments have the meaning, the order and the defaults that they have in :func:`fastconv.%(function)s`;
@@ -83,8 +76,7 @@ class Layer:
         self._weight = _own(filters)
         self._bias = None if bias is None else _own(_checked_bias(bias, len(filters)))
         self._arguments = copy.deepcopy(arguments)  # there may be lists among them
-        self._key = as_key(self._arguments)
-        self._bindings: WeakKeyDictionary[Call, _Binding] = WeakKeyDictionary()  # a call ends with its cache
+        self._bindings = Bindings(self._weight, self._bias, as_key(self._arguments))
 
     @property
     def weight(self) -> Array:
@@ -119,22 +111,7 @@ class Layer:
         TypeError, ValueError, UnsupportedError, OverflowError
             As the function does, where it depends on these arguments.
         """
-        images = array(x, "x")
-        call = prepared(self.rank, images, self._weight, self._arguments, self._key)
-        binding = self._bindings.get(call)
-        if binding is None:
-            binding = self._bind(call)
-        run, term = binding
-        return call.compute(run, images, (term,), residual, out)
-
-    def _bind(self, call: Call) -> _Binding:
-        """Prepare weights and bias for a call; threads that do it together do it twice, which is no harm."""
-        term = None if self._bias is None else addend(self._bias, call.bias_shape, call.result, "bias")
-        binding = call.bind(dense(self._weight, call.operand)), term
-        if len(self._bindings) >= MOST_BINDINGS:
-            self._bindings = WeakKeyDictionary()
-        self._bindings[call] = binding
-        return binding
+        return convolve(self.rank, x, self._weight, self._bias, residual, self._arguments, out, self._bindings)
 
     def _named_arguments(self) -> dict[str, object]:
         """The arguments behind weight and bias."""
@@ -245,7 +222,7 @@ def _checked_bias(bias: npt.ArrayLike, filters: int) -> Array:
     """Return a bias as an array; whether it casts to the result's type depends on the input."""
     found = array(bias, "bias")
     dtype_name(found.dtype, "bias")
-    return addend(found, (filters,), found.dtype, "bias")
+    return as_addend(found, (filters,), found.dtype, "bias")
 
 
 def _own(value: Array) -> Array:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import Conv1d, Conv2d, Conv3d, UnsupportedError, config, layers, selection
+from fastconv import Conv1d, Conv2d, Conv3d, UnsupportedError, config, selection
+from fastconv.call import MOST_BINDINGS
 from fastconv.cpu.depthwise_channels_last import PixelsPlan
 from fastconv.cpu.plan import Packing, Plans
 from fastconv.problem import LAYOUTS, ConvProblem
@@ -327,13 +328,13 @@ def test_weights_are_packed_by_the_first_call_alone(name, packed, allocated):
 def test_clear_cache_makes_a_layer_forget(name, packed):
     x, layer = packing_layer(name)
     first = layer(x)
-    (binding,) = layer._bindings.values()
+    (binding,) = layer._bindings.kept.values()
     once, alive = list(packed), weakref.ref(binding[0])
     del binding
     fastconv.clear_cache()
     gc.collect()
     assert alive() is None
-    assert not layer._bindings
+    assert not layer._bindings.kept
     assert layer(x).tobytes() == first.tobytes()
     assert packed == 2 * once
 
@@ -341,12 +342,12 @@ def test_clear_cache_makes_a_layer_forget(name, packed):
 def test_packed_weights_are_kept_for_a_few_inputs_alone(packed):
     weight = reals(16, 8, 3, 3)
     layer = Conv2d(weight, algorithm="direct")
-    for size in range(40, 40 + 3 * layers.MOST_BINDINGS):
+    for size in range(40, 40 + 3 * MOST_BINDINGS):
         layer(np.ones((1, 8, size, size), np.float32))
-        assert 1 <= len(layer._bindings) <= layers.MOST_BINDINGS
-    assert len(packed) == 3 * layers.MOST_BINDINGS
+        assert 1 <= len(layer._bindings.kept) <= MOST_BINDINGS
+    assert len(packed) == 3 * MOST_BINDINGS
     layer(np.ones((1, 8, size, size), np.float32))
-    assert len(packed) == 3 * layers.MOST_BINDINGS
+    assert len(packed) == 3 * MOST_BINDINGS
 
 
 def test_results_of_other_strides_have_packed_weights_too(packed):
@@ -362,7 +363,7 @@ def test_results_of_other_strides_have_packed_weights_too(packed):
 def test_packed_weights_go_with_the_layer(name):
     x, layer = packing_layer(name)
     layer(x)
-    (binding,) = layer._bindings.values()
+    (binding,) = layer._bindings.kept.values()
     alive = weakref.ref(binding[0])
     del binding, layer
     gc.collect()
@@ -398,7 +399,7 @@ def test_copies(copied):
     expected = layer(x)
     again = copied(layer)
     assert type(again) is Conv2d
-    assert not again._bindings
+    assert not again._bindings.kept
     assert repr(again) == repr(layer)
     assert again(x).tobytes() == expected.tobytes()
 

@@ -1,4 +1,4 @@
-"""Who takes part on a layer: the package's algorithms by name, ``auto``, and the other libraries."""
+"""Who takes part on a layer: the package's algorithms by name, ``auto``, ``packed``, and the other libraries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeAlias, cast
 from fastconv import selection
 from fastconv.bench.operations import Array, draw, operation_of, relative_error
 from fastconv.bench.peers import COMPARISONS
-from fastconv.bench.results import AUTO, REFERENCE, Kind, Outcome
+from fastconv.bench.results import AUTO, PACKED, REFERENCE, Kind, Outcome
 from fastconv.problem import ConvProblem, Problem
 
 __all__ = ["Contender", "check", "contenders", "expected", "picked"]
@@ -26,8 +26,8 @@ class Contender:
     Parameters
     ----------
     name : str
-        An algorithm of the table, ``auto``, or a peer.
-    kind : {"algorithm", "auto", "peer"}
+        An algorithm of the table, ``auto``, ``packed``, or a peer.
+    kind : {"algorithm", "auto", "packed", "peer"}
         Which of these it is.
     limit : float, optional
         Relative 2-norm by which its result may differ from the reference's.
@@ -72,7 +72,7 @@ def contenders(
     algorithms: Collection[str] | None = None,
     peers: Collection[str] | None = None,
 ) -> tuple[Contender, ...]:
-    """Return the algorithms, the reference last among them, ``auto``, and peers.
+    """Return the algorithms, the reference last among them, ``auto``, ``packed`` where there are weights, and peers.
 
     Parameters
     ----------
@@ -108,7 +108,10 @@ def _ours(problem: Problem, arrays: tuple[Array, ...], names: Collection[str] | 
     if call is None:
         yield Contender(AUTO, "auto", reason=_not_there(operation.function_name(problem)))
     else:
-        yield Contender(AUTO, "auto", limits[picked(problem)], run=call)
+        limit = limits[picked(problem)]
+        yield Contender(AUTO, "auto", limit, run=call)
+        if packed := operation.packed_call(problem, arrays):
+            yield Contender(PACKED, "packed", limit, run=packed)
 
 
 def _not_there(function: str) -> str:

@@ -48,6 +48,8 @@ class Operation:
     positional : callable, optional
         ``positional(problem, arrays)`` returns the public function's positional arguments, where
         they are not just the arrays.
+    layer : str, optional
+        The name of the public class that packs weights once, in the form of `function`.
     rounds : bool, optional
         Whether results are rounded; where they are not, they must be equal.
     """
@@ -57,6 +59,7 @@ class Operation:
     shapes: Callable[[Problem], tuple[tuple[int, ...], ...]]
     reference: Callable[..., Array]
     positional: Callable[[Problem, Arrays], tuple[object, ...]] = lambda _, arrays: arrays
+    layer: str | None = None
     rounds: bool = True
 
     def function_name(self, problem: Problem) -> str:
@@ -69,6 +72,14 @@ class Operation:
         if function is None:
             return None
         return partial(function, *self.positional(problem, arrays), **problem.arguments())
+
+    def packed_call(self, problem: Problem, arrays: Arrays) -> Callable[[], Array] | None:
+        """Return the call of a layer that has its weights; None where there is no such class."""
+        if self.layer is None:
+            return None
+        layer = getattr(fastconv, self.layer.format(rank=problem.rank))
+        x, *constants = arrays
+        return partial(layer(*constants, **problem.arguments()), x)
 
     def error_limit(self, problem: Problem) -> float:
         """Return the relative 2-norm by which a result may differ from the reference's."""
@@ -102,7 +113,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         operation.name: operation
         for operation in (
-            _convolution("conv", "conv{rank}d", "input", "weight", "bias"),
+            _convolution("conv", "conv{rank}d", "input", "weight", "bias", layer="Conv{rank}d"),
             _convolution(
                 "conv_input_gradient",
                 "conv{rank}d_input",

@@ -25,7 +25,7 @@ REASONS: Mapping[str, str] = {
         "At 14 x 14 and below, vectors that join two rows take a fifth to a quarter longer to load, at 7 x 7 an "
         "eighth of the lanes stays empty, and the weights are most of the data; ONNX Runtime has packed them with "
         "filters in the lanes before the clock starts. Above, packing the input and adding up partial sums take 5 "
-        "to 10 %. There is no Winograd algorithm yet."
+        "to 10 %."
     ),
     "1x1": (
         "The input is packed for as many multiply-adds as there are filters: with 16 to 64 of them that takes a "
@@ -53,7 +53,7 @@ REASONS: Mapping[str, str] = {
     ),
     "1xN and Nx1": (
         "The rows that a kernel of 7x1 has in the padding are computed (one in ten at 17 x 17), which ONNX Runtime "
-        "leaves out; vectors that join two rows take longer to load."
+        "leaves out."
     ),
     "other kernel": "As for 3x3 at small planes; the smallest layers are mostly the call.",
     "1-D": (
@@ -99,12 +99,13 @@ def readme_table(report: Report, link: str) -> str:
     """
     ways = _ways(report)
     wide = "".join(f" {_way(way)} | worst |" for way in ways)
+    first = _way(ways[0]) if ways else NONE
     lines = [
         f"Time of the fastest other library on each layer / time of fastconv, {report.date[:10]}, {_machine(report)}.",
         "Geometric means over distinct layers: above 1, fastconv is faster. Bold is a loss.",
         "",
-        f"| layers of | |{wide} slower on |",
-        f"|---|---:|{'---:|---:|' * len(ways)}---:|",
+        f"| layers of | |{wide} slower on | packed, {first} |",
+        f"|---|---:|{'---:|---:|' * len(ways)}---:|---:|",
     ]
     for name, suites in _by_name(report).items():
         cells = [name, str(len(suites[0].layers))]
@@ -114,6 +115,7 @@ def readme_table(report: Report, link: str) -> str:
             cells += [NONE, NONE] if mean is None else [_bold(mean.geometric_mean), _bold(mean.worst)]
         ratios = [layer.ratio for suite in suites for layer in suite.layers if layer.ratio is not None]
         cells.append(f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)}" if ratios else "not there yet")
+        cells.append(_packed(suites[0]))
         lines.append(f"| {' | '.join(cells)} |")
     named = _named(report)
     worst = sorted((mean.geometric_mean, kind) for kind, mean in by_kind(named).items())
@@ -123,7 +125,7 @@ def readme_table(report: Report, link: str) -> str:
         "",
         f"Against {others}. Each layer was checked against the reference and then timed in one process, all",
         "libraries in turns with the same number of threads, on the minimum of the rounds; weights are plain arrays,",
-        "packed by fastconv within each call.",
+        "packed by fastconv within each call; in the last column a layer (`fastconv.Conv2d`) packed them before.",
         f"Where we lose, by class of problem: {losing or 'nowhere in the mean'}.",
         f"[{PurePosixPath(link).name}]({link}) has every layer, the pictures, and why.",
     ]
@@ -173,7 +175,8 @@ def _opening(report: Report) -> Iterator[str]:
         "in one process, in turns, each with the same number of threads; a figure is the minimum of its rounds. "
         "[README.md](README.md) says what is in a figure. A ratio is the time of the fastest other library, in "
         "whichever layout it likes best, divided by that of `fastconv` on arrays as NumPy has them, with plain "
-        "weights: **above 1 fastconv is faster**. Absolute times of different runs should not be compared."
+        "weights: **above 1 fastconv is faster**. `packed` is the same with a layer (`fastconv.Conv2d`) that packed "
+        "the weights before. Absolute times of different runs should not be compared."
     )
     yield ""
 
@@ -191,8 +194,11 @@ def _wrong(report: Report) -> Iterator[str]:
 def _overview(report: Report, pictures: Mapping[str, str]) -> Iterator[str]:
     yield "## Suites"
     yield ""
-    yield "| suite | batch | threads | layers | geometric mean | worst | on | slower on | share of peak | pick / best |"
-    yield "|---|---:|---:|---:|---:|---:|---|---:|---:|---:|"
+    yield (
+        "| suite | batch | threads | layers | geometric mean | worst | on | slower on | packed | share of peak "
+        "| pick / best |"
+    )
+    yield "|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|"
     for suite in report.suites:
         found = summarise(suite.layers)
         mean = found.best_peer
@@ -207,6 +213,7 @@ def _overview(report: Report, pictures: Mapping[str, str]) -> Iterator[str]:
                 f"{len(mean.below_one)} of {len(mean.layers)}",
             ]
         )
+        cells.append(_packed(suite))
         share = found.share_of_peak
         cells.append(NONE if share is None else f"{share.geometric_mean:.0%}")
         cells.append(NONE if found.regret is None else f"{found.regret.geometric_mean:.2f}")
@@ -252,7 +259,7 @@ def _losses(report: Report) -> Iterator[str]:
     yield "| layer | problem | fastconv ms | best other | ms | ratio |"
     yield "|---|---|---:|---|---:|---:|"
     for ratio, name, layer in lost[:WORST_LOSSES]:
-        yield f"| {name} | `{layer.problem}` | {_ours(layer)} | {_theirs(layer)} | {ratio:.2f} |"
+        yield f"| {name} | `{layer.problem}` | {_number(layer.milliseconds)} | {_theirs(layer)} | {ratio:.2f} |"
     yield ""
 
 
@@ -313,15 +320,16 @@ def _suites(report: Report, pictures: Mapping[str, str]) -> Iterator[str]:
         for suite in suites:
             yield f"<details><summary>{', '.join(suite.configuration)}</summary>"
             yield ""
-            yield "| layer | problem | operations | fastconv ms | by | of peak | best other | ms | ratio |"
-            yield "|---|---|---:|---:|---|---:|---|---:|---:|"
+            yield "| layer | problem | operations | fastconv ms | packed ms | by | of peak | best other | ms | ratio |"
+            yield "|---|---|---:|---:|---:|---|---:|---|---:|---:|"
             for layer in suite.layers:
                 share = layer[AUTO].share_of_peak
                 cells = [
                     layer.layer,
                     f"`{layer.problem}`",
                     _count(layer.operations),
-                    _ours(layer),
+                    _number(layer.milliseconds),
+                    _number(layer.packed_milliseconds),
                     layer.picked,
                     NONE if share is None else f"{share:.0%}",
                     _theirs(layer),
@@ -352,8 +360,14 @@ def _count(number: int) -> str:
     return f"{value:.3g}{letter}"
 
 
-def _ours(layer: LayerResult) -> str:
-    return NONE if layer.milliseconds is None else f"{layer.milliseconds:.3g}"
+def _number(milliseconds: float | None) -> str:
+    return NONE if milliseconds is None else f"{milliseconds:.3g}"
+
+
+def _packed(suite: SuiteResult) -> str:
+    """Return the geometric mean of best peer / ours with packed weights."""
+    mean = summarise(suite.layers).packed
+    return NONE if mean is None else _bold(mean.geometric_mean)
 
 
 def _theirs(layer: LayerResult) -> str:

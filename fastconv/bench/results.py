@@ -13,6 +13,7 @@ from fastconv.bench.machine import describe
 
 __all__ = [
     "AUTO",
+    "PACKED",
     "REFERENCE",
     "ColdStart",
     "Kind",
@@ -23,9 +24,10 @@ __all__ = [
     "threads_in_words",
 ]
 
-Kind: TypeAlias = Literal["algorithm", "auto", "peer"]
+Kind: TypeAlias = Literal["algorithm", "auto", "packed", "peer"]
 
 AUTO = "auto"
+PACKED = "packed"
 REFERENCE = "reference"
 FORMAT = 1  # of the JSON; another number is another meaning of its fields
 DIGITS = 6  # of figures in the JSON: more than any measurement has
@@ -43,8 +45,8 @@ class Outcome:
     Parameters
     ----------
     name : str
-        An algorithm of the table, ``auto``, or a peer.
-    kind : {"algorithm", "auto", "peer"}
+        An algorithm of the table, ``auto``, ``packed``, or a peer.
+    kind : {"algorithm", "auto", "packed", "peer"}
         Which of these it is.
     skipped : str, optional
         Why it was not run.
@@ -101,7 +103,7 @@ class LayerResult:
     picked : str
         The algorithm that ``auto`` stands for.
     outcomes : tuple of Outcome
-        Algorithms in the table's order, ``auto``, peers.
+        Algorithms in the table's order, ``auto``, ``packed``, peers.
     """
 
     layer: str
@@ -140,7 +142,20 @@ class LayerResult:
     @property
     def ratio(self) -> float | None:
         """Time of the best peer / time of ``auto``: above 1, fastconv is faster."""
-        ours, peer = self.milliseconds, self.best_peer
+        return self._best_peer_over(self.milliseconds)
+
+    @property
+    def packed_milliseconds(self) -> float | None:
+        """The time of ``packed``: a layer with ``auto``'s algorithm, whose weights were packed before."""
+        return self.times("packed").get(PACKED)
+
+    @property
+    def packed_ratio(self) -> float | None:
+        """Time of the best peer / time of ``packed``."""
+        return self._best_peer_over(self.packed_milliseconds)
+
+    def _best_peer_over(self, ours: float | None) -> float | None:
+        peer = self.best_peer
         return None if ours is None or peer is None else self.times("peer")[peer] / ours
 
     @property

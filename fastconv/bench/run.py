@@ -1,7 +1,8 @@
 """The benchmark's job: check every contender on a layer against the reference, then time them.
 
-Contenders are the algorithms of the table by name, ``auto`` (the call as a user makes it) and, if
-asked for, the peers. What computes a wrong result is reported and never timed.
+Contenders are the algorithms of the table by name, ``auto`` (the call as a user makes it), ``packed``
+(the same by a layer that packed its weights before) and, if asked for, the peers. What computes a
+wrong result is reported and never timed.
 
 Layers are timed in passes, each over all layers of all suites. A machine that others use has bad
 minutes, and bad places in memory: a layer whose figures come from several moments, each with data

@@ -69,6 +69,8 @@ class Summary:
         Rate of ``auto`` / the processor's peak.
     best_peer : Mean, optional
         Time of each layer's best peer / time of ``auto``.
+    packed : Mean, optional
+        Time of each layer's best peer / time of ``packed``.
     peers : dict of str to Mean
         Time of the peer / time of ``auto``.
     first_ms : dict of str to float
@@ -80,6 +82,7 @@ class Summary:
     regret: Mean | None
     share_of_peak: Mean | None
     best_peer: Mean | None
+    packed: Mean | None
     peers: dict[str, Mean]
     first_ms: dict[str, float]
     wrong: int
@@ -97,6 +100,7 @@ def summarise(results: Sequence[LayerResult]) -> Summary:
         regret=mean(lambda result: result.regret, high_is_bad=True),
         share_of_peak=mean(lambda result: result[AUTO].share_of_peak),
         best_peer=mean(lambda result: result.ratio),
+        packed=mean(lambda result: result.packed_ratio),
         peers={name: found for name, found in peers.items() if found is not None},
         first_ms=_first_calls(results),
         wrong=sum(len(result.failures) for result in results),

@@ -171,6 +171,8 @@ def _peer_notes(summary: Summary) -> Iterator[str]:
         if losses := mean.below_one:
             named = ", ".join(f"{layer} {ratio:.2f}" for layer, ratio in losses.items())
             yield f"  slower than {peer} on {len(losses)} of {len(mean.layers)}: {named}"
+    if summary.packed is not None:
+        yield f"best peer / packed: {_mean(summary.packed)}"
 
 
 def _mean(mean: Mean) -> str:

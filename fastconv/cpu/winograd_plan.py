@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from fastconv.algorithm import Array, Bound
 from fastconv.codegen import blocked, copying
-from fastconv.codegen import operands as operand
 from fastconv.codegen import tile as tiles
 from fastconv.codegen import transform as codelet
 from fastconv.cpu import plan as at
@@ -151,13 +150,13 @@ class WinogradPlan:
         """Bytes that a call allocates."""
         return sum(map(scratch.allocated, self._sizes))
 
-    @property
+    @cached_property
     def _sizes(self) -> tuple[int, int, int]:
         """Bytes of V, of all workers, and of the marks of broken images."""
         workers = max(threads.workers(tasks, self.request.threads) for tasks in self._tasks.values())
         return self.shared * self.numbers[at.ITEM], self._pitch * workers, 8 * self.request.problem.batch
 
-    @property
+    @cached_property
     def _pitch(self) -> int:
         """Bytes from one worker's scratch to the next's."""
         return -(-self.own * self.numbers[at.ITEM] // scratch.ALIGNMENT) * scratch.ALIGNMENT
@@ -199,31 +198,28 @@ class WinogradPlan:
                 found |= {(rows, -(-last // lanes))} | ({(rows, cut.panel // lanes)} if cut.panels > 1 else set())
         return found
 
-    def _launch(self, tasks: int, numbers: dict[int, int]) -> Step:
+    def _step(self, stage: int, tasks: int, numbers: dict[int, int]) -> Step:
         """A launch, and the plan's numbers with some of them replaced."""
         array = self._array.copy()
-        for place, value in numbers.items():
+        for place, value in {step.STAGE: stage, **numbers}.items():
             array[place] = value
         function = step.winograd.address(self.request.problem.dtype)
-        return threads.Launch(function, operand.OPERANDS, tasks, self.request.threads), array
+        return threads.Launch(function, step.DRIVER_OPERANDS, tasks, self.request.threads), array
 
     @cached_property
-    def _all_blocks(self) -> dict[int, list[tuple[Step, Step]]]:
-        """For each form of the weights in use, what is launched for each block: for its tiles, and for its filters."""
+    def _steps(self) -> dict[int, tuple[Step, Step]]:
+        """What `steps` returned, for each form."""
         return {}
 
-    def _blocks(self, form: int) -> list[tuple[Step, Step]]:
-        found = self._all_blocks.get(form)
+    def steps(self, form: int) -> tuple[Step, Step]:
+        """What is launched for each block with weights in a form: for its tiles, and for its filters."""
+        found = self._steps.get(form)
         if found is None:
             weights = {step.FORM: form, **(self._of_all_weights if form == step.TRANSFORMED else {})}
-            found = self._all_blocks[form] = [
-                (
-                    self._launch(self._tasks[step.TRANSFORM_TILES], {step.STAGE: step.TRANSFORM_TILES, **numbers}),
-                    self._launch(self._tasks[step.PRODUCTS], {step.STAGE: step.PRODUCTS, **numbers, **weights}),
-                )
-                for block in range(self.tiling.blocks[0] * self.tiling.blocks[1])
-                for numbers in ({step.BLOCK: block},)
-            ]
+            found = self._steps[form] = (
+                self._step(step.TRANSFORM_TILES, self._tasks[step.TRANSFORM_TILES], {}),
+                self._step(step.PRODUCTS, self._tasks[step.PRODUCTS], weights),
+            )
         return found
 
     @property
@@ -268,11 +264,11 @@ class WinogradPlan:
     def _transformed(self, weight: Array, size: int) -> tuple[int, Array]:
         """The address of U of all weights, `size` bytes, and the block that it lies in."""
         tasks = self.request.problem.groups * self.tiling.panels
-        launch, array = self._launch(tasks, {step.STAGE: step.TRANSFORM_WEIGHTS, **self._of_all_weights})
+        launch, array = self._step(step.TRANSFORM_WEIGHTS, tasks, self._of_all_weights)
         to, block = scratch.aligned(size)
         workspace = scratch.take()
         memory = workspace.scratch(self._pitch * launch.threads, self.request.problem.dtype)
-        launch(workspace.job, (address(array), 0, address(weight), 0, 0, to, 0), memory, self._pitch)
+        launch(workspace.job, (address(array), 0, address(weight), 0, 0, to, 0, 0), memory, self._pitch)
         scratch.give(workspace)
         return to, block
 
@@ -296,10 +292,12 @@ class WinogradPlan:
         ctypes.memset(broken, 0, marks)
         b = 0 if bias is None else address(bias)
         r = 0 if residual is None else address(residual)
-        for (tiles_, tile_numbers), (products, numbers) in self._blocks(form):
-            tiles_(workspace.job, (address(tile_numbers), address(x), 0, 0, 0, v, 0), memory, self._pitch)
-            operands = address(numbers), v, weights, b, r, address(out), broken
-            products(workspace.job, operands, memory, self._pitch)
+        (transform, of_tiles), (multiply, of_filters) = self.steps(form)
+        x_at, out_at, of_tiles_at, of_filters_at = address(x), address(out), address(of_tiles), address(of_filters)
+        for block in range(self.tiling.blocks[0] * self.tiling.blocks[1]):
+            transform(workspace.job, (of_tiles_at, x_at, 0, 0, 0, v, 0, block), memory, self._pitch)
+            operands = of_filters_at, v, weights, b, r, out_at, broken, block
+            multiply(workspace.job, operands, memory, self._pitch)
         found = ctypes.string_at(broken, marks)
         scratch.give(workspace)
         if found.count(0) < marks:

@@ -29,8 +29,8 @@ from fastconv.cpu.product import call_rows
     STAGE,                                        # what the tasks are, one of those below
     TILE_H, TILE_W, SIZE_H, SIZE_W, FREQUENCIES,  # of a tile: outputs, inputs; their product
     TILES_H, TILES_W, ALL_ROWS,                   # tiles of an image along each axis; rows of tiles of all images
-    BLOCK_H, BLOCK_W, BLOCKS_W,                   # tiles of a block, blocks side by side; a block's rows may be of
-    BLOCK, TILES,                                 # several images; which block; tiles of one at most
+    BLOCK_H, BLOCK_W, BLOCKS_W, TILES,            # tiles of a block, blocks side by side, tiles of a block in all; its
+                                                  # rows may be of several images
     PART_H, PARTS_H,                              # rows of tiles that a task takes of a block, and how many such parts
     PANEL, PANELS, TASK_PANELS, PANEL_PARTS,      # filters of a panel; panels of a group, of a task; parts of a group
     CHUNK,                                        # channels summed in one pass
@@ -45,7 +45,7 @@ from fastconv.cpu.product import call_rows
     INTO, INPUT_FIRST, INPUT_LAST, LAST_ROWS,     # addresses of codelets; the first pass over the input may be missing,
     WEIGHTS, OUTPUT, OUT_OF,                      # then the last one takes all rows of a tile together, else one by one
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 51)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 50)
 # fmt: on
 
 #: Stages, in their order; the last two for one block after the other. Tasks are panels of filters, vectors of channels,
@@ -54,6 +54,9 @@ TRANSFORM_WEIGHTS, TRANSFORM_TILES, PRODUCTS = range(3)
 
 #: Forms of weights: (filter, channel, tap); [panel][channel][tap][filter of the panel]; U of all of them.
 AS_THEY_LIE, IN_PANELS, TRANSFORMED = range(3)
+
+#: Operands of the driver.
+DRIVER_OPERANDS = 8
 
 #: Where in the frame the operands of codelets begin.
 OPERANDS = FRAME_SLOTS - blocked.OPERANDS
@@ -305,9 +308,9 @@ def transform_output(
 
 
 @kernel
-def block_of(plan: Ints) -> tuple[int, int, int, int]:
-    """(first row, rows, first column, columns) of the block of tiles."""
-    block_row, block_column = divmod(plan[BLOCK], plan[BLOCKS_W])
+def block_of(plan: Ints, block: int) -> tuple[int, int, int, int]:
+    """(first row, rows, first column, columns) of a block of tiles."""
+    block_row, block_column = divmod(block, plan[BLOCKS_W])
     first_row, first_column = block_row * plan[BLOCK_H], block_column * plan[BLOCK_W]
     rows = min(plan[BLOCK_H], plan[ALL_ROWS] - first_row)
     return first_row, rows, first_column, min(plan[BLOCK_W], plan[TILES_W] - first_column)
@@ -324,11 +327,11 @@ def weights_of_panel(plan: Ints, frame: Ints, memory: Reals, weight: int, u: int
 
 
 @kernel
-def tiles_of_channels(plan: Ints, frame: Ints, memory: Reals, x: Reals, v: int, task: int) -> None:
+def tiles_of_channels(plan: Ints, frame: Ints, memory: Reals, x: Reals, v: int, block: int, task: int) -> None:
     """V of L channels: a task of TRANSFORM_TILES."""
     lanes = plan[at.LANES]
     group, vector = divmod(task, (plan[at.CHANNELS] + lanes - 1) // lanes)
-    first_row, rows, first_column, columns = block_of(plan)
+    first_row, rows, first_column, columns = block_of(plan, block)
     transform_input(
         plan, frame, memory, x, v + group * plan[V_GROUP] * plan[at.ITEM], group,
         first_row, rows, first_column, columns, vector * lanes,
@@ -338,7 +341,7 @@ def tiles_of_channels(plan: Ints, frame: Ints, memory: Reals, x: Reals, v: int, 
 @kernel
 def filters_of_block(
     plan: Ints, frame: Ints, memory: Reals, v: int, weight: int,
-    bias: int, residual: int, out: int, broken: Ints, task: int,
+    bias: int, residual: int, out: int, broken: Ints, block: int, task: int,
 ) -> None:  # fmt: skip
     """The results of some panels and some rows of the block: a task of PRODUCTS."""
     item, channels = plan[at.ITEM], plan[at.CHANNELS]
@@ -346,7 +349,7 @@ def filters_of_block(
     group, panel_part = divmod(rest, plan[PANEL_PARTS])
     first_panel = panel_part * plan[TASK_PANELS]
     last_panel = min(plan[PANELS], first_panel + plan[TASK_PANELS])
-    first_row, rows, first_column, columns = block_of(plan)
+    first_row, rows, first_column, columns = block_of(plan, block)
     before = part * plan[PART_H]
     rows = min(plan[PART_H], rows - before)
     if rows <= 0:  # of the last block
@@ -374,13 +377,13 @@ def filters_of_block(
 @driver
 def winograd(
     plan: Ints, frame: Ints, memory: Reals, x: Reals, weight: int,
-    bias: int, residual: int, out: int, broken: Ints, first_task: int, last_task: int,
+    bias: int, residual: int, out: int, broken: Ints, block: int, first_task: int, last_task: int,
 ) -> None:  # fmt: skip
     """Tasks of a stage. U and V are `out` of the stages that compute them; of the last, V is `x`, U may be `weight`."""
     for task in range(first_task, last_task):
         if plan[STAGE] == TRANSFORM_WEIGHTS:
             weights_of_panel(plan, frame, memory, weight, out, task)
         elif plan[STAGE] == TRANSFORM_TILES:
-            tiles_of_channels(plan, frame, memory, x, out, task)
+            tiles_of_channels(plan, frame, memory, x, out, block, task)
         else:
-            filters_of_block(plan, frame, memory, address_of(x), weight, bias, residual, out, broken, task)
+            filters_of_block(plan, frame, memory, address_of(x), weight, bias, residual, out, broken, block, task)

@@ -16,6 +16,7 @@ OUTCOMES = (
     Outcome("winograd", "algorithm", skipped="stride must be 1"),
     Outcome("wrong", "algorithm", failure="relative error 1"),
     Outcome("auto", "auto", minimum_ms=2.0, median_ms=2.25, gflops=0.5, share_of_peak=0.125),
+    Outcome("packed", "packed", minimum_ms=1.25),
     Outcome("torch", "peer", minimum_ms=5.0),
     Outcome("numpy", "peer", minimum_ms=50.0),
     Outcome("scipy", "peer", skipped="no"),
@@ -39,12 +40,13 @@ def without(*names: str) -> LayerResult:
 
 
 def test_what_follows_from_the_outcomes_by_hand() -> None:
-    assert LAYER["torch"] is OUTCOMES[5]
+    assert LAYER["torch"] is OUTCOMES[6]
     assert [one.name for one in LAYER.failures] == ["wrong"]
     assert LAYER.times("algorithm") == {"direct": 2.0, "im2col": 1.0}
     assert LAYER.times("peer") == {"torch": 5.0, "numpy": 50.0}
     assert LAYER.milliseconds == 2.0
     assert (LAYER.best_peer, LAYER.ratio) == ("torch", 2.5)
+    assert (LAYER.packed_milliseconds, LAYER.packed_ratio) == (1.25, 4.0)
     assert (LAYER.best_algorithm, LAYER.regret) == ("im2col", 2.0)
 
 
@@ -52,7 +54,9 @@ def test_what_is_missing_is_none() -> None:
     with pytest.raises(KeyError):
         LAYER["no such contender"]
     alone = without("torch", "numpy", "scipy")
-    assert alone.best_peer is alone.ratio is None
+    assert alone.best_peer is alone.ratio is alone.packed_ratio is None
+    assert without("packed").packed_milliseconds is without("packed").packed_ratio is None
+    assert without("packed").ratio == LAYER.ratio
     assert without("auto").milliseconds is without("auto").ratio is None
     assert without("direct").regret is None  # it was picked and has no time
     assert without("direct", "im2col").best_algorithm is None

@@ -16,7 +16,7 @@ from fastconv import selection
 from fastconv.bench import ceilings, contenders, run, timing
 from fastconv.bench.operations import ERROR_LIMITS, Array, operation_of
 from fastconv.bench.peers import Peer
-from fastconv.bench.results import AUTO, REFERENCE
+from fastconv.bench.results import AUTO, PACKED, REFERENCE
 from fastconv.bench.run import Job, Settings, measure, measure_layer
 from fastconv.bench.suites import Layer
 from fastconv.bench.timing import Timing
@@ -59,7 +59,7 @@ def right(problem: ConvProblem, *arrays: Array) -> Callable[[], Array]:
 
 def test_every_algorithm_is_right_and_timed() -> None:
     result = measure_layer(Layer("small", SMALL, 2), QUICK, peak_gflops=1000.0)
-    assert [one.name for one in result.outcomes] == [*fastconv.algorithms(), AUTO]
+    assert [one.name for one in result.outcomes] == [*fastconv.algorithms(), AUTO, PACKED]
     assert result.failures == ()
     assert result.picked == fastconv.select(SMALL)
     assert (result.layer, result.count, result.problem, result.kind) == ("small", 2, str(SMALL), "few channels")
@@ -167,7 +167,7 @@ def test_an_algorithm_that_cannot_is_skipped_with_its_reason(monkeypatch: pytest
 
 def test_only_the_algorithms_asked_for() -> None:
     result = measure_layer(Layer("small", SMALL), Settings(("im2col",), seconds=0.0))
-    assert [one.name for one in result.outcomes] == ["im2col", AUTO]
+    assert [one.name for one in result.outcomes] == ["im2col", AUTO, PACKED]
 
 
 def test_what_has_no_function_is_skipped_and_the_reference_and_peers_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +187,7 @@ def test_peers_come_last_and_say_why_not(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [(one.name, one.kind) for one in result.outcomes] == [
         ("direct", "algorithm"),
         (AUTO, "auto"),
+        (PACKED, "packed"),
         ("able", "peer"),
         ("unable", "peer"),
     ]
@@ -325,7 +326,8 @@ def test_threads_are_put_back_when_a_run_ends_early(monkeypatch: pytest.MonkeyPa
 
 def test_who_is_behind_takes_part_in_no_further_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     others = {name: 1.6 for name in fastconv.algorithms() if name.startswith("winograd")}
-    milliseconds = {"direct": 1.0, "im2col": 1.6, **others, AUTO: 9.0, "close": 7.0, "best": 5.0, "behind": 8.0}
+    ours = {"direct": 1.0, "im2col": 1.6, **others, AUTO: 9.0, PACKED: 9.0}
+    milliseconds = {**ours, "close": 7.0, "best": 5.0, "behind": 8.0}
     turns: list[set[str]] = []
 
     def take_turns(runs: dict[str, object], *_: object, **__: object) -> dict[str, Timing]:
@@ -335,7 +337,7 @@ def test_who_is_behind_takes_part_in_no_further_pass(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(timing, "take_turns", take_turns)
     compare_with(monkeypatch, close=right, best=right, behind=right)
     result = measure_layer(Layer("small", SMALL), Settings(peers=True, seconds=0.0, passes=3))
-    again = {"direct", AUTO, "close", "best"}  # auto stays, whatever it took
+    again = {"direct", AUTO, PACKED, "close", "best"}  # auto and packed stay, whatever they took
     assert turns == [set(milliseconds), again, again]
     assert {one.name: one.minimum_ms for one in result.outcomes if one.name in milliseconds} == pytest.approx(
         {name: value - (0.3 if name in again else 0.1) for name, value in milliseconds.items()}

@@ -11,7 +11,7 @@ from fastconv.bench.summary import Mean, by_kind, summarise
 
 def layer(name: str, kind: str = "3x3", picked: str = "direct", **times: float) -> LayerResult:
     """Return a layer whose contenders have these milliseconds, and a share of the peak of 1 / milliseconds."""
-    kinds = {"auto": "auto", "torch": "peer", "opencv": "peer"}
+    kinds = {"auto": "auto", "packed": "packed", "torch": "peer", "opencv": "peer"}
     outcomes = tuple(
         Outcome(name, kinds.get(name, "algorithm"), first_ms=10 * time, minimum_ms=time, share_of_peak=1 / time)  # type: ignore[arg-type]
         for name, time in times.items()
@@ -22,7 +22,7 @@ def layer(name: str, kind: str = "3x3", picked: str = "direct", **times: float) 
 
 
 LAYERS = (
-    layer("a", direct=2.0, im2col=2.0, auto=2.0, torch=1.0),
+    layer("a", direct=2.0, im2col=2.0, auto=2.0, packed=0.5, torch=1.0),
     layer("b", direct=4.0, im2col=1.0, auto=4.0, torch=32.0, opencv=16.0),
     layer("c", "max pooling", picked="reference", torch=1.0),
 )
@@ -44,13 +44,15 @@ def test_summary_by_hand() -> None:
     assert found.peers["opencv"].layers == {"b": 4.0}
     assert found.best_peer is not None
     assert found.best_peer.layers == {"a": 0.5, "b": 4.0}
+    assert found.packed is not None
+    assert found.packed.layers == {"a": 2.0}
     assert found.first_ms == {"direct": 60.0, "im2col": 30.0}
     assert found.wrong == 0
 
 
 def test_what_nobody_has_is_left_out() -> None:
     found = summarise(LAYERS[2:])
-    assert found.regret is found.share_of_peak is found.best_peer is None
+    assert found.regret is found.share_of_peak is found.best_peer is found.packed is None
     assert found.peers == {}
     assert found.first_ms == {}
 

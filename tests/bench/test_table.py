@@ -88,6 +88,13 @@ def test_notes() -> None:
     ]
 
 
+def test_notes_name_the_ratio_with_packed_weights() -> None:
+    result = dataclasses.replace(FIRST, outcomes=(*OUTCOMES, Outcome("packed", "packed", minimum_ms=0.25)))
+    lines = list(notes(dataclasses.replace(SUITE, layers=(result,))))
+    assert lines[-1] == "best peer / packed: geometric mean 2.00, worst 2.00 (first), 1 layer"
+    assert "best peer / auto: geometric mean 0.25, worst 0.25 (first), 1 layer" in lines
+
+
 def test_notes_name_what_is_wrong() -> None:
     broken = Outcome("direct", "algorithm", failure="relative error 1")
     result = dataclasses.replace(FIRST, outcomes=(broken, AUTO))

@@ -116,7 +116,7 @@ def test_json_on_stdout_is_alone_there() -> None:
     (suite,) = found["suites"]
     (layer,) = suite["layers"]
     assert layer["problem"] == TINY
-    assert [one["name"] for one in layer["outcomes"]] == [*fastconv.algorithms(), "auto"]
+    assert [one["name"] for one in layer["outcomes"]] == [*fastconv.algorithms(), "auto", "packed"]
     assert layer["picked"] in fastconv.algorithms()
     assert not any("failure" in one for one in layer["outcomes"])
     assert (suite["threads"], suite["peak_gflops"], suite["copy_gigabytes"]) == (1, 1.0, 10.0)
@@ -135,7 +135,7 @@ def test_json_in_a_file(tmp_path: Path) -> None:
 
 def test_algorithm_option_narrows_the_table() -> None:
     (layer,) = report(TINY, "--algorithm", "im2col").suites[0].layers
-    assert [one.name for one in layer.outcomes] == ["im2col", "auto"]
+    assert [one.name for one in layer.outcomes] == ["im2col", "auto", "packed"]
 
 
 def test_peers_that_are_missing_or_cannot_are_named() -> None:
