@@ -35,6 +35,9 @@ LARGEST_TILE, LONGEST_TILE = 8, 10
 #: Time of an element of V, M and U, in that of copying one.
 INPUT_ELEMENT, OUTPUT_ELEMENT, WEIGHT_ELEMENT = 1.3, 1.3, 0.8
 
+#: Seconds to launch the two steps of a block.
+BLOCK = 3e-6
+
 
 class Winograd(Planned):
     """F(m x m, r x s)."""
@@ -71,9 +74,10 @@ class Winograd(Planned):
         products = 2.0 * tiles * shape.channels * filters / (machine.vector_flops * lanes)
         begun = machine.tile * -(-tiles // cut.tile_rows) * cut.panels * cut.passes
         transformed = INPUT_ELEMENT * tiles * shape.channels + OUTPUT_ELEMENT * tiles * filters
-        weights = WEIGHT_ELEMENT * shape.channels * filters * cut.blocks[0] * cut.blocks[1]
+        blocks = cut.blocks[0] * cut.blocks[1]
+        weights = WEIGHT_ELEMENT * shape.channels * filters * blocks
         of_frequency = products + begun + machine.element * (transformed + weights)
-        return machine.call + problem.groups * cut.frequencies * of_frequency
+        return machine.call + BLOCK * blocks + problem.groups * cut.frequencies * of_frequency
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the bound of `fastconv.codegen.winograd_error`, for sums of the sums over chunks of channels."""
