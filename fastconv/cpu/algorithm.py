@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -48,11 +48,6 @@ class AnyPlan(Protocol):
 
     def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
-
-
-@runtime_checkable
-class BindingPlan(AnyPlan, Protocol):
-    """A plan that prepares weights once for many calls."""
 
     def bind(self, weight: Array) -> Bound:
         """Return `run` for these weights, which nobody changes from now on."""
@@ -103,7 +98,7 @@ class Planned(Algorithm):
 
     def bind(self, problem: ConvProblem, activation: str | None, weight: Array) -> Bound:
         """Return `run` for one problem, activation and weight, which the plan packs once."""
-        return _by_strides(problem, lambda strides: _bind(self.plan(problem, activation, strides), weight))
+        return _by_strides(problem, lambda strides: self.plan(problem, activation, strides).bind(weight))
 
     def plan(
         self,
@@ -154,13 +149,6 @@ class TiledProduct(Planned):
         weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
         images = problem.batch * problem.groups
         return machine.call + images * (products + begun + copies + weights)
-
-
-def _bind(plan: AnyPlan, weight: Array) -> Bound:
-    if isinstance(plan, BindingPlan):
-        return plan.bind(weight)
-    run = plan.run
-    return lambda x, bias, residual, out: run(x, weight, bias, residual, out)
 
 
 def _by_strides(
