@@ -32,8 +32,8 @@ from fastconv.problem import ConvProblem
 #: Inputs of a tile along each of two axes, and along a single one, at most: beyond, rounding errors grow to 1e-5.
 LARGEST_TILE, LONGEST_TILE = 8, 10
 
-#: Time of an element of V, M and U, in that of copying one.
-INPUT_ELEMENT, OUTPUT_ELEMENT, WEIGHT_ELEMENT = 1.3, 1.3, 0.8
+#: Time of an element of V, M, U and the weights, in that of copying one.
+INPUT_ELEMENT, OUTPUT_ELEMENT, TRANSFORMED_ELEMENT, WEIGHT_ELEMENT = 1.3, 1.3, 0.42, 0.95
 
 #: Seconds to launch the two steps of a block.
 BLOCK = 3e-6
@@ -75,9 +75,11 @@ class Winograd(Planned):
         begun = machine.tile * -(-tiles // cut.tile_rows) * cut.panels * cut.passes
         transformed = INPUT_ELEMENT * tiles * shape.channels + OUTPUT_ELEMENT * tiles * filters
         blocks = cut.blocks[0] * cut.blocks[1]
-        weights = WEIGHT_ELEMENT * shape.channels * filters * blocks
-        of_frequency = products + begun + machine.element * (transformed + weights)
-        return machine.call + BLOCK * blocks + problem.groups * cut.frequencies * of_frequency
+        weights = shape.channels * filters * blocks  # a tap and a frequency, each
+        of_frequency = products + begun + machine.element * (transformed + TRANSFORMED_ELEMENT * weights)
+        of_tap = machine.element * WEIGHT_ELEMENT * weights
+        of_group = cut.frequencies * of_frequency + shape.taps * of_tap
+        return machine.call + BLOCK * blocks + problem.groups * of_group
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the bound of `fastconv.codegen.winograd_error`, for sums of the sums over chunks of channels."""
