@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -100,6 +101,22 @@ def pretend(monkeypatch):
 
     yield add
     fastconv.clear_cache()
+
+
+@pytest.fixture
+def operands_of():
+    """Return x, weight, bias and residual of a problem: uniform, each None where it is not wanted."""
+
+    def draw(problem, bias=False, residual=False, seed=0):
+        random = np.random.default_rng(seed)
+        shapes = problem.input_shape, problem.weight_shape, (problem.filters,), problem.output_shape
+        wanted = True, True, bias, residual
+        return [
+            random.uniform(-1, 1, shape).astype(problem.dtype) if one else None
+            for shape, one in zip(shapes, wanted, strict=True)
+        ]
+
+    return draw
 
 
 @pytest.fixture

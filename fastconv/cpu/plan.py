@@ -99,7 +99,7 @@ class TaskPlan(ABC):
     @property
     def pitch(self) -> int:
         """Bytes from one worker's scratch to the next's."""
-        return -(-self.scratch_bytes // scratch.ALIGNMENT) * scratch.ALIGNMENT
+        return scratch.pitch(self.scratch_bytes)
 
     @property
     def working(self) -> int:

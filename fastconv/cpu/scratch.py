@@ -73,6 +73,11 @@ def allocated(size: int) -> int:
     return size + ALIGNMENT
 
 
+def pitch(size: int) -> int:
+    """Return the bytes from one block of `size` bytes to the next, for all to be aligned."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 def allocate(size: int) -> npt.NDArray[np.uint8]:
     """Return `size` zeroed bytes (in one place, so that tests can count)."""
     return np.zeros(size, np.uint8)

@@ -6,7 +6,7 @@ import ctypes
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,11 @@ from fastconv.cpu import plan as at
 from fastconv.cpu import scratch, threads
 from fastconv.cpu import winograd_steps as step
 from fastconv.cpu.algorithm import AnyPlan
-from fastconv.cpu.blocking import equal
+from fastconv.cpu.blocking import equal, weights_in_panels
 from fastconv.cpu.geometry import Geometry, balanced, geometry
+from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
-from fastconv.cpu.plan import Packing, Request, common_numbers, tile_slot
+from fastconv.cpu.plan import Request, common_numbers, tile_slot
 
 Axis = tuple[int, int]  # (m, r) of F(m, r)
 Numbers = npt.NDArray[np.int64]
@@ -135,6 +136,16 @@ def _tasks(request: Request, panels: int, rows: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Weights in one of their forms."""
+
+    array: Array  # as they were given
+    form: int
+    address: int
+    memory: Array  # that the address is in
+
+
+@dataclass(frozen=True)
 class WinogradPlan:
     """A request's numbers and codelets, compiled when it first runs."""
 
@@ -154,21 +165,20 @@ class WinogradPlan:
     @cached_property
     def _sizes(self) -> tuple[int, int, int]:
         """Bytes of V, of all workers, and of the marks of broken images."""
-        workers = max(threads.workers(tasks, self.request.threads) for tasks in self._tasks.values())
+        workers = max(threads.workers(tasks, self.request.threads) for tasks in self._tasks)
         return self.shared * self.numbers[at.ITEM], self._pitch * workers, 8 * self.request.problem.batch
 
     @cached_property
     def _pitch(self) -> int:
         """Bytes from one worker's scratch to the next's."""
-        return -(-self.own * self.numbers[at.ITEM] // scratch.ALIGNMENT) * scratch.ALIGNMENT
+        return scratch.pitch(self.own * self.numbers[at.ITEM])
 
     @property
-    def _tasks(self) -> dict[int, int]:
-        """Tasks of the stages of a block."""
+    def _tasks(self) -> tuple[int, int]:
+        """Tasks of a block: of its tiles, and of its filters."""
         groups, cut = self.request.problem.groups, self.tiling
         vectors = -(-self.numbers[at.CHANNELS] // self.numbers[at.LANES])
-        parts = -(-cut.panels // cut.task_panels) * cut.parts
-        return {step.TRANSFORM_TILES: groups * vectors, step.PRODUCTS: groups * parts}
+        return groups * vectors, groups * self.numbers[at.FILTER_BLOCKS] * cut.parts
 
     @cached_property
     def _array(self) -> Numbers:
@@ -199,13 +209,13 @@ class WinogradPlan:
                 found |= {(rows, -(-last // lanes))} | ({(rows, cut.panel // lanes)} if cut.panels > 1 else set())
         return found
 
-    def _step(self, stage: int, tasks: int, numbers: dict[int, int]) -> Step:
+    def _step(self, driver: Driver, operands: int, tasks: int, numbers: dict[int, int]) -> Step:
         """A launch, and the plan's numbers with some of them replaced."""
         array = self._array.copy()
-        for place, value in {step.STAGE: stage, **numbers}.items():
+        for place, value in numbers.items():
             array[place] = value
-        function = step.winograd.address(self.request.problem.dtype)
-        return threads.Launch(function, step.DRIVER_OPERANDS, tasks, self.request.threads), array
+        function = driver.address(self.request.problem.dtype)
+        return threads.Launch(function, operands, tasks, self.request.threads), array
 
     @cached_property
     def _steps(self) -> dict[int, tuple[Step, Step]]:
@@ -216,10 +226,11 @@ class WinogradPlan:
         """What is launched for each block with weights in a form: for its tiles, and for its filters."""
         found = self._steps.get(form)
         if found is None:
+            of_tiles, of_filters = self._tasks
             weights = {step.FORM: form, **(self._of_all_weights if form == step.TRANSFORMED else {})}
             found = self._steps[form] = (
-                self._step(step.TRANSFORM_TILES, self._tasks[step.TRANSFORM_TILES], {}),
-                self._step(step.PRODUCTS, self._tasks[step.PRODUCTS], weights),
+                self._step(step.winograd_tiles, 4, of_tiles, {}),
+                self._step(step.winograd_filters, 8, of_filters, weights),
             )
         return found
 
@@ -233,57 +244,37 @@ class WinogradPlan:
 
     def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
-        self._compute(step.AS_THEY_LIE, address(weight), weight, x, bias, residual, out)
+        self._compute(Weights(weight, step.AS_THEY_LIE, address(weight), weight), x, bias, residual, out)
 
     def bind(self, weight: Array) -> Bound:
         """Return `run` for these weights, which nobody changes from now on: in panels, or transformed."""
         u = self.request.problem.groups * self._of_all_weights[step.U_GROUP] * self.numbers[at.ITEM]
-        form = step.TRANSFORMED if u <= MOST_TRANSFORMED else step.IN_PANELS
-        kept, block = self._transformed(weight, u) if form == step.TRANSFORMED else self._in_panels(weight)
+        packed = self._transformed(weight, u) if u <= MOST_TRANSFORMED else self._in_panels(weight)
+        return partial(self._compute, packed)
 
-        def run(x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
-            self._compute(form, kept, weight, x, bias, residual, out)
-            assert block is not None  # is kept as long as this function
-
-        return run
-
-    def _in_panels(self, weight: Array) -> tuple[int, Array]:
-        """The address of the weights in panels, and the block that they lie in."""
-        problem, cut = self.request.problem, self.tiling
-        steps = self.numbers[at.CHANNELS] * self.numbers[at.TAPS]
-        panels = problem.groups * cut.panels
-        tail = cut.panels, cut.panel, 0, self.numbers[at.FILTERS], steps, steps, steps * cut.panel, 0
-        packing = Packing(
-            problem.dtype, panels * steps * cut.panel, cut.panel, tail, panels, self.request.threads
-        )
+    def _in_panels(self, weight: Array) -> Weights:
+        packing = at.packing(self.request, self.numbers)
         to, block = scratch.aligned(packing.bytes)
         workspace = scratch.take()
         packing(workspace.job, to, address(weight))
         scratch.give(workspace)
-        return to, block
+        return Weights(weight, step.IN_PANELS, to, block)
 
-    def _transformed(self, weight: Array, size: int) -> tuple[int, Array]:
-        """The address of U of all weights, `size` bytes, and the block that it lies in."""
+    def _transformed(self, weight: Array, size: int) -> Weights:
+        """U of all weights, `size` bytes."""
         tasks = self.request.problem.groups * self.tiling.panels
-        launch, array = self._step(step.TRANSFORM_WEIGHTS, tasks, self._of_all_weights)
+        launch, array = self._step(step.winograd_weights, 3, tasks, self._of_all_weights)
         to, block = scratch.aligned(size)
         workspace = scratch.take()
         memory = workspace.scratch(self._pitch * launch.threads, self.request.problem.dtype)
-        launch(workspace.job, (address(array), 0, address(weight), 0, 0, to, 0, 0), memory, self._pitch)
+        launch(workspace.job, (address(array), address(weight), to), memory, self._pitch)
         scratch.give(workspace)
-        return to, block
+        return Weights(weight, step.TRANSFORMED, to, block)
 
     def _compute(
-        self,
-        form: int,
-        weights: int,
-        weight: Array,
-        x: Array,
-        bias: Array | None,
-        residual: Array | None,
-        out: Array,
+        self, weights: Weights, x: Array, bias: Array | None, residual: Array | None, out: Array
     ) -> None:
-        """Compute with the weights in one of their forms at an address."""
+        """Compute with the weights in one of their forms."""
         workspace = scratch.take()
         dtype = self.request.problem.dtype
         shared, own, marks = self._sizes
@@ -293,16 +284,16 @@ class WinogradPlan:
         ctypes.memset(broken, 0, marks)
         b = 0 if bias is None else address(bias)
         r = 0 if residual is None else address(residual)
-        (transform, of_tiles), (multiply, of_filters) = self.steps(form)
+        (transform, of_tiles), (multiply, of_filters) = self.steps(weights.form)
         x_at, out_at, of_tiles_at, of_filters_at = address(x), address(out), address(of_tiles), address(of_filters)
         for block in range(self.tiling.blocks[0] * self.tiling.blocks[1]):
-            transform(workspace.job, (of_tiles_at, x_at, 0, 0, 0, v, 0, block), memory, self._pitch)
-            operands = of_filters_at, v, weights, b, r, out_at, broken, block
+            transform(workspace.job, (of_tiles_at, x_at, v, block), memory, self._pitch)
+            operands = of_filters_at, v, weights.address, b, r, out_at, broken, block
             multiply(workspace.job, operands, memory, self._pitch)
         found = ctypes.string_at(broken, marks)
         scratch.give(workspace)
         if found.count(0) < marks:
-            self._repair(np.flatnonzero(np.frombuffer(found, np.int64)), x, weight, bias, residual, out)
+            self._repair(np.flatnonzero(np.frombuffer(found, np.int64)), x, weights.array, bias, residual, out)
 
     def _repair(
         self, images: Iterable[int], x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array
@@ -341,7 +332,9 @@ def make(request: Request, axes: tuple[Axis, Axis], exact: Callable[[Request], A
     item, lanes = np.dtype(problem.dtype).itemsize, request.target.lanes(problem.dtype)
     cut = tiling(request, shape, axes)
     numbers, tables = common_numbers(request, shape)
-    numbers |= _tiling_numbers(cut) | _input_strides(problem.layout, problem.channels, shape)
+    numbers |= _tiling_numbers(cut)
+    numbers |= weights_in_panels(numbers, shape.channels * shape.taps)
+    numbers |= _input_strides(problem.layout, problem.channels, shape)
     numbers[step.REVERSED] = int(shape.flip)
     numbers[step.BY_MAPS] = int(shape.padding_mode != "zeros" and shape.padded)
     buffers, sizes = _buffers(cut, shape, lanes, LINE // item)
@@ -370,13 +363,14 @@ def _tiling_numbers(cut: Tiling) -> dict[int, int]:
         step.TILES: cut.most_tiles,
         step.PART_H: cut.part_rows,
         step.PARTS_H: cut.parts,
-        step.PANEL: cut.panel,
-        step.PANELS: cut.panels,
-        step.TASK_PANELS: cut.task_panels,
-        step.PANEL_PARTS: -(-cut.panels // cut.task_panels),
-        step.CHUNK: cut.chunk,
         step.LAST_ROWS: 1 if codelet.NONE in cut.axes else cut.sizes[0],
         at.TILE_ROWS: cut.tile_rows,
+        at.BLOCK: cut.chunk,
+        at.PARTS: cut.panels,
+        at.PART_SIZE: cut.panel,
+        at.PART_LARGER: 0,
+        at.BLOCK_PARTS: cut.task_panels,
+        at.FILTER_BLOCKS: -(-cut.panels // cut.task_panels),
     }
 
 

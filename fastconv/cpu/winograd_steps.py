@@ -6,7 +6,7 @@ for each frequency f, an element of a transformed tile. Everything between the f
 L channels or L filters, so that no plane is too small for them:
 
     V   [frequency][channel / L][tile][channel % L]         of a block of tiles, shared by all tasks
-    U   [frequency][panel][channel][filter of the panel]    of a task's filters and a chunk of channels
+    U   [frequency][panel][channel][filter of the panel]    of a task's panels and a block of channels
     M   [frequency][filter / L][tile][filter % L]           of a task's filters
 
 M (tiles, filters) is a product on register tiles, whose rows are tiles, once for each frequency. U is as many times as
@@ -16,24 +16,21 @@ computing it, where tiles are not very many.
 
 from __future__ import annotations
 
-from fastconv.codegen import blocked, copying
+from fastconv.codegen import blocked
 from fastconv.codegen import tile as slot
 from fastconv.codegen import transform as codelet
 from fastconv.cpu import plan as at
-from fastconv.cpu.kernel import FRAME_SLOTS, Ints, Reals, address_of, call_copies, call_tile, driver, ints_at, kernel
-from fastconv.cpu.packing import PANEL_OPERANDS, inside
+from fastconv.cpu.kernel import FRAME_SLOTS, Ints, Reals, address_of, call_tile, driver, ints_at, kernel
+from fastconv.cpu.packing import filters_of, inside, pack_panels
 from fastconv.cpu.product import call_rows
 
 # fmt: off
 (
-    STAGE,                                        # what the tasks are, one of those below
     TILE_H, TILE_W, SIZE_H, SIZE_W, FREQUENCIES,  # of a tile: outputs, inputs; their product
     TILES_H, TILES_W, ALL_ROWS,                   # tiles of an image along each axis; rows of tiles of all images
     BLOCK_H, BLOCK_W, BLOCKS_W, TILES,            # tiles of a block, blocks side by side, tiles of a block in all; its
                                                   # rows may be of several images
     PART_H, PARTS_H,                              # rows of tiles that a task takes of a block, and how many such parts
-    PANEL, PANELS, TASK_PANELS, PANEL_PARTS,      # filters of a panel; panels of a group, of a task; parts of a group
-    CHUNK,                                        # channels summed in one pass
     V_FREQUENCY, V_GROUP, M_FREQUENCY, M_VECTOR,  # strides
     U_FREQUENCY, U_PANEL, U_GROUP,
     FORM,                                         # of the weights, one of those below
@@ -45,18 +42,11 @@ from fastconv.cpu.product import call_rows
     INTO, INPUT_FIRST, INPUT_LAST, LAST_ROWS,     # addresses of codelets; the first pass over the input may be missing,
     WEIGHTS, OUTPUT, OUT_OF,                      # then the last one takes all rows of a tile together, else one by one
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 50)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 44)
 # fmt: on
-
-#: Stages, in their order; the last two for one block after the other. Tasks are panels of filters, vectors of channels,
-#: and panels x parts of a block.
-TRANSFORM_WEIGHTS, TRANSFORM_TILES, PRODUCTS = range(3)
 
 #: Forms of weights: (filter, channel, tap); [panel][channel][tap][filter of the panel]; U of all of them.
 AS_THEY_LIE, IN_PANELS, TRANSFORMED = range(3)
-
-#: Operands of the driver.
-DRIVER_OPERANDS = 8
 
 #: Where in the frame the operands of codelets begin.
 OPERANDS = FRAME_SLOTS - blocked.OPERANDS
@@ -171,53 +161,39 @@ def transform_input(
 
 
 @kernel
-def taps_of_panel(
-    plan: Ints, frame: Ints, weight: int, taps: int, group: int, panel: int, channel: int, channels: int
-) -> None:
-    """Weights of a panel and some channels to `taps`, [channel][tap][filter of the panel]."""
-    item = plan[at.ITEM]
-    first = (group * plan[at.FILTERS] * plan[at.CHANNELS] + channel) * plan[at.TAPS]
-    frame[PANEL_OPERANDS + copying.TO] = taps
-    frame[PANEL_OPERANDS + copying.FROM] = weight + first * item
-    frame[PANEL_OPERANDS + copying.PARTS] = plan[PANELS]
-    frame[PANEL_OPERANDS + copying.SIZE] = plan[PANEL]
-    frame[PANEL_OPERANDS + copying.LARGER] = 0
-    frame[PANEL_OPERANDS + copying.FILTERS] = plan[at.FILTERS]
-    frame[PANEL_OPERANDS + copying.STEPS] = channels * plan[at.TAPS]
-    frame[PANEL_OPERANDS + copying.FILTER_STRIDE] = plan[at.CHANNELS] * plan[at.TAPS]
-    frame[PANEL_OPERANDS + copying.PANEL_STRIDE] = 0
-    call_copies(plan[at.PANELS], address_of(frame) + 8 * PANEL_OPERANDS, panel, panel + 1)
-
-
-@kernel
 def transform_weights(
     plan: Ints, frame: Ints, memory: Reals, weight: int, u: int, group: int, panel: int, channel: int, channels: int
 ) -> None:
     """U of one panel of filters and some channels, whose first is at `u`."""
     item, lanes = plan[at.ITEM], plan[at.LANES]
+    step = plan[at.WEIGHT_STEP] * item
     if plan[FORM] == IN_PANELS:
-        place = (group * plan[PANELS] + panel) * plan[at.CHANNELS] + channel
-        taps = weight + place * plan[at.TAPS] * plan[PANEL] * item
+        place = group * plan[at.WEIGHT_GROUP] + panel * plan[at.WEIGHT_PART]
+        taps = weight + place * item + channel * plan[at.TAPS] * step
     else:
         taps = address_of(memory) + plan[TAPS] * item
-        taps_of_panel(plan, frame, weight, taps, group, panel, channel, channels)
+        first = (group * plan[at.FILTERS] * plan[at.CHANNELS] + channel) * plan[at.TAPS]
+        pack_panels(
+            plan, frame, taps - panel * plan[at.WEIGHT_PART] * item, weight + first * item, panel, panel + 1,
+            channels * plan[at.TAPS], plan[at.CHANNELS] * plan[at.TAPS],
+        )  # fmt: skip
     taps_w = plan[SIZE_W] - plan[TILE_W] + 1
-    step = -plan[PANEL] * item if plan[REVERSED] else plan[PANEL] * item
-    last = (plan[at.TAPS] - 1) * plan[PANEL] * item
-    left = plan[at.FILTERS] - panel * plan[PANEL]
+    tap = -step if plan[REVERSED] else step
+    last = (plan[at.TAPS] - 1) * step
+    _, filters = filters_of(plan, panel)
     frame[OPERANDS + codelet.FROM] = taps + last if plan[REVERSED] else taps
     frame[OPERANDS + codelet.TO] = u
-    frame[OPERANDS + codelet.IN_ROW] = taps_w * step
-    frame[OPERANDS + codelet.IN_COLUMN] = step
+    frame[OPERANDS + codelet.IN_ROW] = taps_w * tap
+    frame[OPERANDS + codelet.IN_COLUMN] = tap
     frame[OPERANDS + codelet.OUT_ROW] = plan[SIZE_W] * plan[U_FREQUENCY] * item
     frame[OPERANDS + codelet.OUT_COLUMN] = plan[U_FREQUENCY] * item
     # vector by vector, so that a line of U is written at once
-    frame[OPERANDS + codelet.COUNT] = (min(left, plan[PANEL]) + lanes - 1) // lanes
+    frame[OPERANDS + codelet.COUNT] = (filters + lanes - 1) // lanes
     frame[OPERANDS + codelet.FROM_STEP] = lanes * item
     frame[OPERANDS + codelet.TO_STEP] = lanes * item
     frame[OPERANDS + codelet.OUTER] = channels
-    frame[OPERANDS + codelet.FROM_OUTER] = plan[at.TAPS] * plan[PANEL] * item
-    frame[OPERANDS + codelet.TO_OUTER] = plan[PANEL] * item
+    frame[OPERANDS + codelet.FROM_OUTER] = plan[at.TAPS] * step
+    frame[OPERANDS + codelet.TO_OUTER] = step
     call_tile(plan[WEIGHTS], ints_at(address_of(frame) + 8 * OPERANDS))
 
 
@@ -236,16 +212,17 @@ def multiply(
     pitch = lanes * item
     frame[slot.STEPS] = channels
     frame[slot.TABLE] = plan[at.TABLE_AT]
-    frame[slot.WEIGHT_STEP] = plan[PANEL] * item
+    frame[slot.WEIGHT_STEP] = plan[at.WEIGHT_STEP] * item
     frame[slot.A_ROW] = pitch
     frame[slot.Y_ROW] = pitch
     frame[slot.ACCUMULATE] = adds
     for f in range(plan[FREQUENCIES]):
         for panel in range(first_panel, last_panel):
-            left = plan[at.FILTERS] - panel * plan[PANEL]
-            vectors = (min(left, plan[PANEL]) + lanes - 1) // lanes
+            first_filter, filters = filters_of(plan, panel)
+            vectors = (filters + lanes - 1) // lanes
+            before = (first_filter - first_panel * plan[at.PART_SIZE]) // lanes
             b = u + (f * plan[U_FREQUENCY] + (panel - first_panel) * plan[U_PANEL]) * item
-            y = m + (f * plan[M_FREQUENCY] + (panel - first_panel) * plan[PANEL] // lanes * plan[M_VECTOR]) * item
+            y = m + (f * plan[M_FREQUENCY] + before * plan[M_VECTOR]) * item
             for i in range(vectors):
                 frame[slot.B + i] = b + i * pitch
                 frame[slot.Y + i] = y + i * plan[M_VECTOR] * item
@@ -316,74 +293,67 @@ def block_of(plan: Ints, block: int) -> tuple[int, int, int, int]:
     return first_row, rows, first_column, min(plan[BLOCK_W], plan[TILES_W] - first_column)
 
 
-@kernel
-def weights_of_panel(plan: Ints, frame: Ints, memory: Reals, weight: int, u: int, task: int) -> None:
-    """U of a panel: a task of TRANSFORM_WEIGHTS."""
-    group, panel = divmod(task, plan[PANELS])
-    for c in range(0, plan[at.CHANNELS], plan[CHUNK]):
-        place = group * plan[U_GROUP] + panel * plan[U_PANEL] + c * plan[PANEL]
-        count = min(plan[CHUNK], plan[at.CHANNELS] - c)
-        transform_weights(plan, frame, memory, weight, u + place * plan[at.ITEM], group, panel, c, count)
-
-
-@kernel
-def tiles_of_channels(plan: Ints, frame: Ints, memory: Reals, x: Reals, v: int, block: int, task: int) -> None:
-    """V of L channels: a task of TRANSFORM_TILES."""
-    lanes = plan[at.LANES]
-    group, vector = divmod(task, (plan[at.CHANNELS] + lanes - 1) // lanes)
-    first_row, rows, first_column, columns = block_of(plan, block)
-    transform_input(
-        plan, frame, memory, x, v + group * plan[V_GROUP] * plan[at.ITEM], group,
-        first_row, rows, first_column, columns, vector * lanes,
-    )  # fmt: skip
-
-
-@kernel
-def filters_of_block(
-    plan: Ints, frame: Ints, memory: Reals, v: int, weight: int,
-    bias: int, residual: int, out: int, broken: Ints, block: int, task: int,
-) -> None:  # fmt: skip
-    """The results of some panels and some rows of the block: a task of PRODUCTS."""
-    item, channels = plan[at.ITEM], plan[at.CHANNELS]
-    rest, part = divmod(task, plan[PARTS_H])
-    group, panel_part = divmod(rest, plan[PANEL_PARTS])
-    first_panel = panel_part * plan[TASK_PANELS]
-    last_panel = min(plan[PANELS], first_panel + plan[TASK_PANELS])
-    first_row, rows, first_column, columns = block_of(plan, block)
-    before = part * plan[PART_H]
-    rows = min(plan[PART_H], rows - before)
-    if rows <= 0:  # of the last block
-        return
-    v += (group * plan[V_GROUP] + before * columns * plan[at.LANES]) * item
-    m = address_of(memory) + plan[M] * item
-    for c in range(0, channels, plan[CHUNK]):
-        count = min(plan[CHUNK], channels - c)
-        if plan[FORM] == TRANSFORMED:
-            u = weight + (group * plan[U_GROUP] + first_panel * plan[U_PANEL] + c * plan[PANEL]) * item
-        else:
-            u = address_of(memory) + plan[U] * item
-            for panel in range(first_panel, last_panel):
-                place = u + (panel - first_panel) * plan[U_PANEL] * item
-                transform_weights(plan, frame, memory, weight, place, group, panel, c, count)
-        multiply(
-            plan, frame, v + c * plan[TILES] * item, u, m, rows * columns, first_panel, last_panel, count, c > 0
-        )  # fmt: skip
-    transform_output(
-        plan, frame, memory, m, bias, residual, out, broken, group, first_row + before, rows, first_column, columns,
-        first_panel * plan[PANEL], min(plan[at.FILTERS], last_panel * plan[PANEL]),
-    )  # fmt: skip
+@driver
+def winograd_weights(
+    plan: Ints, frame: Ints, memory: Reals, weight: int, u: int, first_task: int, last_task: int
+) -> None:
+    """U of all weights; a task is a panel."""
+    for task in range(first_task, last_task):
+        group, panel = divmod(task, plan[at.PARTS])
+        for c in range(0, plan[at.CHANNELS], plan[at.BLOCK]):
+            place = group * plan[U_GROUP] + panel * plan[U_PANEL] + c * plan[at.WEIGHT_STEP]
+            count = min(plan[at.BLOCK], plan[at.CHANNELS] - c)
+            transform_weights(plan, frame, memory, weight, u + place * plan[at.ITEM], group, panel, c, count)
 
 
 @driver
-def winograd(
-    plan: Ints, frame: Ints, memory: Reals, x: Reals, weight: int,
+def winograd_tiles(
+    plan: Ints, frame: Ints, memory: Reals, x: Reals, v: int, block: int, first_task: int, last_task: int
+) -> None:
+    """V of a block; a task is L channels."""
+    lanes = plan[at.LANES]
+    first_row, rows, first_column, columns = block_of(plan, block)
+    for task in range(first_task, last_task):
+        group, vector = divmod(task, (plan[at.CHANNELS] + lanes - 1) // lanes)
+        transform_input(
+            plan, frame, memory, x, v + group * plan[V_GROUP] * plan[at.ITEM], group,
+            first_row, rows, first_column, columns, vector * lanes,
+        )  # fmt: skip
+
+
+@driver
+def winograd_filters(
+    plan: Ints, frame: Ints, memory: Reals, v: int, weight: int,
     bias: int, residual: int, out: int, broken: Ints, block: int, first_task: int, last_task: int,
 ) -> None:  # fmt: skip
-    """Tasks of a stage. U and V are `out` of the stages that compute them; of the last, V is `x`, U may be `weight`."""
+    """The results of a block from its V; a task is some panels and some rows. `weight` may be U: see FORM."""
+    item, channels = plan[at.ITEM], plan[at.CHANNELS]
+    block_row, block_rows, first_column, columns = block_of(plan, block)
     for task in range(first_task, last_task):
-        if plan[STAGE] == TRANSFORM_WEIGHTS:
-            weights_of_panel(plan, frame, memory, weight, out, task)
-        elif plan[STAGE] == TRANSFORM_TILES:
-            tiles_of_channels(plan, frame, memory, x, out, block, task)
-        else:
-            filters_of_block(plan, frame, memory, address_of(x), weight, bias, residual, out, broken, block, task)
+        rest, part = divmod(task, plan[PARTS_H])
+        group, filter_block = divmod(rest, plan[at.FILTER_BLOCKS])
+        first_panel = filter_block * plan[at.BLOCK_PARTS]
+        last_panel = min(plan[at.PARTS], first_panel + plan[at.BLOCK_PARTS])
+        before = part * plan[PART_H]
+        rows = min(plan[PART_H], block_rows - before)
+        if rows <= 0:  # of the last block
+            continue
+        tiles = v + (group * plan[V_GROUP] + before * columns * plan[at.LANES]) * item
+        m = address_of(memory) + plan[M] * item
+        for c in range(0, channels, plan[at.BLOCK]):
+            count = min(plan[at.BLOCK], channels - c)
+            if plan[FORM] == TRANSFORMED:
+                place = group * plan[U_GROUP] + first_panel * plan[U_PANEL] + c * plan[at.WEIGHT_STEP]
+                u = weight + place * item
+            else:
+                u = address_of(memory) + plan[U] * item
+                for panel in range(first_panel, last_panel):
+                    place = u + (panel - first_panel) * plan[U_PANEL] * item
+                    transform_weights(plan, frame, memory, weight, place, group, panel, c, count)
+            multiply(
+                plan, frame, tiles + c * plan[TILES] * item, u, m, rows * columns, first_panel, last_panel, count, c > 0
+            )  # fmt: skip
+        transform_output(
+            plan, frame, memory, m, bias, residual, out, broken, group, block_row + before, rows, first_column, columns,
+            first_panel * plan[at.PART_SIZE], min(plan[at.FILTERS], last_panel * plan[at.PART_SIZE]),
+        )  # fmt: skip

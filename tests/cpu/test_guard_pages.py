@@ -3,7 +3,7 @@
 An array ends where an unreadable page begins, or begins where one ends, so that one element too
 many is a segmentation fault and not a wrong number somewhere else. Inputs may not even be written.
 Around the arrays, where the fault cannot be provoked, lie NaNs that must neither reach the result
-nor be overwritten. Scratch memory is guarded too.
+nor be overwritten. Scratch memory is guarded too, and so are the packed weights of layers.
 
 The problems run in a process of their own, which this file is the program of::
 
@@ -167,6 +167,7 @@ def guarded_process(bits: int, layout: str, first: int, last: int) -> None:
             areas.LEAST_SHARE = 1e-9
             areas.areas.cache_clear()
             winograd_plan.BLOCK_TILES = 7
+            winograd_plan.MOST_TRANSFORMED = 0
         fastconv.set_num_threads(case.threads)
         arrays, expected, limit = expectation(case, random)
         for algorithm in capable(case.problem):
@@ -224,31 +225,33 @@ def run(
     expected: np.ndarray,
     limit: float,
 ) -> Iterator[str]:
-    """Make one call with everything against guards and yield what was wrong with it."""
+    """Call a function and a layer with everything against guards and yield what was wrong with them."""
     problem = case.problem
     x, weight, bias, residual = (guarded_input(array, side) for array in arrays)
     axis = 1 if problem.layout == "channels_first" else problem.rank + 1
     shape = list(problem.output_shape)
     shape[axis] += case.other_channels
-    whole = Guarded(tuple(shape), problem.dtype, side)
     cut = case.other_channels if side == "guard behind" else problem.filters
-    parts = np.split(whole.array, [cut], axis)
-    others, out = parts if side == "guard behind" else parts[::-1]
-
-    convolve = (fastconv.conv1d, fastconv.conv2d, fastconv.conv3d)[problem.rank - 1]
-    result = convolve(
-        x, weight, bias, activation=case.activation, residual=residual, algorithm=algorithm,
-        out=out, **problem.arguments(),
-    )  # fmt: skip
-    if result is not out:
-        yield "the result is not out"
-    error = np.linalg.norm(out - expected)
-    if not error <= limit:
-        yield f"error {error} is over {limit}"
-    if not np.isnan(others).all():
-        yield "other channels were written"
-    if not whole.untouched():
-        yield "memory beside out was written"
+    arguments = {"activation": case.activation, "algorithm": algorithm, **problem.arguments()}
+    convolve = getattr(fastconv, f"conv{problem.rank}d")
+    layer = getattr(fastconv, f"Conv{problem.rank}d")(weight, bias, **arguments)
+    calls = {
+        "function": lambda out: convolve(x, weight, bias, residual=residual, out=out, **arguments),
+        "layer": lambda out: layer(x, residual, out),
+    }
+    for name, call in calls.items():
+        whole = Guarded(tuple(shape), problem.dtype, side)
+        parts = np.split(whole.array, [cut], axis)
+        others, out = parts if side == "guard behind" else parts[::-1]
+        if call(out) is not out:
+            yield f"{name}: the result is not out"
+        error = np.linalg.norm(out - expected)
+        if not error <= limit:
+            yield f"{name}: error {error} is over {limit}"
+        if not np.isnan(others).all():
+            yield f"{name}: other channels were written"
+        if not whole.untouched():
+            yield f"{name}: memory beside out was written"
 
 
 def reach(what: str) -> None:

@@ -148,25 +148,14 @@ def problems(draw, outputs):
     )
 
 
-def random_operands(problem, bias, residual, seed):
-    """Return x, weight, bias and residual: uniform, each None where it is not wanted."""
-    random = np.random.default_rng(seed)
-    shapes = problem.input_shape, problem.weight_shape, (problem.filters,), problem.output_shape
-    wanted = True, True, bias, residual
-    return [
-        random.uniform(-1, 1, shape).astype(problem.dtype) if one else None
-        for shape, one in zip(shapes, wanted, strict=True)
-    ]
-
-
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @tiles
-def test_random_convolutions(vector_bits, always_threads, outputs, data):
+def test_random_convolutions(vector_bits, always_threads, operands_of, outputs, data):
     problem = data.draw(problems(outputs), "problem")
     activation = data.draw(st.sampled_from((None, "relu")), "activation")
     bias, residual = (data.draw(st.booleans(), name) for name in ("bias", "residual"))
-    operands = random_operands(problem, bias, residual, data.draw(st.integers(0, 2**32 - 1), "seed"))
+    operands = operands_of(problem, bias, residual, data.draw(st.integers(0, 2**32 - 1), "seed"))
     always_threads(data.draw(st.integers(1, 3), "threads"))
     axis = 1 if problem.layout == "channels_first" else -1
     cut = data.draw(st.integers(0, 2), "filters of another")

@@ -35,16 +35,6 @@ def convolve(problem, operands, algorithm, **others):
                                   **problem.arguments(), **others)  # fmt: skip
 
 
-def operands_of(problem, bias=False, residual=False, seed=0):
-    random = np.random.default_rng(seed)
-    shapes = problem.input_shape, problem.weight_shape, (problem.filters,), problem.output_shape
-    wanted = True, True, bias, residual
-    return [
-        random.uniform(-1, 1, shape).astype(problem.dtype) if one else None
-        for shape, one in zip(shapes, wanted, strict=True)
-    ]
-
-
 def same(one, other):
     """Whether two arrays have the same bits; every NaN is the same."""
     return np.array_equal(one, other, equal_nan=True) and np.array_equal(np.signbit(one), np.signbit(other))
@@ -84,7 +74,7 @@ def few_tiles(monkeypatch):
 @names
 @layouts
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
-def test_a_special_value_anywhere_in_an_image(repaired, name, layout, mode):
+def test_a_special_value_anywhere_in_an_image(repaired, name, layout, mode, operands_of):
     """Corners, edges, borders of tiles: wherever it is, its image is direct's and the other two are what they were."""
     problem = ConvProblem.parse(f"conv2d,n3,c3,7x9,k2,3x3,p1,{mode},{layout},float32")
     x, weight, *_ = operands_of(problem)
@@ -121,7 +111,7 @@ def test_it_reaches_its_windows_alone(name, special):
 @names
 @layouts
 @pytest.mark.parametrize("special", SPECIALS)
-def test_weights_that_are_not_finite(repaired, name, layout, special):
+def test_weights_that_are_not_finite(repaired, name, layout, special, operands_of):
     """They are in every image's sums: all images are direct's."""
     problem = ConvProblem.parse(f"conv2d,n2,c5,7x9,k20,3x3,p1,{layout},float32")
     x, weight, *_ = operands_of(problem)
@@ -134,7 +124,7 @@ def test_weights_that_are_not_finite(repaired, name, layout, special):
 
 @names
 @layouts
-def test_what_is_not_finite_leaves_nothing_behind(repaired, name, layout):
+def test_what_is_not_finite_leaves_nothing_behind(repaired, name, layout, operands_of):
     """In scratch, which the next call computes in: lanes and tiles that it does not fill among it."""
     large = ConvProblem.parse(f"conv2d,n2,c40,20x21,k40,3x3,p1,{layout},float32")
     small = [
@@ -153,7 +143,7 @@ def test_what_is_not_finite_leaves_nothing_behind(repaired, name, layout):
 
 
 @names
-def test_with_an_epilogue_and_into_part_of_an_array(name):
+def test_with_an_epilogue_and_into_part_of_an_array(name, operands_of):
     """The image that is computed again has the same bias, residual, activation and place."""
     problem = ConvProblem.parse("conv2d,n3,c4,8x9,k5,3x3,p1,float32")
     operands = operands_of(problem, bias=True, residual=True)
@@ -185,7 +175,7 @@ def test_with_an_epilogue_and_into_part_of_an_array(name):
 )
 def test_random_convolutions_of_what_is_not_finite(
     always_threads, few_tiles, name, layout, mode, size, kernel, groups, channels, specials, holder, threads,
-    tiles, seed,
+    tiles, seed, operands_of,
 ):  # fmt: skip
     shape = f"n4,c{groups * channels},{size[0]}x{size[1]},k{groups * 5},{kernel}"
     problem = ConvProblem.parse(f"conv2d,{shape},p1,g{groups},{mode},{layout},float32")
@@ -218,7 +208,7 @@ def test_random_convolutions_of_what_is_not_finite(
         (3e38, 0.0, True),  # infinity times zero
     ],
 )
-def test_where_transforms_overflow_direct_decides(name, layout, pixels, weights, finite):
+def test_where_transforms_overflow_direct_decides(name, layout, pixels, weights, finite, operands_of):
     """All of one size, and random signs: neighbours are far apart. Half of the images are smaller."""
     problem = ConvProblem.parse(f"conv2d,n4,c2,9x11,k3,3x3,p1,{layout},float32")
     x, weight, *_ = operands_of(problem)
@@ -233,7 +223,7 @@ def test_where_transforms_overflow_direct_decides(name, layout, pixels, weights,
 
 @names
 @pytest.mark.parametrize("scale", [1e-40, 1e-30, 1e30])
-def test_large_and_small_numbers_alone_are_no_reason(repaired, name, scale):
+def test_large_and_small_numbers_alone_are_no_reason(repaired, name, scale, operands_of):
     """Products are of order one; with 1e-40, which has few digits, of 1e-10."""
     problem = ConvProblem.parse("conv2d,n2,c9,9x11,k8,3x3,p1,float32")
     x, weight, *_ = operands_of(problem)
@@ -245,7 +235,7 @@ def test_large_and_small_numbers_alone_are_no_reason(repaired, name, scale):
 @names
 @layouts
 @pytest.mark.parametrize("special", SPECIALS)
-def test_bias_and_residual_are_no_reason(repaired, name, layout, special):
+def test_bias_and_residual_are_no_reason(repaired, name, layout, special, operands_of):
     """Everything may be infinite that the transform does not see."""
     problem = ConvProblem.parse(f"conv2d,n2,c9,9x11,k10,3x3,p1,{layout},float32")
     for axis in (2, 3):
@@ -264,7 +254,7 @@ def test_bias_and_residual_are_no_reason(repaired, name, layout, special):
 
 
 @names
-def test_nothing_is_computed_again_for_a_weight_of_another_call(repaired, name):
+def test_nothing_is_computed_again_for_a_weight_of_another_call(repaired, name, operands_of):
     problem = ConvProblem.parse("conv2d,n2,c9,9x11,k10,3x3,p1,float32")
     x, weight, *_ = operands_of(problem)
     clean = convolve(problem, (x, weight), name)
@@ -290,7 +280,7 @@ CASES = [f"{text},{layout},float32" for text, layout in itertools.product(PROBLE
 
 @names
 @pytest.mark.parametrize("text", CASES)
-def test_any_batch_blocks_and_threads(always_threads, few_tiles, name, text):
+def test_any_batch_blocks_and_threads(always_threads, few_tiles, name, text, operands_of):
     """Each image alone, by one thread, in blocks of the usual size: the same bits whatever else it is computed with."""
     problem = ConvProblem.parse(text)
     operands = operands_of(problem, bias=True, residual=True)
@@ -343,7 +333,7 @@ def test_those_problems_are_cut_in_every_way(always_threads, few_tiles):
 @names
 @layouts
 @pytest.mark.parametrize("channels", [1, 8, 40])
-def test_channels_summed_in_several_passes(few_tiles, name, layout, channels):
+def test_channels_summed_in_several_passes(few_tiles, name, layout, channels, operands_of):
     """The sum of a pass is added to those before it; the last pass may have fewer channels."""
     problem = ConvProblem.parse(f"conv2d,n2,c45,9x8,k20,3x3,p1,{layout},float64")
     operands = operands_of(problem)
@@ -391,7 +381,7 @@ def kept(request, monkeypatch):
 @pytest.mark.usefixtures("kept")
 @names
 @pytest.mark.parametrize("text", [*CASES, "conv2d,n1,c45,9x8,k70,3x3,p1,float64"])
-def test_a_layer_has_the_bits_of_the_function(always_threads, few_tiles, name, text):
+def test_a_layer_has_the_bits_of_the_function(always_threads, few_tiles, name, text, operands_of):
     """Several passes over channels and blocks of few tiles among them."""
     problem = ConvProblem.parse(text)
     x, weight, bias, residual = operands_of(problem, bias=True, residual=True)
@@ -407,7 +397,7 @@ def test_a_layer_has_the_bits_of_the_function(always_threads, few_tiles, name, t
 @pytest.mark.usefixtures("kept")
 @names
 @layouts
-def test_images_of_a_layer_that_are_not_finite(repaired, name, layout):
+def test_images_of_a_layer_that_are_not_finite(repaired, name, layout, operands_of):
     """They are computed again with the weights as they were."""
     problem = ConvProblem.parse(f"conv2d,n3,c5,9x8,k20,3x3,p1,g5,{layout},float32")
     x, weight, bias, _ = operands_of(problem, bias=True)
