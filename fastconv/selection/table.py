@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastconv.algorithm import Algorithm
 from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
+from fastconv.cpu.fft import FFT
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.reference import Reference
 from fastconv.cpu.winograd import Winograd
@@ -18,6 +19,7 @@ TABLE: tuple[Algorithm, ...] = (
     Winograd(3),
     Winograd(4),
     Winograd(6),
+    FFT(),
     Reference(),  # last: computes everything, slowly
 )
 
