@@ -114,7 +114,14 @@ def emit_gather(name: str, dtype: str, target: targets.Target) -> ir.Module:
             mask = None if count is None else b.first_lanes(count)
             to = b.at(b.pointer(get[LINE]), b.mul(column, I64(2 * vector)))
             for i, value in enumerate(b.transposed([b.load_vector(b.at(line, place), mask) for line in lines])):
-                b.store_vector(value, b.at(to, (2 * i + part) * vector))
+
+                def store(i: int = i, value: ir.Value = value) -> None:
+                    b.store_vector(value, b.at(to, (2 * i + part) * vector))
+
+                if count is None or i == 0:
+                    store()
+                else:  # beyond the row another thread may be writing
+                    b.do_if(b.icmp_signed("<", I64(i), count), store, f"column{i}")
 
         _blocks(b, get[COLUMNS], block, f"part{part}")
     b.ret_void()

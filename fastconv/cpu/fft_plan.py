@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,23 +76,23 @@ class Tiling:
 
 
 def tiling(problem: ConvProblem, target: targets.Target) -> Tiling:
-    """Return the cut that takes the least time."""
-    return _best(problem, target.lanes(problem.dtype), targets.caches().level2)[0]
+    """Return the cut that takes the least time for one image: what it computes depends on no other."""
+    return best(dataclasses.replace(problem, batch=1), target.lanes(problem.dtype), targets.caches().level2)
 
 
 def cycles(problem: ConvProblem, target: targets.Target) -> float:
-    """Return the cycles that it takes, on one thread."""
-    return _best(problem, target.lanes(problem.dtype), targets.caches().level2)[1]
+    """Return the cycles that a problem takes, on one thread."""
+    return _cycles(tiling(problem, target), problem, geometry(problem), targets.caches().level2)
 
 
 @lru_cache(maxsize=1024)
-def _best(problem: ConvProblem, lanes: int, cache: int) -> tuple[Tiling, float]:
+def best(problem: ConvProblem, lanes: int, cache: int) -> Tiling:
+    """Return the cut that takes the fewest cycles; `cache` is bytes of the second level."""
     shape = geometry(problem)
-    found = ((cut, _cycles(cut, problem, shape, cache)) for cut in _candidates(shape, lanes))
-    return min(found, key=lambda pair: pair[1])
+    return min(candidates(shape, lanes), key=lambda cut: _cycles(cut, problem, shape, cache))
 
 
-def _candidates(shape: Geometry, lanes: int) -> Iterator[Tiling]:
+def candidates(shape: Geometry, lanes: int) -> Iterator[Tiling]:
     """Every cut worth a look: for each number of tiles along an axis, the smallest transform."""
     axes = [_axis(shape, axis, lanes) for axis in (1, 2)]
     for height, tile_h, tiles_h in axes[0]:
@@ -110,7 +111,7 @@ def _axis(shape: Geometry, axis: int, lanes: int) -> list[tuple[int, int, int]]:
     found = []
     for size in _sizes():
         # A single tile may be cut short by the padding at one end: at the other there are zeros in its place
-        wrapped = min(before, after) if zeros else 0
+        wrapped = min(before, after, span - 1) if zeros else 0
         if size >= max(lanes, output + span - 1 - wrapped, span):
             found.append((size, output, 1))
             break
@@ -189,7 +190,7 @@ class FourierPlan:
     @property
     def workspace(self) -> int:
         """Bytes that a call allocates."""
-        return sum(scratch.allocated(size) for size in self._sizes)
+        return sum(scratch.allocated(size) for size in self._sizes if size)
 
     @cached_property
     def _sizes(self) -> tuple[int, int, int, int]:

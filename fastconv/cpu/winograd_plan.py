@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -20,6 +19,7 @@ from fastconv.cpu import scratch, threads
 from fastconv.cpu import winograd_steps as step
 from fastconv.cpu.algorithm import AnyPlan
 from fastconv.cpu.blocking import equal, weights_in_panels
+from fastconv.cpu.exact import Exact
 from fastconv.cpu.geometry import Geometry, balanced, geometry
 from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
@@ -155,7 +155,7 @@ class WinogradPlan:
     shared: int  # elements of V of a block, all groups
     own: int  # elements of a worker
     keep: tuple[Numbers, ...]  # tables that the numbers point to
-    exact: Callable[[Request], AnyPlan]  # makes the plan for images whose transform is not finite
+    exact: Exact  # for images whose transform is not finite
 
     @property
     def workspace(self) -> int:
@@ -293,20 +293,7 @@ class WinogradPlan:
         found = ctypes.string_at(broken, marks)
         scratch.give(workspace)
         if found.count(0) < marks:
-            self._repair(np.flatnonzero(np.frombuffer(found, np.int64)), x, weights.array, bias, residual, out)
-
-    def _repair(
-        self, images: Iterable[int], x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array
-    ) -> None:
-        """Compute images again by the sum as it stands, which puts NaN and infinity where the definition does."""
-        for image in images:
-            one = slice(image, image + 1)
-            self._exact.run(x[one], weight, bias, None if residual is None else residual[one], out[one])
-
-    @cached_property
-    def _exact(self) -> AnyPlan:
-        problem = dataclasses.replace(self.request.problem, batch=1)
-        return self.exact(dataclasses.replace(self.request, problem=problem))
+            self.exact(np.flatnonzero(np.frombuffer(found, np.int64)), x, weights.array, bias, residual, out)
 
 
 def _codelets(dtype: str, axes: tuple[Axis, Axis]) -> dict[int, codelet.Codelet]:
@@ -346,7 +333,8 @@ def make(request: Request, axes: tuple[Axis, Axis], exact: Callable[[Request], A
     # Tiles reach beyond the padded input: what lies there does not matter, but has to be finite
     maps = [np.pad(axis, (0, size), constant_values=0) for axis, size in zip(shape.maps[1:], cut.sizes, strict=True)]
     numbers |= {at.MAP_H: address(maps[0]), at.MAP_W: address(maps[1])}
-    return WinogradPlan(request, cut, numbers, problem.groups * sizes[0], sizes[1], (*tables, *maps, table), exact)
+    keep = (*tables, *maps, table)
+    return WinogradPlan(request, cut, numbers, problem.groups * sizes[0], sizes[1], keep, Exact(request, exact))
 
 
 def _tiling_numbers(cut: Tiling) -> dict[int, int]:

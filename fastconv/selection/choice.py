@@ -22,7 +22,8 @@ def algorithms() -> tuple[str, ...]:
     --------
     >>> import fastconv
     >>> fastconv.algorithms()
-    ('direct', 'depthwise', 'im2col', 'winograd_2x2', 'winograd_3x3', 'winograd_4x4', 'winograd_6x6', 'reference')
+    ('direct', 'depthwise', 'im2col', 'winograd_2x2', 'winograd_3x3', 'winograd_4x4', 'winograd_6x6',
+     'fft', 'reference')
     """
     return tuple(entry.name for entry in TABLE)
 
