@@ -368,7 +368,7 @@ def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:
     numbers[step.LANE_CHANNELS] = channels
     numbers[step.CHANNEL_VECTORS] = -(-channels // cut.lanes)
     numbers[step.FILTER_VECTORS] = -(-numbers[at.FILTERS] // cut.lanes)
-    spectra = shape.channels + 1 if cut.planes else numbers[at.BLOCK] + pairs
+    spectra = shape.channels + (shape.filters > 1) if cut.planes else numbers[at.BLOCK] + pairs
     buffers, own = _buffers(cut, spectra, np.dtype(problem.dtype).itemsize)
     numbers |= buffers
     # Tiles reach beyond the padded input, where nothing depends on what there is

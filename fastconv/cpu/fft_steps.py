@@ -371,7 +371,8 @@ def fft_planes(
     sets = (plan[ALL_PAIRS] + plan[at.LANES] - 1) // plan[at.LANES]
     size = 2 * plan[LINES] * plan[LENGTH]
     at_x = address_of(memory) + plan[SPECTRA] * item
-    at_y = at_x + channels * plan[SPECTRUM] * item
+    # a single filter's products take the place of its first channel
+    at_y = at_x if plan[at.FILTERS] == 1 else at_x + channels * plan[SPECTRUM] * item
     for task in range(first_task, last_task):
         group, set_ = divmod(task, sets)
         lanes_are_tiles(plan, memory, set_ * plan[at.LANES])
