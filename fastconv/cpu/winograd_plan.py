@@ -51,7 +51,8 @@ class Tiling:
     """How an output is cut into tiles, tiles into blocks, and the product into tasks."""
 
     axes: tuple[Axis, Axis]
-    tiles: tuple[int, int]  # of an image along each axis
+    phases: tuple[int, int]  # places between the elements of a tile: the dilation
+    tiles: tuple[int, int]  # of an image: rows of all phases; tiles of a row and phase
     rows: int  # of tiles, of all images
     block: tuple[int, int]
     blocks: tuple[int, int]
@@ -77,7 +78,7 @@ class Tiling:
     @property
     def most_tiles(self) -> int:
         """Tiles of a full block."""
-        return self.block[0] * self.block[1]
+        return self.block[0] * self.block[1] * self.phases[1]
 
     @property
     def parts(self) -> int:
@@ -89,18 +90,22 @@ class Tiling:
         for height in {self.block[0], self.rows - (self.blocks[0] - 1) * self.block[0]}:
             for width in {self.block[1], self.tiles[1] - (self.blocks[1] - 1) * self.block[1]}:
                 for first in range(0, height, self.part_rows):
-                    yield min(self.part_rows, height - first) * width
+                    yield min(self.part_rows, height - first) * width * self.phases[1]
 
 
 def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling:
     """Cut a problem; what a sum is made of depends neither on the batch nor on the threads."""
     problem = request.problem
     lanes = request.target.lanes(problem.dtype)
-    height, width = (-(-size // m) for size, (m, _) in zip(shape.output[1:], axes, strict=True))
+    phases = tuple(steps if r > 1 else 1 for steps, (_, r) in zip(shape.dilation[1:], axes, strict=True))
+    height, width = (
+        -(-size // (m * steps)) for size, (m, _), steps in zip(shape.output[1:], axes, phases, strict=True)
+    )
+    height *= phases[0]
     rows = max(1, problem.batch) * height  # an empty batch has a plan and a price, too
-    block_width = equal(width, BLOCK_TILES)
-    block_rows = equal(rows, max(1, BLOCK_TILES // block_width))
-    few = height * width <= FEW_TILES
+    block_width = equal(width, max(1, BLOCK_TILES // phases[1]))
+    block_rows = equal(rows, max(1, BLOCK_TILES // (block_width * phases[1])))
+    few = height * width * phases[1] <= FEW_TILES
     chunks = -(-shape.channels // (CHUNK_OF_FEW if few else CHUNK))
     chunk = -(-shape.channels // chunks // lanes) * lanes
     panel = min(PANEL_VECTORS, -(-shape.filters // lanes)) * lanes
@@ -108,6 +113,7 @@ def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling
     task_panels, parts = _tasks(request, panels, block_rows)
     return Tiling(
         axes=axes,
+        phases=(phases[0], phases[1]),
         tiles=(height, width),
         rows=rows,
         block=(block_rows, block_width),
@@ -331,7 +337,8 @@ def make(request: Request, axes: tuple[Axis, Axis], exact: Callable[[Request], A
     table = (channel // lanes * cut.most_tiles * lanes + channel % lanes) * item
     numbers[at.TABLE_AT] = address(table)
     # Tiles reach beyond the padded input: what lies there does not matter, but has to be finite
-    maps = [np.pad(axis, (0, size), constant_values=0) for axis, size in zip(shape.maps[1:], cut.sizes, strict=True)]
+    beyond = [(m + size) * steps for (m, _), size, steps in zip(axes, cut.sizes, cut.phases, strict=True)]
+    maps = [np.pad(axis, (0, size), constant_values=0) for axis, size in zip(shape.maps[1:], beyond, strict=True)]
     numbers |= {at.MAP_H: address(maps[0]), at.MAP_W: address(maps[1])}
     keep = (*tables, *maps, table)
     return WinogradPlan(request, cut, numbers, problem.groups * sizes[0], sizes[1], keep, Exact(request, exact))
@@ -344,6 +351,7 @@ def _tiling_numbers(cut: Tiling) -> dict[int, int]:
         step.TILE_W: tile_w,
         **dict(zip((step.SIZE_H, step.SIZE_W), cut.sizes, strict=True)),
         step.FREQUENCIES: cut.frequencies,
+        **dict(zip((step.PHASES_H, step.PHASES_W), cut.phases, strict=True)),
         **dict(zip((step.TILES_H, step.TILES_W), cut.tiles, strict=True)),
         step.ALL_ROWS: cut.rows,
         **dict(zip((step.BLOCK_H, step.BLOCK_W), cut.block, strict=True)),
@@ -380,20 +388,22 @@ def _buffers(cut: Tiling, shape: Geometry, lanes: int, line: int) -> tuple[dict[
     """
     (tile_h, _), (tile_w, _) = cut.axes
     size_h, size_w = cut.sizes
-    width = cut.block[1] * tile_w
+    phases_h, phases_w = cut.phases
+    width = cut.block[1] * tile_w * phases_w
     vectors = -(-shape.channels // lanes)
-    part = cut.part_rows * cut.block[1]
+    part = cut.part_rows * cut.block[1] * phases_w
     numbers = {
         step.V_FREQUENCY: vectors * cut.most_tiles * lanes + line,
         step.M_VECTOR: part * lanes,
         step.M_FREQUENCY: cut.task_panels * cut.panel * part + line,
         step.U_PANEL: cut.chunk * cut.panel,
         step.U_FREQUENCY: cut.task_panels * cut.chunk * cut.panel + line,
-        step.STAGED_ROW: (width + size_w - tile_w) * lanes,
+        step.STAGED_ROW: (width + (size_w - tile_w) * phases_w) * lanes,
         step.Y_ROW: width * lanes,
     }
     numbers[step.V_GROUP] = cut.frequencies * numbers[step.V_FREQUENCY]
-    staged = min(cut.block[0], cut.tiles[0]) * tile_h + size_h - tile_h
+    bands = -(-min(cut.block[0], cut.tiles[0]) // phases_h) + (phases_h > 1)  # a block may begin with any phase
+    staged = (bands * tile_h + size_h - tile_h) * phases_h
     room = lanes * lanes  # for a block of a copy that reaches beyond the last row
     sizes = {
         step.STAGED: staged * numbers[step.STAGED_ROW] + room,
