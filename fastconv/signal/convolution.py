@@ -199,6 +199,8 @@ def fftconvolve(
             f"got shapes {first.shape} and {second.shape}"
         )
     summed = [axis for axis in along if 1 not in sizes[axis]]
+    if not summed:  # products, which SciPy leaves in their own type
+        result = common_type(first, second)
     second_is_larger(mode, [first.shape[axis] for axis in summed], [second.shape[axis] for axis in summed])
     together = [axis for axis, (n, m) in enumerate(sizes) if axis not in along and n == m > 1]
     windows = [window(mode, n, m) for n, m in sizes]
