@@ -8,6 +8,7 @@ which refuses what might not fit.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -140,6 +141,7 @@ def wrapped(y: np.ndarray, reach: float, result: np.dtype[np.generic]) -> np.nda
     return y.astype(result, copy=False)
 
 
+@cache
 def limits(integers: np.dtype[np.generic]) -> tuple[int, int]:
     """Return the least and the largest number of an integer type."""
     info = np.iinfo(integers.name)

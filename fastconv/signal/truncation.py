@@ -9,16 +9,21 @@ does.
 from __future__ import annotations
 
 import itertools
+import math
+import operator
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 
-from fastconv.reference.padding import NUMPY_MODES
 from fastconv.signal.numbers import FLOAT64, correlate_sums, correlate_whole, largest_sum, wrapped
-from fastconv.signal.planes import Border, Choice
+from fastconv.signal.planes import Border, Choice, padded
 
 #: Weights that are whole numbers after multiplication by one of these have exact sums, in any order.
 SCALES = (1.0, 2.0**8, 2.0**16)
+
+#: Results that are looked at together: their temporaries stay in the cache.
+BLOCK = 1 << 15
 
 #: Offsets that share a weight, and the sign of each but the first.
 Term = tuple[float, tuple[tuple[int, ...], ...], int]
@@ -46,11 +51,61 @@ def correlate_truncated(
     y = correlate_sums(images.astype(FLOAT64, copy=False), filters, border, choice)[0, 0, 0]
     # Twice what n products and sums can err by, each by half a unit in the last place of at most `reach`.
     error = 2 * (weights.size + 2) * np.finfo(np.float64).eps * reach
-    nearest = np.rint(y)
-    close = np.nonzero((np.abs(y - nearest) <= error) & (nearest != 0))
-    if close[0].size:
-        y[close] = _summed_in_order(image, weights, border, close, folded)
-    return wrapped(y, reach, result)
+    return _cut_off(y, error, reach, result, _Sums(image, weights, border, folded))
+
+
+def _cut_off(y: np.ndarray, error: float, reach: float, result: np.dtype[np.generic], sums: _Sums) -> np.ndarray:
+    """Return sums as integers, block by block; those within `error` of a whole number are summed again."""
+    whole = np.empty(y.shape, result)
+    flat, flat_whole = y.reshape(-1), whole.reshape(-1)
+    for start in range(0, flat.size, BLOCK):
+        block = flat[start : start + BLOCK]
+        above = block + error
+        below = np.floor(above)
+        above -= below
+        close = np.flatnonzero((above <= 2 * error) & (below != 0))  # both sides of 0 become 0
+        if close.size:
+            block[close] = sums.at(np.unravel_index(close + start, y.shape))
+        flat_whole[start : start + BLOCK] = wrapped(block, reach, result)
+    return whole
+
+
+class _Sums:
+    """Sums in SciPy's order."""
+
+    def __init__(self, image: np.ndarray, weights: np.ndarray, border: Border, folded: bool) -> None:
+        self._arguments = image, weights, border, folded
+
+    @cached_property
+    def _padded(self) -> np.ndarray:
+        """The image and what lies around it; most images are never asked for it."""
+        image, _, border, _ = self._arguments
+        numbers = image if border.value == 0 else image.astype(np.float64)
+        around = padded(numbers[None, None], border)
+        return around.reshape(around.shape[2:])
+
+    @cached_property
+    def _flat_terms(self) -> list[tuple[float, list[int], int]]:
+        """Terms with positions in the padded image, from a sum's first tap."""
+        _, weights, _, folded = self._arguments
+        strides = [math.prod(self._padded.shape[axis + 1 :]) for axis in range(weights.ndim)]
+        return [
+            (weight, [sum(map(operator.mul, tap, strides)) for tap in taps], sign)
+            for weight, taps, sign in _terms(weights, folded)
+        ]
+
+    def at(self, places: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Return the sums at some places of the result, product by product."""
+        first = np.ravel_multi_index(places, self._padded.shape)
+        flat = self._padded.reshape(-1)
+        total = np.zeros(len(first))
+        for weight, (tap, *others), sign in self._flat_terms:
+            number = flat[tap:].take(first).astype(np.float64, copy=False)
+            for other in others:
+                number += sign * flat[other:].take(first).astype(np.float64, copy=False)
+            number *= weight
+            total += number
+        return total
 
 
 def _scale(image: np.ndarray, weights: np.ndarray, border: Border) -> float | None:
@@ -60,37 +115,6 @@ def _scale(image: np.ndarray, weights: np.ndarray, border: Border) -> float | No
     if not np.isfinite(weights).all():
         return None
     return next((scale for scale in SCALES if np.all(weights * scale == np.trunc(weights * scale))), None)
-
-
-def _summed_in_order(
-    image: np.ndarray, weights: np.ndarray, border: Border, places: tuple[np.ndarray, ...], folded: bool
-) -> np.ndarray:
-    """Return the sums at some places of the result, product by product."""
-    beyond = image.size  # a position for what lies around, where that is a constant
-    flat = np.append(image.ravel().astype(np.float64), border.value.real)
-    sources = [_sources(size, pair, border.mode) for size, pair in zip(image.shape, border.padding, strict=True)]
-    strides = [int(np.prod(image.shape[axis + 1 :])) for axis in range(image.ndim)]
-
-    def seen(tap: tuple[int, ...]) -> np.ndarray:
-        along = [source[place + offset] for source, place, offset in zip(sources, places, tap, strict=True)]
-        position = sum(index * stride for index, stride in zip(along, strides, strict=True))
-        outside = np.logical_or.reduce([index < 0 for index in along])
-        return flat[np.where(outside, beyond, position)]
-
-    total = np.zeros(len(places[0]))
-    for weight, (first, *others), sign in _terms(weights, folded):
-        number = seen(first)
-        for other in others:
-            number = number + sign * seen(other)
-        total += number * weight
-    return total
-
-
-def _sources(size: int, pair: tuple[int, int], mode: str) -> np.ndarray:
-    """Return the position that each position of a padded axis shows, -1 for a constant."""
-    if mode == "zeros":
-        return np.pad(np.arange(size), pair, constant_values=-1)
-    return np.pad(np.arange(size), pair, mode=NUMPY_MODES[mode])
 
 
 def _terms(weights: np.ndarray, folded: bool) -> Iterator[Term]:
