@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.arguments import integer, one_of
-from fastconv.signal.numbers import FLOAT32, FLOAT64, check_number, correlate_numbers, rounded
+from fastconv.signal.numbers import check_number, correlate_numbers, rounded
 from fastconv.signal.operands import axes_of, operand, scalar
 from fastconv.signal.planes import Border, Choice
 from fastconv.signal.truncation import correlate_truncated
@@ -36,6 +36,14 @@ MODES = {
 }
 
 Origin: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
+#: The types that sums are computed in: real or complex, narrow or not.
+_WORK: dict[tuple[str, bool], np.dtype[np.generic]] = {
+    ("f", True): np.dtype(np.float32),
+    ("f", False): np.dtype(np.float64),
+    ("c", True): np.dtype(np.complex64),
+    ("c", False): np.dtype(np.complex128),
+}
+
 #: An image, weights, and their origins.
 _Filter: TypeAlias = tuple[np.ndarray, np.ndarray, list[int]]
 
@@ -337,7 +345,7 @@ def _filtered(
         y = _correlated(image, kernel, Border(padding, padding_mode, value), result, choice, folded)
     if target is None:
         return y
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # as a number too large for the target's type becomes infinite
         target[...] = y
     return target
 
@@ -349,8 +357,9 @@ def _correlated(
         return correlate_truncated(image, kernel, border, result, choice, folded)
     # float32 holds these; SciPy sums in float64 always, and rounds.
     narrow = image.dtype.char in "?bBhHefF" and result.itemsize <= (8 if result.kind == "c" else 4)
-    work = np.result_type(FLOAT32 if narrow else FLOAT64, np.complex64 if result.kind == "c" else np.float32)
-    return rounded(correlate_numbers(image[None, None], kernel[None, None], border, work, choice)[0, 0, 0], result)
+    work = _WORK[result.kind, narrow]
+    y = correlate_numbers(image[None, None], kernel[None, None], border, work, choice)
+    return rounded(y.reshape(y.shape[3:]), result)
 
 
 def _output(output: object, image: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray | None, np.dtype[np.generic]]:

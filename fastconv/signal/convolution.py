@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.arguments import integer, one_of
-from fastconv.signal.linear import check_mode, convolve_windows, reversed_conjugate, second_is_larger, window
+from fastconv.signal.linear import (
+    check_mode,
+    convolve_windows,
+    reversed_conjugate,
+    second_is_larger,
+    window,
+    windows_of,
+)
 from fastconv.signal.operands import axes_of, common_type, operands
 from fastconv.signal.planes import Choice
 
@@ -142,8 +149,7 @@ def _convolved(first: np.ndarray, second: np.ndarray, mode: str, choice: Choice)
     for array, name in ((first, "in1"), (second, "in2")):
         if array.size == 0:
             raise ValueError(f"{name} must not be empty, got shape {array.shape}")
-    second_is_larger(mode, first.shape, second.shape)  # which is refused where neither is
-    windows = [window(mode, n, m) for n, m in zip(first.shape, second.shape, strict=True)]
+    windows = windows_of(mode, first.shape, second.shape)
     return convolve_windows(first, second, windows, (), common_type(first, second), choice)
 
 
@@ -202,8 +208,8 @@ def fftconvolve(
     if not summed:  # products, which SciPy leaves in their own type
         result = common_type(first, second)
     second_is_larger(mode, [first.shape[axis] for axis in summed], [second.shape[axis] for axis in summed])
-    together = [axis for axis, (n, m) in enumerate(sizes) if axis not in along and n == m > 1]
-    windows = [window(mode, n, m) for n, m in sizes]
+    together = tuple([axis for axis, (n, m) in enumerate(sizes) if axis not in along and n == m > 1])
+    windows = tuple([window(mode, n, m) for n, m in sizes])
     return convolve_windows(first, second, windows, together, result, Choice(algorithm, tolerance))
 
 

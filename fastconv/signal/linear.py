@@ -12,23 +12,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.arguments import one_of
+from fastconv.arguments import Pairs, one_of
 from fastconv.signal.numbers import correlate_numbers
 from fastconv.signal.planes import Border, Choice
 
 MODES = ("full", "same", "valid")
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """What an axis's result is of the full convolution."""
 
     start: int
     length: int
+
+
+@lru_cache(maxsize=256)
+def windows_of(mode: str, first: tuple[int, ...], second: tuple[int, ...]) -> tuple[Window, ...]:
+    """Return the windows of `mode` for the shapes of two arrays.
+
+    Raises
+    ------
+    ValueError
+        With "valid", if neither is at least as large as the other on every axis.
+    """
+    second_is_larger(mode, first, second)
+    return tuple([window(mode, n, m) for n, m in zip(first, second, strict=True)])
 
 
 def window(mode: str, first: int, second: int) -> Window:
@@ -66,8 +79,8 @@ def reversed_conjugate(array: np.ndarray) -> np.ndarray:
 def convolve_windows(
     a: np.ndarray,
     b: np.ndarray,
-    windows: Sequence[Window],
-    together: Sequence[int],
+    windows: tuple[Window, ...],
+    together: tuple[int, ...],
     result: np.dtype[np.generic],
     choice: Choice,
 ) -> np.ndarray:
@@ -76,27 +89,61 @@ def convolve_windows(
     Along the axes in `together` both have the same size, and convolutions are apart.
     """
     image, kernel = (a, b) if a.size >= b.size else (b, a)
-    axes = range(image.ndim)
+    plan = _arrangement(image.shape, kernel.shape, windows, together)
+    image, kernel = image[plan.seen], kernel[plan.used]
+    if plan.order:
+        image, kernel = image.transpose(plan.order), kernel.transpose(plan.order)
+    y = correlate_numbers(
+        image.reshape(plan.image_shape), kernel.reshape(plan.kernel_shape), Border(plan.padding), result, choice
+    )
+    if not plan.order:
+        return y.reshape(y.shape[3:])
+    apart = image.shape[: len(together)] + kernel.shape[len(together) : plan.channels]
+    y = y.reshape(*apart, *y.shape[3 : 3 + a.ndim - plan.channels])
+    return np.ascontiguousarray(y.transpose(np.argsort(plan.order)))
+
+
+class _Arrangement(NamedTuple):
+    """Where the axes of two arrays go."""
+
+    seen: tuple[slice, ...]  # of the image
+    used: tuple[slice, ...]  # of the kernel, which is read backwards
+    order: tuple[int, ...]  # groups, filters, what is summed along; () if only the last are there
+    channels: int  # axes of groups and filters
+    image_shape: tuple[int, ...]  # of one image of planes
+    kernel_shape: tuple[int, ...]  # of filters for groups
+    padding: Pairs
+
+
+@lru_cache(maxsize=256)
+def _arrangement(
+    image: tuple[int, ...], kernel: tuple[int, ...], windows: tuple[Window, ...], together: tuple[int, ...]
+) -> _Arrangement:
+    axes = range(len(image))
     # Along an axis on which the image has one element, each element of the kernel is a filter of its own.
-    bank = [i for i in axes if i not in together and image.shape[i] == 1 < kernel.shape[i]]
+    bank = [i for i in axes if i not in together and image[i] == 1 < kernel[i]]
     spatial = [i for i in axes if i not in together and i not in bank]
-    pairs, seen, used = [], [slice(None)] * image.ndim, [slice(None)] * image.ndim
+    pairs, seen, used = [], [slice(None)] * len(image), [slice(None)] * len(image)
     for i in bank:
         used[i] = slice(windows[i].start, windows[i].start + windows[i].length)
     for i in spatial:
-        before = kernel.shape[i] - 1 - windows[i].start
-        after = windows[i].start + windows[i].length - image.shape[i]
+        before = kernel[i] - 1 - windows[i].start
+        after = windows[i].start + windows[i].length - image[i]
         pairs.append((max(before, 0), max(after, 0)))
-        seen[i] = slice(max(-before, 0), image.shape[i] - max(-after, 0))
-    image, kernel = image[tuple(seen)], np.flip(kernel[tuple(used)], tuple(spatial))
-
-    order = [*together, *bank, *spatial]
-    apart, filters = [image.shape[i] for i in together], [kernel.shape[i] for i in bank]
-    groups = math.prod(apart)
-    size = [image.shape[i] for i in spatial] or [1]  # a product of two arrays is a convolution of single elements
-    kernel_size = [kernel.shape[i] for i in spatial] or [1]
-    images = image.transpose(order).reshape(1, groups, *size)
-    of_groups = kernel.transpose(order).reshape(groups, math.prod(filters), *kernel_size)
-    y = correlate_numbers(images, of_groups, Border(tuple(pairs) or ((0, 0),)), result, choice)
-    y = y.reshape(*apart, *filters, *(y.shape[3:] if spatial else ()))
-    return y if order == sorted(order) else np.ascontiguousarray(y.transpose(np.argsort(order)))
+        seen[i] = slice(max(-before, 0), image[i] - max(-after, 0))
+        used[i] = slice(None, None, -1)
+    channels = [*together, *bank]
+    groups = math.prod([image[i] for i in together])
+    filters = math.prod([windows[i].length for i in bank])
+    # Where nothing is summed, each product is a convolution of single elements.
+    size = [seen[i].stop - seen[i].start for i in spatial] or [1]
+    kernel_size = [kernel[i] for i in spatial] or [1]
+    return _Arrangement(
+        tuple(seen),
+        tuple(used),
+        (*channels, *spatial) if channels else (),
+        len(channels),
+        (1, groups, *size),
+        (groups, filters, *kernel_size),
+        tuple(pairs) or ((0, 0),),
+    )

@@ -47,8 +47,10 @@ def correlate_numbers(
 
 def rounded(y: np.ndarray, result: np.dtype[np.generic]) -> np.ndarray:
     """Return floats as narrower ones."""
+    if y.dtype == result:
+        return y
     with np.errstate(over="ignore"):
-        return y.astype(result, copy=False)
+        return y.astype(result)
 
 
 def _complex(

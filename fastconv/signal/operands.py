@@ -14,7 +14,10 @@ from fastconv.signal.numbers import check_number
 
 def operand(value: npt.ArrayLike, name: str) -> np.ndarray:
     """Return an array of numbers, of 0 axes for a number."""
-    found = np.asarray(value) if isinstance(value, numbers.Number | np.generic) else array(value, name)
+    if type(value) is np.ndarray:
+        found = value
+    else:
+        found = np.asarray(value) if isinstance(value, numbers.Number | np.generic) else array(value, name)
     check_number(found.dtype, name)
     return found
 

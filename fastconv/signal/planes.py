@@ -70,7 +70,9 @@ def _convolved(images: np.ndarray, filters: np.ndarray, border: Border, choice: 
     groups, each, *kernel = filters.shape
     rank = len(kernel)
     weight = filters.reshape(groups * each, 1, *kernel)
-    arguments = (1, border.padding, 1, groups, border.mode, False, "channels_first", None)
+    (first, _), *_ = border.padding
+    alike = border.padding == ((first, first),) * rank  # as one number it is the sooner found among earlier calls
+    arguments = (1, first if alike else border.padding, 1, groups, border.mode, False, "channels_first", None)
     y = convolve(rank, images, weight, None, None, (*arguments, choice.algorithm, choice.tolerance), None)
     return y.reshape(len(images), groups, each, *y.shape[2:])
 

@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fastconv.signal.numbers import FLOAT64, correlate_sums, correlate_whole, largest_sum, wrapped
+from fastconv.signal.numbers import EXACT_BELOW, FLOAT64, correlate_sums, correlate_whole, largest_sum, wrapped
 from fastconv.signal.planes import Border, Choice, padded
 
 #: Weights that are whole numbers after multiplication by one of these have exact sums, in any order.
@@ -43,11 +43,11 @@ def correlate_truncated(
     """
     images, filters = image[None, None], weights[None, None]
     scale = _scale(image, weights, border)
-    reach = largest_sum(images, filters, border)
-    if scale is not None and (scale == 1 or reach * scale < 2.0**53):
+    if scale == 1 or (scale is not None and largest_sum(images, filters * scale, border) < EXACT_BELOW[-1][1]):
         y, reach = correlate_whole(images, filters * scale, border, choice)
-        y = y[0, 0, 0]
+        y = y.reshape(y.shape[3:])
         return wrapped(y if scale == 1 else np.trunc(y / y.dtype.type(scale)), reach / scale, result)
+    reach = largest_sum(images, filters, border)
     y = correlate_sums(images.astype(FLOAT64, copy=False), filters, border, choice)[0, 0, 0]
     # Twice what n products and sums can err by, each by half a unit in the last place of at most `reach`.
     error = 2 * (weights.size + 2) * np.finfo(np.float64).eps * reach
@@ -110,11 +110,9 @@ class _Sums:
 
 def _scale(image: np.ndarray, weights: np.ndarray, border: Border) -> float | None:
     """Return what makes all weights whole, None unless something does and the image is whole, too."""
-    if image.dtype.kind not in "biu" or border.value != np.trunc(border.value.real):
+    if image.dtype.kind not in "biu" or not float(border.value.real).is_integer() or not np.isfinite(weights).all():
         return None
-    if not np.isfinite(weights).all():
-        return None
-    return next((scale for scale in SCALES if np.all(weights * scale == np.trunc(weights * scale))), None)
+    return next((scale for scale in SCALES if (weights * scale == np.trunc(weights * scale)).all()), None)
 
 
 def _terms(weights: np.ndarray, folded: bool) -> Iterator[Term]:

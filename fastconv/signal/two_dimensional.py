@@ -7,7 +7,14 @@ import numpy.typing as npt
 
 from fastconv.arguments import one_of
 from fastconv.signal.convolution import documented
-from fastconv.signal.linear import Window, check_mode, convolve_windows, reversed_conjugate, second_is_larger, window
+from fastconv.signal.linear import (
+    Window,
+    check_mode,
+    convolve_windows,
+    reversed_conjugate,
+    second_is_larger,
+    windows_of,
+)
 from fastconv.signal.numbers import correlate_numbers, limits
 from fastconv.signal.operands import common_type, operands, scalar
 from fastconv.signal.planes import Border, Choice
@@ -64,8 +71,7 @@ def convolve2d(
            [4, 3]])
     """
     first, second, value = _checked(in1, in2, mode, boundary, fillvalue)
-    windows = [window(mode, n, m) for n, m in zip(first.shape, second.shape, strict=True)]
-    second_is_larger(mode, first.shape, second.shape)  # which is refused where neither is
+    windows = windows_of(mode, first.shape, second.shape)
     return _filtered(first, second, mode, windows, boundary, value, Choice(algorithm, tolerance))
 
 
@@ -104,13 +110,14 @@ def correlate2d(
     array([[10, 21, 32,  3]])
     """
     first, second, value = _checked(in1, in2, mode, boundary, fillvalue)
-    swapped = second_is_larger(mode, first.shape, second.shape)
-    windows = [window(mode, n, m) for n, m in zip(first.shape, second.shape, strict=True)]
+    windows = windows_of(mode, first.shape, second.shape)
     if mode == "same":
-        windows = [Window(m // 2, n) for n, m in zip(first.shape, second.shape, strict=True)]
+        windows = tuple([Window(m // 2, n) for n, m in zip(first.shape, second.shape, strict=True)])
     backwards = reversed_conjugate(second)
     y = _filtered(first, backwards, mode, windows, boundary, value, Choice(algorithm, tolerance))
-    return y.conj() if swapped and y.dtype.kind == "c" else y  # as SciPy's, which conjugates the smaller array
+    if y.dtype.kind == "c" and second_is_larger(mode, first.shape, second.shape):
+        return y.conj()  # as SciPy's, which conjugates the smaller array
+    return y
 
 
 def _checked(
@@ -149,7 +156,7 @@ def _filtered(
     first: np.ndarray,
     second: np.ndarray,
     mode: str,
-    windows: list[Window],
+    windows: tuple[Window, ...],
     boundary: str,
     value: complex,
     choice: Choice,
