@@ -357,7 +357,7 @@ def _correlated(
         return correlate_truncated(image, kernel, border, result, choice, folded)
     # float32 holds these; SciPy sums in float64 always, and rounds.
     narrow = image.dtype.char in "?bBhHefF" and result.itemsize <= (8 if result.kind == "c" else 4)
-    work = _WORK[result.kind, narrow]
+    work = _WORK["c" if "c" in (image.dtype.kind, kernel.dtype.kind) else "f", narrow]
     y = correlate_numbers(image[None, None], kernel[None, None], border, work, choice)
     return rounded(y.reshape(y.shape[3:]), result)
 

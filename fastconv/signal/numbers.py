@@ -92,7 +92,7 @@ def correlate_whole(
             whole = images.astype(work, copy=False), filters.astype(work, copy=False)
             return correlate_sums(*whole, border, choice), reach
     exact = [_as_int64(array) for array in (images, filters)]
-    return correlate_planes(exact[0], exact[1], border, Choice("reference")), reach
+    return correlate_planes(exact[0], exact[1], border, Choice("reference", choice.tolerance)), reach
 
 
 def largest_sum(images: np.ndarray, filters: np.ndarray, border: Border) -> float:
@@ -113,12 +113,12 @@ def _largest(array: np.ndarray) -> float:
 
 
 def correlate_sums(images: np.ndarray, filters: np.ndarray, border: Border, choice: Choice) -> np.ndarray:
-    """Convolve by an algorithm that is exact for whole numbers."""
+    """Convolve by an algorithm that does nothing but sum products."""
     if choice.algorithm == "auto":
         try:
-            return correlate_planes(images, filters, border, Choice(SUMS[0]))
+            return correlate_planes(images, filters, border, Choice(SUMS[0], choice.tolerance))
         except UnsupportedError:  # more taps than it sums in one register
-            return correlate_planes(images, filters, border, Choice(SUMS[1]))
+            return correlate_planes(images, filters, border, Choice(SUMS[1], choice.tolerance))
     if choice.algorithm not in SUMS:
         from fastconv.selection import algorithm
 
@@ -138,9 +138,12 @@ def wrapped(y: np.ndarray, reach: float, result: np.dtype[np.generic]) -> np.nda
     if result.kind == "b":
         return y.astype(np.bool_)
     lowest, highest = limits(result)
-    if y.dtype != result and not (lowest < 0 and reach <= highest):
-        y = y.astype(np.int64, copy=False)  # a float beyond the limits has no meaning as a narrow integer
-    return y.astype(result, copy=False)
+    with np.errstate(invalid="ignore"):  # NaN has no meaning as an integer, and needs no warning
+        if y.dtype.kind == "f" and highest > limits(INT64)[1] and not reach <= limits(INT64)[1]:
+            return np.where(y < 0, y.astype(np.int64).astype(result), y.astype(result))
+        if y.dtype != result and not (lowest < 0 and reach <= highest):
+            y = y.astype(np.int64, copy=False)  # a float beyond the limits has no meaning as a narrow integer
+        return y.astype(result, copy=False)
 
 
 @cache
