@@ -120,6 +120,7 @@ def test_what_comes_before_the_first_call_is_light():
     program = """
 import fastconv
 fastconv.conv1d, fastconv.conv2d, fastconv.conv3d, fastconv.reference
+fastconv.signal.convolve, fastconv.ndimage.correlate
 fastconv.set_num_threads(1)
 str(fastconv.ConvProblem.parse("conv2d,n1,c8,8x8,k8,3x3,float32"))
 """

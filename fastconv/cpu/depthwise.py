@@ -195,10 +195,10 @@ def _strips(shape: Geometry, code: Planes, target: targets.Target) -> tuple[npt.
     A strip is what the tiles at the left reach of a padded row, and after it what the others at the sides do.
     """
     before, width = shape.padding[2][0], shape.size[2]
-    firsts = [left * code.stride for left in _lefts(shape, code, target)]
+    firsts = _lefts(shape, code, target) * code.stride
     extent = _extent(code, target)
-    left = [first for first in firsts if first < before]
-    right = [first for first in firsts if first >= before and first + extent > before + width]
+    left = firsts[firsts < before].tolist()
+    right = firsts[(firsts >= before) & (firsts + extent > before + width)].tolist()
     end, begin = (max(left) + extent if left else 0), (min(right) if right else 0)
     padded = np.r_[0:end, begin : max(right) + extent if right else 0]
     places = shape.maps[2][np.minimum(padded, before + width + shape.padding[2][1] - 1)]
@@ -298,8 +298,9 @@ def _planes(shape: Geometry, dtype: str, rows: int, vectors: int, target: target
         narrow=out_width < target.lanes(dtype),
     )
     room = width - _extent(code, target)
-    within = [before <= left * stride <= before + room for left in _lefts(shape, code, target)]
-    code = dataclasses.replace(code, edges=not all(within), inner=any(within))
+    firsts = _lefts(shape, code, target) * stride
+    within = (before <= firsts) & (firsts <= before + room)
+    code = dataclasses.replace(code, edges=not within.all(), inner=bool(within.any()))
     if code.classes or code.deep or code.bordered:
         return code
     bands = _bands(shape, code)
@@ -351,10 +352,10 @@ def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target) -> f
     return cycles
 
 
-def _lefts(shape: Geometry, code: Planes, target: targets.Target) -> list[int]:
-    """Return the first output column of each tile of a row."""
+def _lefts(shape: Geometry, code: Planes, target: targets.Target) -> npt.NDArray[np.int64]:
+    """Return the first output column of each tile of a row; a signal may have many."""
     span = code.vectors * target.lanes(code.dtype)
-    return [max(0, min(left, shape.output[2] - span)) for left in range(0, shape.output[2], span)]
+    return np.minimum(np.arange(0, shape.output[2], span), max(0, shape.output[2] - span))
 
 
 def _columns_met(shape: Geometry, code: Planes, target: targets.Target) -> int:
@@ -363,7 +364,8 @@ def _columns_met(shape: Geometry, code: Planes, target: targets.Target) -> int:
     if code.unrolled or not code.leaves_out:
         return code.kernel[1] * len(lefts)
     extent = _extent(code, target) - (code.kernel[1] - 1) * code.dilation
-    places = [
-        left * code.stride - shape.padding[2][0] + s * code.dilation for left in lefts for s in range(code.kernel[1])
-    ]
-    return sum(-extent < place < shape.size[2] for place in places)
+    # Column s of the kernel begins at place + s * dilation; it is met from more than -extent on, up to the width.
+    places = lefts * code.stride - shape.padding[2][0]
+    first = np.maximum((-extent - places) // code.dilation + 1, 0)
+    last = np.minimum(-((places - shape.size[2]) // code.dilation) - 1, code.kernel[1] - 1)
+    return int(np.maximum(last - first + 1, 0).sum())
