@@ -5,8 +5,9 @@
 The product of two spectra is the cyclic correlation of what they are the transforms of. A tile of N results along an
 axis costs of the order of log N operations a result, however many taps the kernel has; of the N, as many as the kernel
 has taps (but one) see the other end of the tile and are left out (Oppenheim and Schafer, Discrete-Time Signal
-Processing, 8.7.3). Where a value of an image's result is not finite, the image is computed again as the sum stands, as
-in `fastconv.cpu.winograd`.
+Processing, 8.7.3). With a stride most of the others are computed for nothing, too, which still pays where kernels are
+large. Where a value of an image's result is not finite, the image is computed again as the sum stands, as in
+`fastconv.cpu.winograd`.
 """
 
 from __future__ import annotations
@@ -31,14 +32,12 @@ class FFT(Planned):
     name = "fft"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse depth, strides and kernels that are no kernels or too long."""
+        """Refuse depth, and kernels that are no kernels or too long."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
         if problem.rank == 3:
             return f"{self.name} computes one and two dimensions, not three"
-        if max(problem.stride) > 1:
-            return f"{self.name} computes a stride of 1, not {'x'.join(map(str, problem.stride))}"
         if math.prod(problem.kernel) == 1:
             return f"{self.name} needs a kernel of more than one element"
         spans = [(taps - 1) * steps + 1 for taps, steps in zip(problem.kernel, problem.dilation, strict=True)]

@@ -103,9 +103,10 @@ def candidates(shape: Geometry, lanes: int) -> Iterator[Tiling]:
 
 def _axis(shape: Geometry, axis: int, lanes: int) -> list[tuple[int, int, int]]:
     """(size, results, tiles) of an axis."""
-    output, (before, after) = shape.output[axis], shape.padding[axis]
+    stride, (before, after) = shape.stride[axis], shape.padding[axis]
+    output = (shape.output[axis] - 1) * stride + 1  # of all places, some of which are results
     span = (shape.kernel[axis] - 1) * shape.dilation[axis] + 1
-    if axis == 1 and shape.output[1] == span == 1:
+    if axis == 1 and output == span == 1:
         return [(1, 1, 1)]
     zeros = shape.padding_mode == "zeros"
     found = []
@@ -115,10 +116,10 @@ def _axis(shape: Geometry, axis: int, lanes: int) -> list[tuple[int, int, int]]:
         if size >= max(lanes, output + span - 1 - wrapped, span):
             found.append((size, output, 1))
             break
-        results = size - span + 1
+        results = (size - span + 1) // stride * stride
         if results >= max(1, size // 8) and size >= lanes:
             tiles = -(-output // results)
-            found.append((size, -(-output // tiles), tiles))
+            found.append((size, -(-output // (tiles * stride)) * stride, tiles))
     return found
 
 
@@ -359,6 +360,7 @@ def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:
         step.KERNEL_W: shape.kernel[2],
         step.COMPACT: int(cut.planes),
         step.DEPTHWISE: int(depthwise),
+        step.AS_THEY_LIE: int(problem.layout == "channels_first" and max(shape.stride) == 1),
         step.BLOCK_PAIRS: pairs,
         at.BLOCK: 1 if depthwise else math.gcd(CHUNK, cut.lanes),
     }

@@ -42,6 +42,7 @@ from fastconv.cpu.packing import copy_row
     COMPACT,                                      # spectra of weights are scalars, not vectors
     KEPT,                                         # weights are spectra already
     DEPTHWISE,                                    # a filter reads the channel of its lane
+    AS_THEY_LIE,                                  # results are written where they belong, not to a row of scratch
     LANE_CHANNELS,                                # of a group: channels that lanes are
     CHANNEL_VECTORS, FILTER_VECTORS,              # vectors of these, and of filters
     BLOCK_PAIRS,                                  # pairs of tiles whose spectra are held at once
@@ -50,7 +51,7 @@ from fastconv.cpu.packing import copy_row
     GATHER, SCATTER, TRANSFORM, PRODUCT,          # addresses of functions
     LANE_TABLE, ROW_TABLE, STAGED, SUMS, SPECTRA,  # places of buffers, in elements
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 43)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 44)
 # fmt: on
 
 #: What is known of a lane: image (-1: none), tile, channel (or filter) behind the first one; whether its rows are
@@ -202,16 +203,18 @@ def place_results(
         filter_ = first + table[place + LANE_OFFSET]
         image = table[place + LANE_IMAGE]
         tile_row, tile_column = divmod(table[place + LANE_TILE], plan[TILES_W])
-        top, left = tile_row * plan[TILE_H], tile_column * plan[TILE_W]
+        top = tile_row * plan[TILE_H] // plan[at.STRIDE_H]
+        left = tile_column * plan[TILE_W] // plan[at.STRIDE_W]
         there = image >= 0 and filter_ < after
-        rows[entry + slot.ROWS] = min(plan[TILE_H], plan[at.OUT_H] - top) if there else 0
-        rows[entry + slot.WIDTH] = min(plan[TILE_W], plan[at.OUT_W] - left)
+        height, width = plan[at.OUT_H] - top, plan[at.OUT_W] - left  # from here on
+        rows[entry + slot.ROWS] = min(plan[TILE_H], (height - 1) * plan[at.STRIDE_H] + 1) if there else 0
+        rows[entry + slot.WIDTH] = min(plan[TILE_W], (width - 1) * plan[at.STRIDE_W] + 1)
         rows[entry + slot.BIAS] = bias + filter_ * item if bias != 0 else 0
         pixel = top * plan[at.OUT_W] + left
         to = image * plan[at.OUT_IMAGE] + filter_ * plan[at.OUT_FILTER] + pixel * plan[at.OUT_PIXEL]
         added = image * plan[at.RESIDUAL_IMAGE] + filter_ * plan[at.RESIDUAL_FILTER] + pixel * plan[at.RESIDUAL_PIXEL]
         rows[entry + slot.RESIDUAL] = 0
-        if plan[at.OUT_PIXEL] == 1 and plan[at.RESIDUAL_PIXEL] == 1:
+        if plan[AS_THEY_LIE]:
             rows[entry + slot.TO] = address_of(out) + to * item
             rows[entry + slot.TO_ROW] = plan[at.OUT_W] * item
             if address_of(residual) != 0:
@@ -232,24 +235,28 @@ def place_results(
 
 @kernel
 def spread_rows(plan: Ints, memory: Reals, residual: Reals, out: Reals, row: int, after: bool) -> None:
-    """Where pixels lie apart: rows of the residual into those of the lanes, and `after` the results from there."""
+    """Where pixels lie apart: rows of the residual into those of the lanes, and `after` the results from there.
+
+    With a stride, only every so many of a row are results.
+    """
     item = plan[at.ITEM]
     table = ints_at(address_of(memory) + plan[LANE_TABLE] * item)
     rows = ints_at(address_of(memory) + plan[ROW_TABLE] * item)
-    if plan[at.OUT_PIXEL] == 1 and plan[at.RESIDUAL_PIXEL] == 1:
+    if plan[AS_THEY_LIE]:
         return
     for lane in range(2 * plan[at.LANES]):
         entry = lane * slot.SCATTER_SLOTS
         if row >= rows[entry + slot.ROWS]:
             continue
         staged = plan[STAGED] + lane * plan[SIZE_W]
-        to = table[lane * LANE_SLOTS + LANE_PLANE] + row * plan[at.OUT_W] * plan[at.OUT_PIXEL]
-        added = table[lane * LANE_SLOTS + LANE_TOP] + row * plan[at.OUT_W] * plan[at.RESIDUAL_PIXEL]
-        for j in range(rows[entry + slot.WIDTH]):
+        begin = row // plan[at.STRIDE_H] * plan[at.OUT_W]
+        to = table[lane * LANE_SLOTS + LANE_PLANE] + begin * plan[at.OUT_PIXEL]
+        added = table[lane * LANE_SLOTS + LANE_TOP] + begin * plan[at.RESIDUAL_PIXEL]
+        for j in range((rows[entry + slot.WIDTH] - 1) // plan[at.STRIDE_W] + 1):
             if after:
-                out[to + j * plan[at.OUT_PIXEL]] = memory[staged + j]
+                out[to + j * plan[at.OUT_PIXEL]] = memory[staged + j * plan[at.STRIDE_W]]
             elif address_of(residual) != 0:
-                memory[staged + j] = residual[added + j * plan[at.RESIDUAL_PIXEL]]
+                memory[staged + j * plan[at.STRIDE_W]] = residual[added + j * plan[at.RESIDUAL_PIXEL]]
 
 
 @kernel
@@ -259,7 +266,7 @@ def inverse_rows(
 ) -> None:  # fmt: skip
     """The results of the lanes from a spectrum that was transformed back along its columns."""
     rows = place_results(plan, memory, bias, residual, out, first, after)
-    for row in range(rows):
+    for row in range(0, rows, plan[at.STRIDE_H]):
         line = spectrum + row * plan[PITCH] * plan[at.ITEM]
         transform(plan, frame, line, 0, 1, plan[INVERSE_ROW], plan[ROW_PASSES])
         spread_rows(plan, memory, residual, out, row, False)
