@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
@@ -200,7 +199,7 @@ class FourierPlan:
         item = self.numbers[at.ITEM]
         weights = self._weight_elements if self.tiling.planes else 0
         inputs = 0 if self.tiling.planes else self.block_pairs * self._input_vectors * self.tiling.spectrum
-        return self._pitch * workers, weights * item, inputs * item, 8 * self.request.problem.batch
+        return self._pitch * workers, weights * item, inputs * item, self.exact.mark_bytes
 
     @cached_property
     def _pitch(self) -> int:
@@ -307,24 +306,11 @@ class FourierPlan:
         memory = workspace.scratch(self._sizes[0], self.request.problem.dtype)
         self._of_weights(workspace.job, (address(self._array), address(weight), to), memory, self._pitch)
 
-    def _compute(
-        self, weights: Weights, x: Array, bias: Array | None, residual: Array | None, out: Array
-    ) -> None:
-        workspace = scratch.take()
-        *_, marks = self._sizes
-        broken = workspace.scratch(marks, "broken")
-        ctypes.memset(broken, 0, marks)
-        b = 0 if bias is None else address(bias)
-        r = 0 if residual is None else address(residual)
-        rest = b, r, address(out), broken
-        (self._planes if self.tiling.planes else self._channels)(workspace, weights, address(x), rest)
-        found = ctypes.string_at(broken, marks)
-        scratch.give(workspace)
-        if found.count(0) < marks:
-            images = np.flatnonzero(np.frombuffer(found, np.int64))
-            self.exact(images, x, weights.array, bias, residual, out)
+    def _compute(self, weights: Weights, x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        steps = self._planes if self.tiling.planes else self._channels
+        self.exact.after(partial(steps, weights, address(x)), x, weights.array, bias, residual, out)
 
-    def _planes(self, workspace: scratch.Workspace, weights: Weights, x: int, rest: tuple[int, ...]) -> None:
+    def _planes(self, weights: Weights, x: int, workspace: scratch.Workspace, rest: tuple[int, ...]) -> None:
         own, spectra, _, _ = self._sizes
         dtype = self.request.problem.dtype
         to = weights.spectra
@@ -334,7 +320,7 @@ class FourierPlan:
         memory = workspace.scratch(own, dtype)
         self._of_tiles(workspace.job, (address(self._array), x, to, *rest), memory, self._pitch)
 
-    def _channels(self, workspace: scratch.Workspace, weights: Weights, x: int, rest: tuple[int, ...]) -> None:
+    def _channels(self, weights: Weights, x: int, workspace: scratch.Workspace, rest: tuple[int, ...]) -> None:
         own, _, inputs, _ = self._sizes
         dtype = self.request.problem.dtype
         v, memory = workspace.scratch(inputs, f"{dtype} tiles"), workspace.scratch(own, dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -172,7 +171,7 @@ class WinogradPlan:
     def _sizes(self) -> tuple[int, int, int]:
         """Bytes of V, of all workers, and of the marks of broken images."""
         workers = max(threads.workers(tasks, self.request.threads) for tasks in self._tasks)
-        return self.shared * self.numbers[at.ITEM], self._pitch * workers, 8 * self.request.problem.batch
+        return self.shared * self.numbers[at.ITEM], self._pitch * workers, self.exact.mark_bytes
 
     @cached_property
     def _pitch(self) -> int:
@@ -277,29 +276,20 @@ class WinogradPlan:
         scratch.give(workspace)
         return Weights(weight, step.TRANSFORMED, to, block)
 
-    def _compute(
-        self, weights: Weights, x: Array, bias: Array | None, residual: Array | None, out: Array
-    ) -> None:
+    def _compute(self, weights: Weights, x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        self.exact.after(partial(self._blocks, weights, address(x)), x, weights.array, bias, residual, out)
+
+    def _blocks(self, weights: Weights, x: int, workspace: scratch.Workspace, rest: tuple[int, ...]) -> None:
         """Compute with the weights in one of their forms."""
-        workspace = scratch.take()
         dtype = self.request.problem.dtype
-        shared, own, marks = self._sizes
+        shared, own, _ = self._sizes
         v = workspace.scratch(shared, f"{dtype} tiles")
         memory = workspace.scratch(own, dtype)
-        broken = workspace.scratch(marks, "broken")
-        ctypes.memset(broken, 0, marks)
-        b = 0 if bias is None else address(bias)
-        r = 0 if residual is None else address(residual)
         (transform, of_tiles), (multiply, of_filters) = self.steps(weights.form)
-        x_at, out_at, of_tiles_at, of_filters_at = address(x), address(out), address(of_tiles), address(of_filters)
+        of_tiles_at, of_filters_at = address(of_tiles), address(of_filters)
         for block in range(self.tiling.blocks[0] * self.tiling.blocks[1]):
-            transform(workspace.job, (of_tiles_at, x_at, v, block), memory, self._pitch)
-            operands = of_filters_at, v, weights.address, b, r, out_at, broken, block
-            multiply(workspace.job, operands, memory, self._pitch)
-        found = ctypes.string_at(broken, marks)
-        scratch.give(workspace)
-        if found.count(0) < marks:
-            self.exact(np.flatnonzero(np.frombuffer(found, np.int64)), x, weights.array, bias, residual, out)
+            transform(workspace.job, (of_tiles_at, x, v, block), memory, self._pitch)
+            multiply(workspace.job, (of_filters_at, v, weights.address, *rest, block), memory, self._pitch)
 
 
 def _codelets(dtype: str, axes: tuple[Axis, Axis]) -> dict[int, codelet.Codelet]:
