@@ -96,6 +96,7 @@ class _Emitter:
             along = b.mul(self.layer, self.slot(slot.Y_SLICE))
             self.y = b.add(self.y, along)
             self.residual = b.add(self.residual, along) if planes.residual else None
+        self.table.start()
         if self.finite:
             self.finite.look(self.weight)
         if planes.height:

@@ -34,8 +34,12 @@ from fastconv.codegen import target as targets
     STRIP_ROW, STRIP_WIDTH,             # bytes of a strip, elements of it
     STRIP_COLUMNS,                      # address of where in a padded row each element of a strip comes from, in bytes
     STRIP_SHIFT,                        # columns less that a tile at the right is along a strip than along its row
+    COPY_ROW,                           # bytes from one copied row to the next
+    COPY_PADS,                          # elements of a copied row that are padding;
+    COPY_TO, COPY_FROM,                 # addresses of where they are in it, and of where in the row they come from: both
+                                        # in bytes from where the padding begins; -1: zeros
     KIND_ROWS,                          # first output row of each kind of band, and the end of the last
-) = range(40)
+) = range(44)
 # fmt: on
 MOST_KINDS = 7
 SLOTS = KIND_ROWS + MOST_KINDS + 1
@@ -85,6 +89,8 @@ class Planes:
         Whether planes are volumes: tasks are slices of output, and slices of input may lie outside.
     bordered : bool
         Whether the padding is not zeros.
+    copied : bool
+        Whether rows are copied, with their padding, to where they do not all fall into the same sets of the cache.
     parted : bool
         Whether planes are cut into several tasks.
     repeated : bool
@@ -117,6 +123,7 @@ class Planes:
     classes: bool = False
     deep: bool = False
     bordered: bool = False
+    copied: bool = False
     parted: bool = False
     repeated: bool = False
     narrow: bool = False
@@ -132,7 +139,7 @@ class Planes:
         """The name of its function, which says all of it."""
         height, width = self.kernel
         words = (
-            "flip", "classes", "deep", "bordered", "parted", "repeated", "narrow", "spills", "edges", "inner",
+            "flip", "classes", "deep", "bordered", "copied", "parted", "repeated", "narrow", "spills", "edges", "inner",
             "leaves_out", "residual",
         )  # fmt: skip
         parts = [

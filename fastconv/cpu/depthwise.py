@@ -28,7 +28,7 @@ from fastconv.cpu import depthwise_channels_last, scratch
 from fastconv.cpu.algorithm import Planned
 from fastconv.cpu.depthwise_channels_last import PixelsPlan
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.native import address
+from fastconv.cpu.native import LINE, address
 from fastconv.cpu.plan import LEFT_OUT, Request, TaskPlan, natural_strides
 from fastconv.problem import ConvProblem
 
@@ -43,6 +43,8 @@ SPILL = 0.9  # of a vector that finds no register, for each kernel column
 MASK = 1.3  # of a vector at an edge, for each kernel column
 BEGIN_STRIP, STRIP_ELEMENT = 5, 1.5
 FAR_ROW = 0.8  # of a row of a tile, where a plane exceeds the first level cache
+CROWDED_ROW = 5  # of a row of a tile, for each kernel column, where more rows share a set of the cache than it has room
+COPY_ROW, COPY_VECTOR, COPY_PAD, COPIED_ROW = 20, 1.3, 3, 3  # the last of a row that a band looks up
 
 #: Of the time that memory would take, what computing does not hide.
 EXPOSED = 0.3
@@ -131,7 +133,9 @@ def _plan(request: Request) -> DepthwisePlan:
     planes = problem.batch * problem.filters
     parts = _parts(request, shape, code.rows) if code.parted else shape.output[0]
     columns, shift = _strips(shape, code, request.target)
-    strip_row = -(-len(columns) * item // 64) * 64 + 64  # an odd number of cache lines falls into many sets
+    strip_row = -(-len(columns) * item // LINE) * LINE + LINE  # an odd number of cache lines falls into many sets
+    copy_row = (before_w + width + shape.padding[2][1]) * item // LINE // 2 * 2 * LINE + 3 * LINE
+    pads_to, pads_from = _pads(shape, item)
     image, filter_, _ = request.out_strides
     zeros = np.zeros(width, problem.dtype)
     # the last tile's last vector begins less than a tile's width before the last column that it has a use for
@@ -181,12 +185,24 @@ def _plan(request: Request) -> DepthwisePlan:
         slot.STRIP_WIDTH: len(columns),
         slot.STRIP_COLUMNS: address(columns),
         slot.STRIP_SHIFT: shift,
+        slot.COPY_ROW: copy_row,
+        slot.COPY_PADS: len(pads_to),
+        slot.COPY_TO: address(pads_to),
+        slot.COPY_FROM: address(pads_from),
         **{slot.KIND_ROWS + i: row for i, row in enumerate(_kinds(shape, code)[1])},
     }.items():
         numbers[place] = value
-    keep = numbers, zeros, masks, part_rows, columns, *shape.maps
-    strip_bytes = code.meets * strip_row if code.bordered and code.edges else 0
-    return DepthwisePlan(code, address(numbers), planes * parts, request, keep, strip_bytes)
+    keep = numbers, zeros, masks, part_rows, columns, pads_to, pads_from, *shape.maps
+    row = copy_row if code.copied else strip_row if code.bordered and code.edges else 0
+    return DepthwisePlan(code, address(numbers), planes * parts, request, keep, code.meets * row)
+
+
+def _pads(shape: Geometry, item: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where a padded row has padding, in bytes, and which of its places has the same element (-1: a zero)."""
+    (before, after), width = shape.padding[2], shape.size[2]
+    places = np.r_[0:before, before + width : before + width + after]
+    found = shape.maps[2][places]
+    return places * item, np.where(found < 0, -1, (found + before) * item)
 
 
 def _strips(shape: Geometry, code: Planes, target: targets.Target) -> tuple[npt.NDArray[np.int64], int]:
@@ -272,7 +288,22 @@ def _tile(shape: Geometry, dtype: str, target: targets.Target) -> Planes:
         if vectors == 1 or out_width >= vectors * lanes
         for rows in range(1, min(least_rows, slot.most_rows(target, shape.kernel[0] * shape.kernel[1], vectors)) + 1)
     ]
+    possible += [
+        dataclasses.replace(code, copied=True, edges=False, inner=True, kinds=(), height=0, leaves_out=False)
+        for code in possible
+        if _crowded(code, shape) and not (code.classes or code.deep or shape.size[2] < lanes)
+    ]
     return min(possible, key=lambda code: _plane_cycles(code, shape, target))
+
+
+def _crowded(code: Planes, shape: Geometry) -> bool:
+    """Whether a tile's input rows, at the same place of each, are more than the sets of the cache have room for."""
+    caches = targets.caches()
+    sets = max(1, caches.level1 // caches.ways // LINE)
+    step = shape.dilation[1] * shape.size[2] * np.dtype(code.dtype).itemsize
+    rows = Counter(i * step // LINE % sets for i in range(code.slice_rows))
+    # a vector that lies across two lines takes room in the next set, too
+    return max(rows[i] + rows[(i - 1) % sets] for i in range(sets)) > caches.ways
 
 
 def _planes(shape: Geometry, dtype: str, rows: int, vectors: int, target: targets.Target) -> Planes:
@@ -325,10 +356,17 @@ def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> floa
         begin += FAR_ROW * (code.meets + code.rows)
     columns = _columns_met(shape, code, target) / len(lefts)
     mask = edges * MASK * (1 + code.vectors) * code.stride
+    if not code.copied and _crowded(code, shape):
+        mask += CROWDED_ROW * code.meets
     cycles = float(BEGIN_TASK)
     if code.bordered and code.edges:
         strips = BEGIN_STRIP + STRIP_ELEMENT * len(_strips(shape, code, target)[0])
         cycles += sum(bands.values()) * code.meets * strips
+    if code.copied:
+        (before, after), width = shape.padding[2], shape.size[2]
+        vectors = -(-width // target.lanes(code.dtype))
+        cycles += shape.size[1] * (COPY_ROW + COPY_VECTOR * vectors + COPY_PAD * (before + after))
+        cycles += sum(bands.values()) * code.meets * COPIED_ROW
     for kind, count in bands.items():
         tile = begin + columns * (mask + _column_cycles(code, kind, target))
         cycles += count * (BEGIN_BAND + len(lefts) * tile)

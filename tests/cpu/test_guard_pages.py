@@ -155,18 +155,21 @@ def random_case(random: np.random.Generator, layout: str) -> Case:
 def guarded_process(bits: int, layout: str, first: int, last: int) -> None:
     """Run cases `first` to `last` - 1, each named before it runs, and say what was wrong."""
     from fastconv import config
-    from fastconv.cpu import areas, direct, scratch, threads, winograd_plan
+    from fastconv.cpu import areas, depthwise, direct, scratch, threads, winograd_plan
 
     config.set_vector_bits(bits)
     threads.WORTH_A_THREAD = 0.0
     for number in range(first, last):
         random = np.random.default_rng([bits, LAYOUTS.index(layout), number])
         case = random_case(random, layout)
-        if number == (first + last) // 2:  # from now on: weights in panels, outputs cut more often
+        if number == (first + last) // 2:  # from now on: panels and copies, outputs cut more often
             direct.PIXELS_WORTH_PANELS = areas.LEAST_PRODUCTS = 0
             areas.LEAST_SHARE = 1e-9
             areas.areas.cache_clear()
             winograd_plan.BLOCK_TILES = 7
+            depthwise._crowded = lambda code, shape: True
+            depthwise.CROWDED_ROW = 1e9
+            depthwise._tile.cache_clear()
         fastconv.set_num_threads(case.threads)
         arrays, expected, limit = expectation(case, random)
         for algorithm in capable(case.problem):
