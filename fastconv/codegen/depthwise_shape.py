@@ -36,7 +36,7 @@ from fastconv.codegen import target as targets
     STRIP_SHIFT,                        # columns less that a tile at the right is along a strip than along its row
     COPY_ROW,                           # bytes from one copied row to the next
     COPY_PADS,                          # elements of a copied row that are padding;
-    COPY_TO, COPY_FROM,                 # addresses of where they are in it, and of where in the row they come from: both
+    COPY_TO, COPY_FROM,                 # addresses of where they are in it, and of where in the row they are from, both
                                         # in bytes from where the padding begins; -1: zeros
     KIND_ROWS,                          # first output row of each kind of band, and the end of the last
 ) = range(44)

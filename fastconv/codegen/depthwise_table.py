@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from llvmlite import ir
 
 from fastconv.codegen import depthwise_shape as slot
 from fastconv.codegen import operands
-from fastconv.codegen.depthwise_shape import Planes
 from fastconv.codegen.depthwise_walk import Rows
 from fastconv.codegen.vector import I64, Builder
+
+
+class Met(Protocol):
+    """What a table has to know of the code that reads it: see `depthwise_shape.Planes`."""
+
+    @property
+    def meets(self) -> int:
+        """Input rows of a tile."""
+
+    @property
+    def slice_rows(self) -> int:
+        """Of one slice."""
+
+    @property
+    def depth(self) -> int:
+        """Slices."""
+
+    @property
+    def deep(self) -> bool:
+        """Whether planes are volumes."""
+
+    @property
+    def bordered(self) -> bool:
+        """Whether the padding is not zeros."""
+
+    @property
+    def copied(self) -> bool:
+        """Whether rows are copied."""
 
 
 class Table:
@@ -23,7 +51,7 @@ class Table:
     the bands of a task, in turn, to where the row lay that is not needed any more.
     """
 
-    def __init__(self, b: Builder, planes: Planes, read: Callable[[int], ir.Value]) -> None:
+    def __init__(self, b: Builder, planes: Met, read: Callable[[int], ir.Value]) -> None:
         self.b, self.planes, self.read = b, planes, read
         self.rows = b.alloca(I64, I64(planes.meets), "rows")
         self.copied = b.alloca(I64, name="copied_rows")  # how many of the padded plane's, from its first on
@@ -75,7 +103,10 @@ class Table:
     def _copy(self, corner: ir.Value) -> None:
         """Copy the rows of a band that the band before it did not meet."""
         b, planes, read = self.b, self.planes, self.read
-        scratch, count, pitch = b.function.args[operands.SCRATCH], I64(planes.meets), read(slot.COPY_ROW)
+        count, pitch = I64(planes.meets), read(slot.COPY_ROW)
+        # behind the padding a line begins: stores across two took several times as long
+        skipped = b.and_(b.mul(read(slot.BEFORE_W), I64(-b.owner.bytes)), I64(63))
+        scratch = b.add(b.function.args[operands.SCRATCH], skipped)
         end = b.add(self.base, count)
 
         def copy(place: ir.Value) -> None:

@@ -79,20 +79,24 @@ class Depthwise(Planned):
         target = targets.current()
         planes = problem.batch * problem.filters
         cycle = FLOPS_A_CYCLE / machine.vector_flops
-        item = np.dtype(problem.dtype).itemsize
-        moved = (math.prod(problem.input_shape) + planes * shape.pixels) * item
-        memory = EXPOSED * moved / machine.bandwidth if moved > targets.caches().level2 else 0.0
         if problem.layout == "channels_last":
             cycles = depthwise_channels_last.cycles(problem, target)
         else:
             cycles = planes * _plane_cycles(_tile(shape, problem.dtype, target), shape, target)
-        return machine.call + memory + cycle * cycles
+        return machine.call + memory_seconds(problem, machine) + cycle * cycles
 
     def make_plan(self, request: Request) -> DepthwisePlan | PixelsPlan:
         """Return the plan of a request."""
         if request.problem.layout == "channels_last":
             return depthwise_channels_last.plan(request)
-        return _plan(request)
+        return planes_plan(request)
+
+
+def memory_seconds(problem: ConvProblem, machine: Machine) -> float:
+    """Return what computing does not hide of the time that memory takes, where a call exceeds the cache."""
+    elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+    moved = elements * np.dtype(problem.dtype).itemsize
+    return EXPOSED * moved / machine.bandwidth if moved > targets.caches().level2 else 0.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ class DepthwisePlan(TaskPlan):
                 careful.alone(workspace.job, operands, memory, task, task + 1)
 
 
-def _plan(request: Request) -> DepthwisePlan:
+def planes_plan(request: Request) -> DepthwisePlan:
+    """Return the plan of a request in channels first."""
     problem = request.problem
     shape = geometry(problem)
     code = _code(request)
@@ -131,7 +136,7 @@ def _plan(request: Request) -> DepthwisePlan:
     before_d, before_h, before_w = (before for before, _ in shape.padding)
     classes = _classes(shape)
     planes = problem.batch * problem.filters
-    parts = _parts(request, shape, code.rows) if code.parted else shape.output[0]
+    count = parts(request, shape, code.rows) if code.parted else shape.output[0]
     columns, shift = _strips(shape, code, request.target)
     strip_row = -(-len(columns) * item // LINE) * LINE + LINE  # an odd number of cache lines falls into many sets
     copy_row = (before_w + width + shape.padding[2][1]) * item // LINE // 2 * 2 * LINE + 3 * LINE
@@ -143,7 +148,7 @@ def _plan(request: Request) -> DepthwisePlan:
     masks = np.zeros(before_w + width + beyond, f"i{item}")
     masks[before_w : before_w + width] = -1
     bands = -(-out_height // code.rows)
-    part_rows = np.array([bands * part // parts * code.rows for part in range(parts)] + [out_height], np.int64)
+    part_rows = np.array([bands * part // count * code.rows for part in range(count)] + [out_height], np.int64)
     numbers = np.zeros(slot.SLOTS, np.int64)
     for place, value in {
         slot.HEIGHT: height,
@@ -159,7 +164,7 @@ def _plan(request: Request) -> DepthwisePlan:
         slot.CLASSES: classes,
         slot.CLASS_ROWS: out_height // classes,
         slot.CLASS_MORE: out_height % classes,
-        slot.PARTS: parts,
+        slot.PARTS: count,
         slot.PART_ROWS: address(part_rows),
         slot.X_CORNER: ((before_d * height + before_h) * width + before_w) * item,
         slot.X_PLANE: depth * height * width * item,
@@ -193,8 +198,8 @@ def _plan(request: Request) -> DepthwisePlan:
     }.items():
         numbers[place] = value
     keep = numbers, zeros, masks, part_rows, columns, pads_to, pads_from, *shape.maps
-    row = copy_row if code.copied else strip_row if code.bordered and code.edges else 0
-    return DepthwisePlan(code, address(numbers), planes * parts, request, keep, code.meets * row)
+    row, more = (copy_row, LINE) if code.copied else (strip_row, 0) if code.bordered and code.edges else (0, 0)
+    return DepthwisePlan(code, address(numbers), planes * count, request, keep, code.meets * row + more)
 
 
 def _pads(shape: Geometry, item: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -250,8 +255,8 @@ def _kinds(shape: Geometry, code: Planes) -> tuple[tuple[Kind, ...], list[int]]:
     return kinds_in_turn(_bands(shape, code), code.rows)
 
 
-def _parts(request: Request, shape: Geometry, rows: int) -> int:
-    """Return the tasks that a plane is cut into: enough for all threads, none with fewer rows than a tile."""
+def parts(request: Request, shape: Geometry, rows: int) -> int:
+    """Return how many tasks a plane is cut into: enough for all threads, none with fewer rows than a tile."""
     planes = request.problem.batch * request.problem.filters
     wanted = -(-8 * request.threads // max(planes, 1)) if request.threads > 1 else 1
     return max(1, min(wanted, shape.output[1] // rows))
@@ -262,7 +267,7 @@ def _code(request: Request) -> Planes:
     problem = request.problem
     shape = geometry(problem)
     code = _tile(shape, problem.dtype, request.target)
-    parted = not (code.narrow or code.classes or code.deep) and _parts(request, shape, code.rows) > 1
+    parted = not (code.narrow or code.classes or code.deep) and parts(request, shape, code.rows) > 1
     spilled = request.target.lanes(problem.dtype) - shape.output[2]  # no more than the next row, maybe the last
     contiguous = request.out_strides == natural_strides(problem)
     return dataclasses.replace(
@@ -291,19 +296,29 @@ def _tile(shape: Geometry, dtype: str, target: targets.Target) -> Planes:
     possible += [
         dataclasses.replace(code, copied=True, edges=False, inner=True, kinds=(), height=0, leaves_out=False)
         for code in possible
-        if _crowded(code, shape) and not (code.classes or code.deep or shape.size[2] < lanes)
+        if _crowds(code, shape) and not (code.classes or code.deep or shape.size[2] < lanes)
     ]
     return min(possible, key=lambda code: _plane_cycles(code, shape, target))
 
 
-def _crowded(code: Planes, shape: Geometry) -> bool:
-    """Whether a tile's input rows, at the same place of each, are more than the sets of the cache have room for."""
+def _crowds(code: Planes, shape: Geometry) -> bool:
+    """Whether the input rows of a tile fall into too few sets of the cache."""
+    return crowded(code.slice_rows, shape.dilation[1] * shape.size[2] * np.dtype(code.dtype).itemsize)
+
+
+@lru_cache(maxsize=1024)
+def crowded(count: int, step: int) -> bool:
+    """Whether `count` vectors, `step` bytes apart, are more than the sets of the cache have room for."""
     caches = targets.caches()
     sets = max(1, caches.level1 // caches.ways // LINE)
-    step = shape.dilation[1] * shape.size[2] * np.dtype(code.dtype).itemsize
-    rows = Counter(i * step // LINE % sets for i in range(code.slice_rows))
-    # a vector that lies across two lines takes room in the next set, too
+    rows = Counter(i * step // LINE % sets for i in range(count))
+    # one that lies across two lines takes room in the next set, too
     return max(rows[i] + rows[(i - 1) % sets] for i in range(sets)) > caches.ways
+
+
+def copy_cycles(width: int, pads: int, lanes: int) -> float:
+    """Count the cycles of copying a row with its padding."""
+    return COPY_ROW + COPY_VECTOR * -(-width // lanes) + COPY_PAD * pads
 
 
 def _planes(shape: Geometry, dtype: str, rows: int, vectors: int, target: targets.Target) -> Planes:
@@ -356,16 +371,14 @@ def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> floa
         begin += FAR_ROW * (code.meets + code.rows)
     columns = _columns_met(shape, code, target) / len(lefts)
     mask = edges * MASK * (1 + code.vectors) * code.stride
-    if not code.copied and _crowded(code, shape):
+    if not code.copied and _crowds(code, shape):
         mask += CROWDED_ROW * code.meets
     cycles = float(BEGIN_TASK)
     if code.bordered and code.edges:
         strips = BEGIN_STRIP + STRIP_ELEMENT * len(_strips(shape, code, target)[0])
         cycles += sum(bands.values()) * code.meets * strips
     if code.copied:
-        (before, after), width = shape.padding[2], shape.size[2]
-        vectors = -(-width // target.lanes(code.dtype))
-        cycles += shape.size[1] * (COPY_ROW + COPY_VECTOR * vectors + COPY_PAD * (before + after))
+        cycles += shape.size[1] * copy_cycles(shape.size[2], sum(shape.padding[2]), target.lanes(code.dtype))
         cycles += sum(bands.values()) * code.meets * COPIED_ROW
     for kind, count in bands.items():
         tile = begin + columns * (mask + _column_cycles(code, kind, target))

@@ -14,7 +14,7 @@ from fastconv import selection
 from fastconv.codegen import depthwise as codegen
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_shape import Planes
-from fastconv.cpu.depthwise import _code, _plan
+from fastconv.cpu.depthwise import _code, planes_plan
 from fastconv.cpu.plan import Request, natural_strides
 from fastconv.problem import ACTIVATIONS, LAYOUTS, PADDING_MODES, ConvProblem
 
@@ -243,12 +243,12 @@ def test_nothing_is_copied_but_what_borders_repeat() -> None:
 
 
 def test_few_planes_are_cut_for_threads() -> None:
-    assert _plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=1)).tasks == 1
-    cut = _plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=4))
+    assert planes_plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=1)).tasks == 1
+    cut = planes_plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=4))
     assert cut.tasks >= 4
     assert 1000 // cut.tasks >= cut.code.rows
-    assert _plan(request("conv2d,n1,c1,3x1000,k1,5x5,p2,float32", threads=4)).tasks <= 3
-    assert _plan(request("conv2d,n1,c64,56x56,k64,5x5,p2,g64,float32", threads=2)).tasks == 64
+    assert planes_plan(request("conv2d,n1,c1,3x1000,k1,5x5,p2,float32", threads=4)).tasks <= 3
+    assert planes_plan(request("conv2d,n1,c64,56x56,k64,5x5,p2,g64,float32", threads=2)).tasks == 64
 
 
 @pytest.mark.parametrize("kernel", range(1, 65))

@@ -167,7 +167,7 @@ def guarded_process(bits: int, layout: str, first: int, last: int) -> None:
             areas.LEAST_SHARE = 1e-9
             areas.areas.cache_clear()
             winograd_plan.BLOCK_TILES = 7
-            depthwise._crowded = lambda code, shape: True
+            depthwise.crowded = lambda count, step: True
             depthwise.CROWDED_ROW = 1e9
             depthwise._tile.cache_clear()
         fastconv.set_num_threads(case.threads)
