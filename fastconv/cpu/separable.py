@@ -49,11 +49,10 @@ class Separable(Planned):
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse all but filters of a single channel with two rows and two columns at least."""
         shape = geometry(problem)
-        pixels_apart = problem.layout == "channels_last" and (problem.channels, problem.filters) != (1, 1)
         reasons = {
             f"{self.name} reads one channel a filter, not {shape.channels}": shape.channels != 1,
             f"{self.name} computes two dimensions, not {problem.rank}": problem.rank != 2,
-            f"{self.name} computes a single plane in channels_last": pixels_apart,
+            f"{self.name} computes planes, which channels_last has not": problem.layout == "channels_last",
             f"{self.name} needs kernels of two rows and two columns at least": min(problem.kernel) < 2,
             f"{self.name} sums {depthwise.MOST_TAPS} taps at most, not {max(problem.kernel)}": (
                 max(problem.kernel) > depthwise.MOST_TAPS
@@ -80,9 +79,8 @@ class Separable(Planned):
         return machine.call + recognise + depthwise.memory_seconds(problem, machine) + cycle * cycles
 
     def make_plan(self, request: Request) -> SeparablePlan:
-        """Return the plan of a request; a single plane lies alike in both layouts."""
-        problem = dataclasses.replace(request.problem, layout="channels_first")
-        return _plan(dataclasses.replace(request, problem=problem))
+        """Return the plan of a request."""
+        return _plan(request)
 
     def clear_cache(self) -> None:
         """Forget plans, and kernels that were looked at."""
