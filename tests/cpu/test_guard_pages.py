@@ -300,7 +300,8 @@ def test_kernels_stay_inside_their_arrays(bits, layout):
     assert done.returncode == 0, f"exit status {done.returncode} in {last}\n{done.stderr}"
     assert [line for line in lines if line.startswith("wrong ")] == []
     assert {line.split()[1] for line in runs} == {f"{number}:" for number in range(PROBLEMS)}
-    assert {line.split()[2] for line in runs} == set(TILED)
+    refused = {"separable"} if layout == "channels_last" else set()
+    assert {line.split()[2] for line in runs} == set(TILED) - refused
     assert lines[-1] == "end"
 
 
