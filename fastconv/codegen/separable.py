@@ -113,7 +113,8 @@ class Passes:
     def chunks(self, axis: int, target: targets.Target) -> tuple[int, int, int]:
         """Cut a factor: weights of a chunk, how many chunks there are, and weights of a smaller one behind them."""
         taps = self.kernel[axis]
-        size = -(-taps // -(-taps // most_weights(target)))
+        sums = self.lines * self.vectors if axis else self.rows
+        size = -(-taps // -(-taps // most_weights(target, sums)))
         return size, taps // size, taps % size
 
     def pairs(self, weights: int) -> dict[int, list[tuple[int, int]]]:

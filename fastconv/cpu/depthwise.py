@@ -38,7 +38,9 @@ FLOPS_A_CYCLE = 4  # of a lane: what `Machine.vector_flops` counts in a cycle
 # Cycles, measured on planes of 7 to 112 columns
 BEGIN_TASK, BEGIN_BAND, BEGIN_TILE = 20, 6, 8
 END_SUM = 0.9
-PIPELINE = 8  # sums that keep two units of four cycles busy
+PIPELINE = 8  # sums that keep two units of four cycles busy; with
+LOOP_PIPELINE = 10  # more, the columns of a kernel may be a loop, where few tiles need a register for a mask
+FEW_EDGES = 0.25  # of tiles
 SPILL = 0.9  # of a vector that finds no register, for each kernel column
 MASK = 1.3  # of a vector at an edge, for each kernel column
 BEGIN_STRIP, STRIP_ELEMENT = 5, 1.5
@@ -381,12 +383,12 @@ def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> floa
         cycles += shape.size[1] * copy_cycles(shape.size[2], sum(shape.padding[2]), target.lanes(code.dtype))
         cycles += sum(bands.values()) * code.meets * COPIED_ROW
     for kind, count in bands.items():
-        tile = begin + columns * (mask + _column_cycles(code, kind, target))
+        tile = begin + columns * (mask + _column_cycles(code, kind, target, edges))
         cycles += count * (BEGIN_BAND + len(lefts) * tile)
     return cycles * shape.output[0]
 
 
-def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target) -> float:
+def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target, edges: float) -> float:
     """Count the cycles of a kernel column of a tile: two products or two loads a cycle, sums waiting for each other."""
     sums = code.rows * code.vectors
     cycles = 0.0
@@ -394,7 +396,8 @@ def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target) -> f
         rows = code.input_rows(chunk, kind)
         products = sum(r in chunk for i in rows for _, r in code.pairs(i)) * code.vectors
         met = len(rows) * code.vectors
-        busy = products * max(sums, PIPELINE) / sums + met * (code.stride - 1)  # a stride shuffles each vector
+        least = PIPELINE if code.unrolled or edges > FEW_EDGES else LOOP_PIPELINE
+        busy = products * max(sums, least) / sums + met * (code.stride - 1)  # a stride shuffles each vector
         loads = met * code.stride + len(chunk)
         held = sums + len(chunk) * code.together + code.vectors
         spilled = max(0, held + 2 - target.vector_registers)
