@@ -93,7 +93,7 @@ def _ours(problem: Problem, arrays: tuple[Array, ...], names: Collection[str] | 
     limits = {REFERENCE: operation.error_limit(problem)}
     for algorithm in selection.table_of(problem):
         name = algorithm.name
-        reason = algorithm.supports(known)
+        reason = algorithm.supports(known) or algorithm.fits(known, arrays[1])
         if reason is None:
             limits[name] = algorithm.error_bound(known) or operation.error_limit(problem)
         if name == REFERENCE or (names is not None and name not in names):

@@ -8,6 +8,7 @@ from fastconv.selection.choice import (
     chosen,
     clear_cache,
     explain,
+    ranked,
     select,
 )
 from fastconv.selection.explanation import Candidate, Explanation
@@ -22,6 +23,7 @@ __all__ = [
     "chosen",
     "clear_cache",
     "explain",
+    "ranked",
     "select",
     "table_of",
 ]

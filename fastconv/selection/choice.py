@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from logging import DEBUG
 
-from fastconv.algorithm import Algorithm, Machine
+import numpy as np
+
+from fastconv.algorithm import Algorithm, Array, Machine
 from fastconv.config import logger, requested_tolerance, tolerance_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
@@ -21,9 +23,8 @@ def algorithms() -> tuple[str, ...]:
     Examples
     --------
     >>> import fastconv
-    >>> fastconv.algorithms()
-    ('direct', 'depthwise', 'im2col', 'winograd_2x2', 'winograd_3x3', 'winograd_4x4', 'winograd_6x6',
-     'fft', 'reference')
+    >>> fastconv.algorithms()[:4]
+    ('direct', 'depthwise', 'separable', 'im2col')
     """
     return tuple(entry.name for entry in TABLE)
 
@@ -47,7 +48,7 @@ def algorithm(name: str) -> Algorithm:
     return found
 
 
-def select(problem: ConvProblem, tolerance: float | None = None) -> str:
+def select(problem: ConvProblem, tolerance: float | None = None, weight: Array | None = None) -> str:
     """Return the name of the algorithm that ``algorithm="auto"`` runs for `problem`.
 
     That is the cheapest by predicted time of those whose error bound is at most the tolerance, and
@@ -59,13 +60,15 @@ def select(problem: ConvProblem, tolerance: float | None = None) -> str:
         The convolution.
     tolerance : float, optional
         Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
+    weight : array, optional
+        Filters, of the problem's shape. Without them, algorithms that take only some weights do not count.
 
     Raises
     ------
     TypeError
         If `problem` is no ConvProblem, or `tolerance` no number.
     ValueError
-        If `tolerance` is not positive and finite.
+        If `tolerance` is not positive and finite, or `weight` of another shape.
     UnsupportedError
         If no algorithm computes it.
 
@@ -75,7 +78,8 @@ def select(problem: ConvProblem, tolerance: float | None = None) -> str:
     >>> fastconv.select(fastconv.ConvProblem.parse("conv2d,n1,c8,9x9,k8,3x3,int32"))
     'reference'
     """
-    return chosen(problem, _limit(_checked(problem), tolerance)).name
+    limit = _limit(_checked(problem), tolerance)
+    return chosen(problem, limit, _checked_weight(problem, weight)).name
 
 
 def _checked(problem: ConvProblem) -> ConvProblem:
@@ -90,12 +94,20 @@ def _limit(problem: ConvProblem, tolerance: float | None) -> float:
     return tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
 
 
-@lru_cache(maxsize=4096)
-def chosen(problem: ConvProblem, tolerance: float) -> Algorithm:
+def chosen(problem: ConvProblem, tolerance: float, weight: Array | None = None) -> Algorithm:
     """Return the algorithm that ``"auto"`` runs: the cheapest within the tolerance, or within the best bound there is.
 
-    Where even the best bound is above the tolerance, that is the most accurate algorithm.
+    Where even the best bound is above the tolerance, that is the most accurate algorithm. Without a weight, it is one
+    that takes any.
     """
+    *picky, any_weights = ranked(problem, tolerance)
+    fitting = (entry for entry in picky if weight is not None and entry.fits(problem, weight) is None)
+    return next(fitting, any_weights)
+
+
+@lru_cache(maxsize=4096)
+def ranked(problem: ConvProblem, tolerance: float) -> tuple[Algorithm, ...]:
+    """Return the algorithms whose turn it is with ``"auto"``, the first that fits the weights; the last fits any."""
     machine = Machine()
     possible = [entry for entry in TABLE if entry.supports(problem) is None]
     if not possible:
@@ -103,38 +115,57 @@ def chosen(problem: ConvProblem, tolerance: float) -> Algorithm:
         raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
     costs = {entry: entry.cost(problem, machine) for entry in possible}
     bounds = {entry: entry.error_bound(problem) for entry in possible}
-    limit = max(tolerance, min(bounds.values()))
-    picked = min([entry for entry in possible if bounds[entry] <= limit], key=costs.__getitem__)
+    limit = max(tolerance, min(bound for entry, bound in bounds.items() if entry.any_weights))
+    able = sorted([entry for entry in possible if bounds[entry] <= limit], key=costs.__getitem__)
+    picked = next(entry for entry in able if entry.any_weights)
     if logger.isEnabledFor(DEBUG):
         listed = ", ".join(f"{entry.name} {cost * 1e3:.3f} ms" for entry, cost in costs.items())
         reasons = {entry.name: too_inaccurate(bounds[entry], tolerance) for entry in possible}
         excluded = "".join(f"; {name}: {why}" for name, why in reasons.items() if why is not None)
         logger.debug("%s: %s (predicted: %s)%s", problem, picked.name, listed, excluded)
-    return picked
+    return (*able[: able.index(picked)], picked)
 
 
 def clear_cache() -> None:
     """Forget choices, plans and scratch memory."""
-    chosen.cache_clear()
+    ranked.cache_clear()
     for entry in TABLE:
         entry.clear_cache()
 
 
-def _candidate(entry: Algorithm, problem: ConvProblem, machine: Machine, tolerance: float) -> Candidate:
+def _candidate(
+    entry: Algorithm, problem: ConvProblem, machine: Machine, tolerance: float, weight: Array | None
+) -> Candidate:
     reason = entry.supports(problem)
     if reason is not None:
         return Candidate(entry.name, reason, None, None, None)
     bound = entry.error_bound(problem)
     return Candidate(
         entry.name,
-        too_inaccurate(bound, tolerance),
+        too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
         entry.workspace(problem),
         entry.cost(problem, machine),
         bound,
     )
 
 
-def explain(problem: ConvProblem, tolerance: float | None = None) -> Explanation:
+def _misfit(entry: Algorithm, problem: ConvProblem, weight: Array | None) -> str | None:
+    if weight is not None:
+        return entry.fits(problem, weight)
+    return None if entry.any_weights else f"{entry.name} fits some weights only, and none were given"
+
+
+def _checked_weight(problem: ConvProblem, weight: Array | None) -> Array | None:
+    """Return `weight` as algorithms get it."""
+    if weight is None:
+        return None
+    found = np.asarray(weight)
+    if found.shape != problem.weight_shape:
+        raise ValueError(f"weight must have shape {problem.weight_shape}, got {found.shape}")
+    return np.require(found, problem.dtype, ["C", "A"])
+
+
+def explain(problem: ConvProblem, tolerance: float | None = None, weight: Array | None = None) -> Explanation:
     """Return what speaks for and against each algorithm for `problem`.
 
     Parameters
@@ -143,6 +174,8 @@ def explain(problem: ConvProblem, tolerance: float | None = None) -> Explanation
         The convolution.
     tolerance : float, optional
         Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
+    weight : array, optional
+        Filters, of the problem's shape. Without them, algorithms that take only some weights do not count.
 
     Returns
     -------
@@ -154,7 +187,7 @@ def explain(problem: ConvProblem, tolerance: float | None = None) -> Explanation
     TypeError
         If `problem` is no ConvProblem, or `tolerance` no number.
     ValueError
-        If `tolerance` is not positive and finite.
+        If `tolerance` is not positive and finite, or `weight` of another shape.
     UnsupportedError
         If no algorithm computes it.
 
@@ -169,6 +202,7 @@ def explain(problem: ConvProblem, tolerance: float | None = None) -> Explanation
     error bound 2e-06 is above the tolerance 1e-06
     """
     limit = _limit(_checked(problem), tolerance)
-    picked, machine = chosen(problem, limit), Machine()
-    candidates = tuple(_candidate(entry, problem, machine, limit) for entry in TABLE)
+    filters, machine = _checked_weight(problem, weight), Machine()
+    picked = chosen(problem, limit, filters)
+    candidates = tuple(_candidate(entry, problem, machine, limit, filters) for entry in TABLE)
     return Explanation(problem, limit, picked.name, candidates)

@@ -8,12 +8,14 @@ from fastconv.cpu.direct import Direct
 from fastconv.cpu.fft import FFT
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.reference import Reference
+from fastconv.cpu.separable import Separable
 from fastconv.cpu.winograd import Winograd
 from fastconv.problem import ConvProblem, Problem
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),
     Depthwise(),
+    Separable(),
     Im2col(),
     Winograd(2),
     Winograd(3),
