@@ -102,16 +102,16 @@ def candidates(shape: Geometry, lanes: int) -> Iterator[Tiling]:
 
 def _axis(shape: Geometry, axis: int, lanes: int) -> list[tuple[int, int, int]]:
     """(size, results, tiles) of an axis."""
-    stride, (before, after) = shape.stride[axis], shape.padding[axis]
+    stride, (before, _) = shape.stride[axis], shape.padding[axis]
     output = (shape.output[axis] - 1) * stride + 1  # of all places, some of which are results
     span = (shape.kernel[axis] - 1) * shape.dilation[axis] + 1
     if axis == 1 and output == span == 1:
         return [(1, 1, 1)]
-    zeros = shape.padding_mode == "zeros"
+    # A single tile may be cut short by the padding at one end: at the other there are zeros in its place
+    after = output + span - 1 - before - shape.size[axis]  # that any window sees
+    wrapped = max(0, min(before, after, span - 1)) if shape.padding_mode == "zeros" else 0
     found = []
     for size in _sizes():
-        # A single tile may be cut short by the padding at one end: at the other there are zeros in its place
-        wrapped = min(before, after, span - 1) if zeros else 0
         if size >= max(lanes, output + span - 1 - wrapped, span):
             found.append((size, output, 1))
             break
