@@ -39,7 +39,7 @@ def layer_table(results: Sequence[LayerResult]) -> Table:
     longest = max(len(token) for cell in (["problem"], *cells) for token in cell)
     table.add_column("problem", min_width=longest)  # a narrow terminal breaks between tokens
     for name in ("GFLOP", *names):
-        header = name.replace(" ", "\n").replace("_", " ")
+        header = name.replace(" ", "\n").replace("_", "\n")
         table.add_column(header, justify="right", overflow="fold", min_width=DIGITS)
         if name == AUTO:
             table.add_column("auto\nmedian", justify="right", no_wrap=True, min_width=len("median"))
