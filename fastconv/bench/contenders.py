@@ -62,7 +62,7 @@ def expected(problem: Problem) -> _Expected:
 def picked(problem: Problem) -> str:
     """Return what ``auto`` stands for; the reference where no table of algorithms knows such problems."""
     known = cast("ConvProblem", problem)  # for the type checker: the kind that the table is of
-    able = any(one.supports(known) is None for one in selection.table_of(problem))
+    able = any(one.supports(known) is None for one in selection.table_of(known))
     return selection.select(known) if able else REFERENCE
 
 
@@ -91,7 +91,7 @@ def _ours(problem: Problem, arrays: tuple[Array, ...], names: Collection[str] | 
     call = operation.call(problem, arrays)
     known = cast("ConvProblem", problem)
     limits = {REFERENCE: operation.error_limit(problem)}
-    for algorithm in selection.table_of(problem):
+    for algorithm in selection.table_of(known):
         name = algorithm.name
         reason = algorithm.supports(known)
         if reason is None:

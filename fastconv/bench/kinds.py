@@ -28,9 +28,15 @@ _RULES: tuple[tuple[str, Callable[[ConvProblem], bool]], ...] = (
     ("3x3", lambda problem: max(problem.kernel) == 3),
     ("other kernel", lambda problem: True),
 )
-_POOLING = {"max_pool": "max pooling", "avg_pool": "average pooling"}
+_POOLING = {
+    "max_pool": "max pooling",
+    "avg_pool": "average pooling",
+    "lp_pool": "norm pooling",
+    "adaptive_max_pool": "adaptive pooling",
+    "adaptive_avg_pool": "adaptive pooling",
+}
 
-KINDS = (*(name for name, _ in _RULES), *_POOLING.values())
+KINDS = (*(name for name, _ in _RULES), *dict.fromkeys(_POOLING.values()))
 
 
 def kind_of(problem: Problem) -> str:

@@ -6,22 +6,27 @@ from fastconv.selection.choice import (
     algorithm,
     algorithms,
     chosen,
+    chosen_pooling,
     clear_cache,
     explain,
+    pool_algorithm,
     select,
 )
 from fastconv.selection.explanation import Candidate, Explanation
-from fastconv.selection.table import TABLE, table_of
+from fastconv.selection.table import POOLINGS, TABLE, table_of
 
 __all__ = [
+    "POOLINGS",
     "TABLE",
     "Candidate",
     "Explanation",
     "algorithm",
     "algorithms",
     "chosen",
+    "chosen_pooling",
     "clear_cache",
     "explain",
+    "pool_algorithm",
     "select",
     "table_of",
 ]

@@ -23,6 +23,9 @@ SHAPES = {
     "conv_weight_gradient": (f"{SMALL},weight_gradient", [(2, 4, 6, 5), (2, 6, 3, 6)]),
     "max_pool": ("max_pool2d,n2,c4,6x5,2x2,channels_last,float32", [(2, 6, 5, 4)]),
     "avg_pool": ("avg_pool1d,n2,c4,6,2,exclude_pad,float64", [(2, 4, 6)]),
+    "lp_pool": ("lp_pool1d,n2,c4,6,2,norm2,float64", [(2, 4, 6)]),
+    "adaptive_max_pool": ("adaptive_max_pool1d,n2,c4,6,2,o4,float64", [(2, 4, 6)]),
+    "adaptive_avg_pool": ("adaptive_avg_pool1d,n2,c4,6,2,o4,float64", [(2, 4, 6)]),
 }
 RESULT = {"conv_input_gradient": (2, 4, 6, 5), "conv_weight_gradient": (6, 2, 3, 2)}
 

@@ -1,0 +1,230 @@
+"""Plans of poolings: how a problem is cut into passes, tasks and bands, and the numbers that the kernels read."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.arguments import Pairs
+from fastconv.codegen import folding
+from fastconv.codegen import pooling_windows as slot
+from fastconv.codegen import target as targets
+from fastconv.codegen.folding import Fold
+from fastconv.codegen.pooling_windows import Windows
+from fastconv.cpu import scratch, threads
+from fastconv.cpu.native import address
+
+Ints = tuple[int, ...]
+
+LEVEL1_SHARE, LEVEL2_SHARE = 0.6, 0.4  # of the caches, for the rows of a band
+MOST_GROUP = 64  # planes of a task
+TASKS_A_THREAD = 4
+LEAST_ROWS = 8  # of a task that is a part of a plane
+SMALL_PLANE = 8192  # bytes, of one that is a band in any case
+LONG_ROW = 4  # vectors of a row that is worth a loop of its own
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Pooling of windows of planes, of `inner` channels side by side."""
+
+    fold: Fold
+    planes: int  # of all images
+    channels: int  # of an image, in planes
+    inner: int
+    size: tuple[int, int]
+    output: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: Pairs
+    by_row: tuple[float, ...] = ()  # divisors of the output's rows
+    by_lane: tuple[float, ...] = ()  # by which the elements of a row differ; none: they are alike
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Rows and columns of a window, dilated."""
+        height, width = (d * (f - 1) + 1 for f, d in zip(self.kernel, self.dilation, strict=True))
+        return height, width
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns from the beginning of the first window to the end of the last."""
+        height, width = (
+            (o - 1) * s + span for o, s, span in zip(self.output, self.stride, self.span, strict=True)
+        )
+        return height, width
+
+    @property
+    def padded(self) -> bool:
+        """Whether a window sees padding."""
+        return any(
+            before > 0 or reach > size
+            for (before, _), reach, size in zip(self.padding, self.reach, self.size, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Machine code, its numbers and its tasks."""
+
+    function: int
+    numbers: npt.NDArray[np.int64]
+    tasks: int
+    threads: int
+    scratch_bytes: int  # of one worker
+    keep: tuple[npt.NDArray[np.generic], ...]
+
+    @property
+    def pitch(self) -> int:
+        """Bytes from one worker's scratch to the next's."""
+        return -(-self.scratch_bytes // scratch.ALIGNMENT) * scratch.ALIGNMENT
+
+    @property
+    def workspace(self) -> int:
+        """Bytes that a call allocates."""
+        size = self.pitch * threads.workers(self.tasks, self.threads)
+        return scratch.allocated(size) if size else 0
+
+    @cached_property
+    def _launch(self) -> threads.Launch:
+        return threads.Launch(self.function, slot.OPERANDS, self.tasks, self.threads)
+
+    def __call__(self, x: int, y: int, indices: int) -> None:
+        """Run on addresses."""
+        workspace = scratch.take()
+        launch = self._launch
+        memory = workspace.scratch(self.pitch * launch.threads, "pooling") if self.pitch else 0
+        launch(workspace.job, (address(self.numbers), x, y, indices), memory, self.pitch)
+        scratch.give(workspace)
+
+
+def windows(
+    planes: Planes, strides: Ints, count: int, target: targets.Target
+) -> Pass:
+    """Return the pass for windows; `strides` are the result's, of images and channels, in elements."""
+    p = planes
+    lanes = folding.lanes(p.fold, target)
+    item = np.dtype(p.fold.computed).itemsize
+    code = _code(p, lanes)
+    (height, width), (out_height, out_width) = p.size, p.output
+    span, row, out_row = p.span[0], width * p.inner, out_width * p.inner
+    source_item, result_item = np.dtype(p.fold.source).itemsize, np.dtype(p.fold.result).itemsize
+    # elements of a padded row, and of a row of what is combined along rows
+    length = max(p.reach[1], p.padding[1][0] + width) * p.inner if code.padded else row
+    if code.padded and code.step == 2:
+        length += length % 2
+    rows_row = _apart(out_row, item, lanes) if code.rowwise or not code.step else length // code.step
+    room = rows_row + (length if code.padded else 0)  # elements of scratch that a row of a band takes
+    caches = targets.caches()
+    whole_rows = max(p.reach[0], p.padding[0][0] + height) if code.padded else height
+    group, band = 1, out_height
+    parts = 1
+    most = caches.level1 * LEVEL1_SHARE / (item * (2 if p.fold.indices else 1))
+    if whole_rows * room <= most:
+        group = min(MOST_GROUP, max(1, int(most // (whole_rows * room))), -(-p.planes // (TASKS_A_THREAD * count)))
+    else:
+        if p.planes < TASKS_A_THREAD * count:
+            parts = max(1, min(-(-TASKS_A_THREAD * count // p.planes), out_height // max(LEAST_ROWS, p.kernel[0])))
+        large = caches.level2 * LEVEL2_SHARE / (item * (2 if p.fold.indices else 1))
+        rows = most // room if most // room >= 2 * span + p.stride[0] else large // room
+        band = max(1, min(out_height, int((rows - span) // p.stride[0]) + 1))
+    if code.blocks:
+        band = p.kernel[0]
+    part_rows = -(-out_height // parts)
+    parts = -(-out_height // part_rows)
+    band = min(band, part_rows)
+    rows = whole_rows if group > 1 else (band - 1) * p.stride[0] + span
+    carried = max(0, span - p.stride[0]) if band < part_rows else 0
+    slack = 4 * lanes
+    pad_elements = (rows * group * length if code.padded else 0) + slack + length
+    levels = len(code.levels) + (1 if code.single and not code.step else 0)
+    level_elements = (length if code.rowwise else rows * group * length) + slack if levels else 0
+    pad_part = _line(max(pad_elements, level_elements) * item)
+    both = 2 if p.fold.indices else 1
+    rows_part = _line((rows * group * rows_row + slack) * item)
+    rows_at = pad_part * both if code.padded else 0
+    levels_at = rows_at + rows_part * both
+    more_at = levels_at + levels * pad_part * both
+    more = (2 + both * p.kernel[0] * slot.COLUMN) * lanes * item if code.blocks else 2 * lanes * item
+    places = np.repeat(np.arange(width), p.inner).astype(f"int{8 * item}") if p.fold.indices else np.zeros(0)
+    by_row, by_lane = (np.array(each, p.fold.computed) for each in (p.by_row, p.by_lane))
+    numbers = np.zeros(slot.SLOTS, np.int64)
+    for place, value in {
+        slot.PLANES: p.planes, slot.GROUP: group,
+        slot.PARTS: parts, slot.PART_ROWS: part_rows, slot.BAND: band,
+        slot.CHANNELS: p.channels,
+        slot.HEIGHT: height, slot.ROW: row, slot.OUT_HEIGHT: out_height, slot.OUT_ROW: out_row,
+        slot.BEFORE_H: p.padding[0][0], slot.BEFORE_W: p.padding[1][0] * p.inner,
+        slot.STRIDE_H: p.stride[0], slot.DILATION_H: p.dilation[0],
+        slot.NEW: band * p.stride[0], slot.CARRIED: carried,
+        slot.FLAT_STRIDE: p.stride[1] * p.inner, slot.FLAT_DILATION: p.dilation[1] * p.inner,
+        slot.RUN: p.inner, slot.RUNS: out_width,
+        slot.X_PLANE: height * row * source_item, slot.X_ROW: row * source_item,
+        slot.Y_IMAGE: strides[0] * result_item, slot.Y_CHANNEL: strides[1] * result_item,
+        slot.Y_ROW: out_row * result_item,
+        slot.TOGETHER: int(_together(p, strides)),
+        slot.PAD_ROW: length * item, slot.PAD_PLANE: rows * length * item, slot.PAD_PART: pad_part,
+        slot.ROWS_AT: rows_at, slot.ROWS_ROW: rows_row * item, slot.ROWS_PLANE: rows * rows_row * item,
+        slot.ROWS_PART: rows_part,
+        slot.LEVELS_AT: levels_at, slot.LEVELS_SIZE: pad_part * both,
+        slot.MORE_AT: more_at,
+        slot.DIVISORS: address(by_row), slot.LANE_DIVISORS: address(by_lane),
+        slot.PLACES: address(places), slot.PLANE_WIDTH: width,
+    }.items():  # fmt: skip
+        numbers[place] = value
+    tasks = -(-p.planes // group) * parts
+    keep = (by_row, by_lane, places)
+    return Pass(slot.address(code), numbers, tasks, count, more_at + more, keep)
+
+
+def _line(size: int) -> int:
+    """`size` bytes, rounded up to whole cache lines."""
+    return -(-size // scratch.ALIGNMENT) * scratch.ALIGNMENT
+
+
+def _apart(elements: int, item: int, lanes: int) -> int:
+    """Elements from row to row: an odd number of cache lines if rows are long, which fall into many sets of a cache."""
+    if elements < LONG_ROW * lanes:
+        return elements
+    return (_line(elements * item) // scratch.ALIGNMENT | 1) * scratch.ALIGNMENT // item
+
+
+def _together(p: Planes, strides: Ints) -> bool:
+    """Whether planes of the result follow each other."""
+    plane = p.output[0] * p.output[1] * p.inner
+    if p.channels > 1 and strides[1] != plane:
+        return False
+    return p.planes <= p.channels or strides[0] == p.channels * plane
+
+
+def _code(p: Planes, lanes: int) -> Windows:
+    width, inner = p.size[1], p.inner
+    step = 1 if p.stride[1] == 1 else 2 if p.stride[1] == 2 and inner == 1 else 0
+    out_row = p.output[1] * inner
+    code = Windows(
+        fold=p.fold,
+        kernel=p.kernel,
+        step=step,
+        single=inner == 1,
+        rowwise=step > 0 and out_row >= LONG_ROW * lanes,
+        padded=True,
+        blocks=p.kernel[0] > slot.MOST_TAPS and p.stride[0] == p.dilation[0] == 1 and out_row >= lanes,
+        lane_divisors=len(p.by_lane) > 0,
+    )
+    if p.padded or p.fold.indices:
+        return code
+    even = code.rowwise or step != 2 or width % 2 == 0
+    if step:  # rows that are computed at once make a vector at least: those of the last band, or of a small plane
+        window = (p.span[0] - 1) * width * inner // step + out_row
+        small = p.size[0] * width * inner * np.dtype(p.fold.computed).itemsize <= SMALL_PLANE
+        enough = out_row >= lanes or (small and window >= lanes)
+    elif inner == 1:
+        enough = (min(p.stride[0], p.span[0]) * width - (p.span[1] - 1)) >= lanes
+    else:
+        enough = inner >= lanes
+    return dataclasses.replace(code, padded=not (even and enough))
