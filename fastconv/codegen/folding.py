@@ -58,7 +58,7 @@ class Fold:
 
     @property
     def computed(self) -> str:
-        """The type that is computed in: sums of float16 are float32, and beside indices nothing is narrower than they."""
+        """The type that is computed in: sums of float16 are float32, and nothing beside indices is narrower."""
         if self.source == "float16":
             return "float32"
         if self.indices and np.dtype(self.source).itemsize < 4:
@@ -163,15 +163,21 @@ class Folder(Builder):
 
     def vectors(
         self,
-        count: ir.Value,
+        count: ir.Value | int,
         values: Sequence[ir.Value],
         body: Callable[[ir.Value, Sequence[ir.Value], bool], Sequence[ir.Value]],
         name: str,
     ) -> list[ir.Value]:
         """Run ``values = body(j, values, is_last)`` for vectors of `count` elements, which fill one or more.
 
-        The last one overlaps the one before it, so that nothing behind the last element is touched.
+        The last one overlaps the one before it, so that nothing behind the last element is touched. A count that is
+        known is written out.
         """
+        if isinstance(count, int):
+            end = count - self.owner.lanes
+            for place in range(0, end, self.owner.lanes):
+                values = body(I64(place), values, False)
+            return list(body(I64(end), values, True))
         last = self.sub(count, I64(self.owner.lanes))
         done = self.loop(I64(0), last, self.owner.lanes, values, lambda j, now: body(j, now, False), name)
         return list(body(last, done, True))

@@ -30,7 +30,7 @@ from llvmlite import ir
 
 from fastconv.codegen import jit
 from fastconv.codegen import target as targets
-from fastconv.codegen.folding import Fold, Folder, FoldModule, State
+from fastconv.codegen.folding import Fold, Folder, FoldModule, State, element_type
 from fastconv.codegen.vector import I64
 
 # fmt: off
@@ -55,14 +55,18 @@ from fastconv.codegen.vector import I64
     LEVELS_AT, LEVELS_SIZE,        # of windows of 4, 16, ... elements
     MORE_AT,                       # room for a vector, and behind it for the column of blocks
     DIVISORS, LANE_DIVISORS,       # addresses, by output row and by output element of a row
+    LAST_AT,                       # room for a plane
     PLACES,                        # address of the position in its row of each element of one
     PLANE_WIDTH,                   # pixels of a row
     SLOTS,
-) = range(41)
+) = range(42)
 # fmt: on
 X, Y, INDICES, OPERANDS = 1, 2, 3, 4  # operands, behind the address of the plan's slots
 
 MOST_TAPS = 6
+_FLAGS = ("single", "fused", "rowwise", "padded", "blocks", "lane_divisors", "unit", "whole", "short", "out_short")
+MANY_ROWS = 16  # that a loop goes through
+MOST_FUSED = 9  # elements of a window that is combined in one step
 COLUMN = 4  # vectors that blocks are combined by
 
 
@@ -80,6 +84,8 @@ class Windows:
         Stride along a row: 2 is that of single channels, 0 any other.
     single : bool
         Whether there is one channel side by side.
+    fused : bool
+        Whether small windows are combined in one step, without rows in between.
     rowwise : bool
         Whether windows are combined row by row, as is best for long ones; the stride is 1 or 2 then.
     padded : bool
@@ -88,23 +94,38 @@ class Windows:
         Whether windows are combined by blocks of rows.
     lane_divisors : bool
         Whether divisors differ along a row.
+    unit : bool
+        Whether a window's elements along a row are neighbours.
+    whole : bool
+        Whether each band is a whole plane.
+    row, out_row : int
+        Elements of a row of the input and of the output, where code is written out for so many; else 0.
+    short, out_short : bool
+        Whether these rows have fewer elements than a vector.
     """
 
     fold: Fold
     kernel: tuple[int, int]
     step: int
     single: bool
+    fused: bool
     rowwise: bool
     padded: bool
     blocks: bool
     lane_divisors: bool
+    unit: bool
+    whole: bool
+    row: int
+    out_row: int
+    short: bool
+    out_short: bool
 
     @cached_property
     def name(self) -> str:
         """The name of its function, which says all of it."""
         words = [f"pooling_{self.fold.name}_{self.kernel[0]}x{self.kernel[1]}_s{self.step}"]
-        words += [word for word in ("single", "rowwise", "padded", "blocks", "lane_divisors") if getattr(self, word)]
-        return "_".join(words)
+        words += [word for word in _FLAGS if getattr(self, word)]
+        return "_".join([*words, f"{self.row}_{self.out_row}"])
 
     @property
     def levels(self) -> list[int]:
@@ -196,13 +217,15 @@ class _Task:
         b, get = self.b, self.get
         window = b.add(b.mul(I64(self.code.kernel[0] - 1), get[DILATION_H]), I64(1))
         needed = b.add(b.mul(b.sub(rows, I64(1)), get[STRIDE_H]), window)
-        kept = b.select(is_first, I64(0), get[CARRIED])
+        kept = I64(0) if self.code.fused else b.select(is_first, I64(0), get[CARRIED])
         new = b.sub(needed, kept)
         top = b.add(b.mul(q, get[STRIDE_H]), kept)  # of the padded plane
         if self.code.padded:
             seen = self._copy(top, new, seen)
+        if self.code.fused:
+            return self._down(q, rows, seen)
         seen = self._along(top, kept, new, seen)
-        self._down(q, rows)
+        self._down(q, rows, [])
         self._carry()
         return seen
 
@@ -215,33 +238,35 @@ class _Task:
         b, get, own = self.b, self.get, self.own
         size = I64(own.bytes)
         inner = b.mul(get[BEFORE_W], size)
+        above = b.sub(get[BEFORE_H], top)
+        first = b.least(b.greatest(above, I64(0)), rows)  # rows that lie inside
+        end = b.least(b.add(above, get[HEIGHT]), rows)
 
         def plane(g: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
             source = self._plane(g)
             to = b.add(self.scratch, b.mul(g, get[PAD_PLANE]))
 
+            def line(r: ir.Value) -> ir.Value:
+                return b.at(b.pointer(to), b.add(b.mul(r, get[PAD_ROW]), inner))
+
             def row(r: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
                 place = b.sub(b.add(top, r), get[BEFORE_H])
-                line = b.pointer(b.add(to, b.mul(r, get[PAD_ROW])))
-                inside = b.icmp_unsigned("<", place, get[HEIGHT])  # a negative one is large, too
-                middle = b.at(line, inner)
+                begin = b.add(source, b.mul(place, get[X_ROW]))
+                return self._copy_row(b.pointer(begin), line(r), b.mul(place, get[PLANE_WIDTH]), seen)
 
-                def copy(seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
-                    begin = b.add(source, b.mul(place, get[X_ROW]))
-                    return self._copy_row(b.pointer(begin), middle, b.mul(place, get[PLANE_WIDTH]), seen)
+            def outside(r: ir.Value) -> None:
+                def store(j: ir.Value) -> None:
+                    b.put(b.nothing, line(r), b.mul(j, size), get[PAD_PART])
 
-                def nothing() -> None:
-                    def store(j: ir.Value) -> None:
-                        b.put(b.nothing, middle, b.mul(j, size), get[PAD_PART])
+                # a vector that reaches beyond the row meets what pads it, or the next row, which is yet to come
+                b.count_up(I64(0), get[ROW], own.lanes, store, "outside")
 
-                    # a vector that reaches beyond the row meets what pads it, or the next row, which is yet to come
-                    b.count_up(I64(0), get[ROW], own.lanes, store, "outside")
-
-                seen = b.values_if(inside, seen, copy, "inside")
-                b.do_if(b.not_(inside), nothing, "outside")
-                return seen
-
-            return b.loop(I64(0), rows, 1, seen, row, "copy_rows")
+            if not self.code.whole:  # else they are as they were filled
+                b.count_up(I64(0), first, 1, outside, "above")
+            seen = b.loop(first, end, 1, seen, row, "copy_rows")
+            if not self.code.whole:
+                b.count_up(b.greatest(end, I64(0)), rows, 1, outside, "below")
+            return seen
 
         return b.loop(I64(0), self.planes, 1, seen, plane, "copy")
 
@@ -273,11 +298,9 @@ class _Task:
             found = b.sext(b.fcmp_unordered("uno", value, value), own.integer)
             return [b.or_(seen[0], b.splat(found))]
 
-        long = b.icmp_signed(">=", get[ROW], I64(own.lanes))
-        seen = b.values_if(long, seen, lambda seen: b.vectors(get[ROW], seen, whole, "vectors"), "long")
-        return b.values_if(
-            b.not_(long), seen, lambda seen: b.loop(I64(0), get[ROW], 1, seen, short, "singles"), "short"
-        )
+        if self.code.short:
+            return b.loop(I64(0), get[ROW], 1, seen, short, "singles")
+        return b.vectors(self.code.row or get[ROW], seen, whole, "vectors")
 
     def _index(self, place: ir.Value) -> ir.Value:
         """A position as wide as an element."""
@@ -285,9 +308,7 @@ class _Task:
 
     # -- along rows
 
-    def _along(
-        self, top: ir.Value, kept: ir.Value, rows: ir.Value, seen: Sequence[ir.Value]
-    ) -> Sequence[ir.Value]:
+    def _along(self, top: ir.Value, kept: ir.Value, rows: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Combine along the new rows, behind those that are kept."""
         b, get, code = self.b, self.get, self.code
         to = b.add(b.add(self.scratch, get[ROWS_AT]), b.mul(kept, get[ROWS_ROW]))
@@ -318,29 +339,61 @@ class _Task:
 
     # -- down
 
-    def _down(self, q: ir.Value, rows: ir.Value) -> None:
+    def _down(self, q: ir.Value, rows: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
         b, get, code = self.b, self.get, self.code
         everything = b.mul(get[OUT_HEIGHT], get[OUT_ROW])
 
-        def plane(g: ir.Value) -> None:
+        together = b.icmp_signed("!=", get[TOGETHER], I64(0))
+
+        def plane(g: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
             number = b.add(self.first_plane, g)
-            image, channel = b.udiv(number, get[CHANNELS]), b.urem(number, get[CHANNELS])
-            y = b.add(b.add(self.y, b.mul(image, get[Y_IMAGE])), b.mul(channel, get[Y_CHANNEL]))
-            y = b.add(y, b.mul(q, get[Y_ROW]))
-            source = b.add(b.add(self.scratch, get[ROWS_AT]), b.mul(g, get[ROWS_PLANE]))
-            indices = b.add(
-                self.indices, b.mul(b.add(b.mul(number, everything), b.mul(q, get[OUT_ROW])), I64(8))
-            )
+
+            def apart(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
+                image, channel = b.udiv(number, get[CHANNELS]), b.urem(number, get[CHANNELS])
+                return [b.add(b.mul(image, get[Y_IMAGE]), b.mul(channel, get[Y_CHANNEL]))]
+
+            # where planes follow each other there is nothing to divide, which takes as long as a row
+            following = b.mul(number, b.mul(get[OUT_HEIGHT], get[Y_ROW]))
+            (offset,) = b.values_if(b.not_(together), [following], apart, "apart")
+            y = b.add(b.add(self.y, offset), b.mul(q, get[Y_ROW]))
+            if not code.fused:
+                source = b.add(b.add(self.scratch, get[ROWS_AT]), b.mul(g, get[ROWS_PLANE]))
+            elif code.padded:
+                source = b.add(self.scratch, b.mul(g, get[PAD_PLANE]))
+            else:
+                begin = self._plane(g)
+                if code.out_short:  # what is read behind its rows is the next plane, but for the last one
+                    is_last = b.icmp_signed("==", b.add(number, I64(1)), get[PLANES])
+                    (begin,) = b.values_if(is_last, [begin], self._copy_last, "last")
+                source = b.add(begin, b.mul(b.mul(q, get[STRIDE_H]), get[X_ROW]))
+            indices = b.add(self.indices, b.mul(b.add(b.mul(number, everything), b.mul(q, get[OUT_ROW])), I64(8)))
             # what may be written behind a row, as it is written again: up to the end of what this task writes
             more = b.mul(b.sub(b.sub(self.planes, g), I64(1)), get[TOGETHER])
             room = b.add(b.mul(rows, get[OUT_ROW]), b.mul(more, everything))
             down = _Down(self, source, y, indices, b.add(get[DIVISORS], b.mul(q, I64(self.own.bytes))))
             if code.blocks:
                 down.blocks(rows)
-            else:
-                b.count_up(I64(0), rows, 1, lambda i: down.row(i, b.sub(room, b.mul(i, get[OUT_ROW]))), "down")
+                return seen
 
-        b.count_up(I64(0), self.planes, 1, plane, "planes")
+            def row(i: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
+                return down.row(i, b.sub(room, b.mul(i, get[OUT_ROW])), seen)
+
+            return b.loop(I64(0), rows, 1, seen, row, "down")
+
+        return b.loop(I64(0), self.planes, 1, seen, plane, "planes")
+
+    def _copy_last(self, plane: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """Copy a plane to where there is room behind it."""
+        b, get, own = self.b, self.get, self.own
+        to = b.add(self.scratch, get[LAST_AT])
+        kind, size = element_type(self.code.fold.source), own.source_bytes
+
+        def element(i: ir.Value) -> None:
+            value = b.load(b.pointer(b.add(plane[0], i)), typ=kind, align=size)
+            b.store(value, b.pointer(b.add(to, i)), align=size)
+
+        b.count_up(I64(0), get[X_PLANE], size, element, "copy_last")
+        return [to]
 
     def _carry(self) -> None:
         """Move the rows that the next band shares to the beginning."""
@@ -371,7 +424,9 @@ class _Along:
     def _load(self, level: int, j: ir.Value, tap: int, raw: list[ir.Value]) -> State:
         """The state of the piece of `level` that begins at a tap of element `j`."""
         b, get, own = self.b, self.get, self.own
-        place = b.add(j, b.mul(I64(tap), get[FLAT_DILATION])) if tap else j
+        place = j
+        if tap:
+            place = b.add(j, I64(tap) if self.code.unit else b.mul(I64(tap), get[FLAT_DILATION]))
         if level:
             return b.get(self._level(level), b.mul(place, I64(own.bytes)), get[PAD_PART])
         if self.code.padded:
@@ -394,7 +449,9 @@ class _Along:
                 b.put(b.combined(states), self._level(level), b.mul(j, I64(own.bytes)), get[PAD_PART])
                 return b.look(raw if last else raw[:1], seen)
 
-            seen = b.vectors(self._filling(b.add(count, reach)), seen if level == 1 else [], body, f"level{level}") or seen
+            seen = (
+                b.vectors(self._filling(b.add(count, reach)), seen if level == 1 else [], body, f"level{level}") or seen
+            )
         return seen
 
     def flat(self, count: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
@@ -411,36 +468,58 @@ class _Along:
                 state = b.combined([self._load(level, j, tap, raw) for level, tap in self.code.pieces])
                 checked = raw if last else raw[:1]
             else:
-                state = self._every_other(b.mul(j, I64(2)), raw)
+                state = self.in_order(self._every_other(b.mul(j, I64(2)), raw))
                 checked = raw if last else raw[:2]
             b.put(state, self.to, b.mul(j, I64(own.bytes)), get[ROWS_PART])
             return b.look(checked, seen)
 
         return b.vectors(self._filling(count), looked, body, "along") or seen
 
+    def windows(self, j: ir.Value, raw: list[ir.Value]) -> State:
+        """Windows of the output's elements from `j` on, not yet `in_order`; what is read goes to `raw`."""
+        if self.code.step == 1:
+            return self.b.combined([self._load(level, j, tap, raw) for level, tap in self.code.pieces])
+        return self._every_other(self.b.mul(j, I64(2)), raw)
+
+    def _picked_lanes(self, first: int, second: int) -> list[int]:
+        """Of two vectors, every other lane from these on, part by part of 128 bits: two of one, then two of the other.
+
+        Shuffles that stay within parts take one operation. The order is put right once, at the end.
+        """
+        own = self.own
+        lanes, part = own.lanes, min(own.lanes, 16 // own.bytes)
+        picked = []
+        for base in range(0, lanes, part):
+            picked += [base + first + 2 * i for i in range(part // 2)]
+            picked += [lanes + base + second + 2 * i for i in range(part // 2)]
+        return picked
+
+    def in_order(self, state: State) -> State:
+        """Windows in the order of the output."""
+        if self.code.step == 1:
+            return state
+        lanes = self.own.lanes
+        order = [place // 2 for place in self._picked_lanes(0, 0)]  # the window that each lane is of
+        return tuple(self.b.pick(value, [order.index(i) for i in range(lanes)]) for value in state)
+
     def _every_other(self, j: ir.Value, raw: list[ir.Value]) -> State:
         """The windows at element `j` and every other after it.
 
-        Loads are L - 1 elements apart, so that nothing behind the last window is read. Each shuffle stays within parts
-        of 128 bits; their order is put right once, at the end.
+        Two taps that are neighbours are the even and the odd elements of two vectors. For one alone the vectors share
+        an element, so that nothing behind the last window is read.
         """
-        b, own = self.b, self.own
-        lanes, part = own.lanes, min(own.lanes, 16 // own.bytes)
-        low = [base + 2 * i for base in range(0, lanes, part) for i in range(part // 2)]
-        high = [lanes + base + 2 * i + 1 for base in range(0, lanes, part) for i in range(part // 2)]
-        picked, half = [], part // 2
-        for base in range(0, lanes // 2, half):  # of each part: what low has of it, then what high has
-            picked += low[base : base + half] + high[base : base + half]
-        order = [place // 2 if place < lanes else (place - 1) // 2 for place in picked]  # output that a lane is of
-        places = b.places(picked)
-        states = []
-        for level, tap in self.code.pieces:
-            halves = [
-                self._load(level, place, tap, raw) for place in (j, b.add(j, I64(lanes - 1)))
-            ]
-            states.append(tuple(b.shuffle_vector(x, y, places) for x, y in zip(*halves, strict=True)))
-        right = [order.index(i) for i in range(lanes)]
-        return tuple(b.pick(value, right) for value in b.combined(states))
+        b, lanes, code = self.b, self.own.lanes, self.code
+        states, left = [], list(code.pieces)
+        while left:
+            level, tap = left.pop(0)
+            pair = code.unit and left[:1] == [(level, tap + 1)]
+            halves = [self._load(level, place, tap, raw) for place in (j, b.add(j, I64(lanes - (not pair))))]
+            chosen = [(0, 0), (1, 1)] if pair else [(0, 1)]
+            for lanes_of in chosen:
+                places = b.places(self._picked_lanes(*lanes_of))
+                states.append(tuple(b.shuffle_vector(x, y, places) for x, y in zip(*halves, strict=True)))
+            del left[: len(chosen) - 1]
+        return b.combined(states)
 
     def strided(self, rows: ir.Value, pitch: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Row by row, where the stride is another one, or there are channels side by side."""
@@ -484,7 +563,9 @@ class _Along:
     def _picked(self, rows: ir.Value, length: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Windows at every element, and of those one by one the ones that are wanted."""
         b, get, own, code = self.b, self.get, self.own, self.code
-        every = b.pointer(b.add(b.add(self.task.scratch, get[LEVELS_AT]), b.mul(I64(len(code.levels)), get[LEVELS_SIZE])))
+        every = b.pointer(
+            b.add(b.add(self.task.scratch, get[LEVELS_AT]), b.mul(I64(len(code.levels)), get[LEVELS_SIZE]))
+        )
         count = b.sub(b.mul(rows, length), self._beyond())
 
         def body(j: ir.Value, seen: Sequence[ir.Value], last: bool) -> Sequence[ir.Value]:
@@ -513,6 +594,15 @@ class _Along:
         return seen
 
 
+@dataclass(frozen=True)
+class _Line:
+    """Where a row of the output goes, and what it is divided by."""
+
+    y: ir.Value
+    indices: ir.Value
+    divisor: ir.Value | None
+
+
 class _Down:
     """Windows of rows of a band, from `source` in scratch to `y` and `indices`."""
 
@@ -520,61 +610,98 @@ class _Down:
         self.task, self.b, self.get, self.own, self.code = task, task.b, task.get, task.own, task.code
         self.source, self.y, self.indices, self.divisors = source, y, indices, divisors
 
-    def _write(self, state: State, i: ir.Value, j: ir.Value) -> None:
-        """Write the vector at element `j` of row `i`."""
+    def _to(self, i: ir.Value) -> _Line:
+        """Where row `i` goes."""
         b, get, own = self.b, self.get, self.own
-        to = b.add(b.add(self.y, b.mul(i, get[Y_ROW])), b.mul(j, I64(own.result_bytes)))
-        b.write(b.finished(state[0], self._divisor(i, j)), b.pointer(to))
-        if own.parts > 1:
-            place = b.add(b.mul(i, get[OUT_ROW]), j)
-            b.write_indices(state[1], b.pointer(b.add(self.indices, b.mul(place, I64(8)))))
+        y = b.pointer(b.add(self.y, b.mul(i, get[Y_ROW])))
+        indices = b.pointer(b.add(self.indices, b.mul(b.mul(i, get[OUT_ROW]), I64(8)))) if own.parts > 1 else y
+        divisor = None
+        if self.code.fold.after == "divide":
+            divisor = b.broadcast(b.pointer(b.add(self.divisors, b.mul(i, I64(own.bytes)))))
+        return _Line(y, indices, divisor)
 
-    def _divisor(self, i: ir.Value, j: ir.Value) -> ir.Value | None:
+    def _write(self, state: State, line: _Line, j: ir.Value) -> None:
+        """Write the vector at element `j` of a row."""
         b, own = self.b, self.own
-        if self.code.fold.after != "divide":
-            return None
-        divisor = b.broadcast(b.pointer(b.add(self.divisors, b.mul(i, I64(own.bytes)))))
-        if not self.code.lane_divisors:
-            return divisor
-        lanes = b.pointer(b.add(self.get[LANE_DIVISORS], b.mul(j, I64(own.bytes))))
-        return b.fmul(divisor, b.load(lanes, typ=own.vector, align=own.bytes))
+        b.write(b.finished(state[0], self._divisor(line, j)), b.at(line.y, b.mul(j, I64(own.result_bytes))))
+        if own.parts > 1:
+            b.write_indices(state[1], b.at(line.indices, b.mul(j, I64(8))))
 
-    def row(self, i: ir.Value, room: ir.Value) -> None:
+    def _divisor(self, line: _Line, j: ir.Value) -> ir.Value | None:
+        b, own = self.b, self.own
+        if line.divisor is None or not self.code.lane_divisors:
+            return line.divisor
+        lanes = b.at(b.pointer(self.get[LANE_DIVISORS]), b.mul(j, I64(own.bytes)))
+        return b.fmul(line.divisor, b.load(lanes, typ=own.vector, align=own.bytes))
+
+    def row(self, i: ir.Value, room: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Row `i` of the band; behind it as many elements as `room` has more may be written."""
-        b, get, own = self.b, self.get, self.own
-        step = b.mul(get[DILATION_H], get[ROWS_ROW])
-        first = b.add(self.source, b.mul(b.mul(i, get[STRIDE_H]), get[ROWS_ROW]))
-        lines = [b.pointer(b.add(first, b.mul(I64(r), step))) for r in range(self.code.kernel[0])]
+        b, get, own, code = self.b, self.get, self.own, self.code
+        pitch = get[ROWS_ROW] if not code.fused else get[PAD_ROW] if code.padded else get[X_ROW]
+        step = b.mul(get[DILATION_H], pitch)
+        first = b.add(self.source, b.mul(b.mul(i, get[STRIDE_H]), pitch))
+        many = code.fused and code.kernel[0] > MANY_ROWS
+        lines = [b.add(first, b.mul(I64(r), step)) for r in range(1 if many else code.kernel[0])]
+        size = own.bytes if code.padded else own.source_bytes
+        to = self._to(i)
+        along = [_Along(self.task, line, line, size) for line in lines]
 
-        def state(j: ir.Value) -> State:
-            return b.combined([b.get(line, b.mul(j, I64(own.bytes)), get[ROWS_PART]) for line in lines])
+        def found(j: ir.Value, seen: Sequence[ir.Value], last: bool) -> tuple[State, Sequence[ir.Value]]:
+            if not code.fused:
+                place = b.mul(j, I64(own.bytes))
+                return b.combined([b.get(b.pointer(line), place, get[ROWS_PART]) for line in lines]), seen
+            if many:
 
-        def whole(j: ir.Value, _: Sequence[ir.Value], last: bool) -> Sequence[ir.Value]:
-            self._write(state(j), i, j)
-            return []
+                def following(r: ir.Value, now: Sequence[ir.Value]) -> Sequence[ir.Value]:
+                    state, seen = tuple(now[: own.parts]), now[own.parts :]
+                    raw: list[ir.Value] = []
+                    each = _Along(self.task, b.add(lines[0], b.mul(r, step)), lines[0], size)
+                    return [*b.combine(state, each.windows(j, raw)), *b.look(raw, seen)]
 
-        long = b.icmp_signed(">=", get[OUT_ROW], I64(own.lanes))
+                raw: list[ir.Value] = []
+                top = along[0].windows(j, raw)
+                values = b.loop(I64(1), I64(code.kernel[0]), 1, [*top, *b.look(raw, seen)], following, "taps")
+                return tuple(values[: own.parts]), values[own.parts :]
+            states, looked = [], []
+            for each in along:
+                raw: list[ir.Value] = []
+                states.append(each.windows(j, raw))
+                looked += raw if last else raw[: code.step]
+            return along[0].in_order(b.combined(states)), b.look(looked, seen) if looked else seen
+
+        def whole(j: ir.Value, seen: Sequence[ir.Value], last: bool) -> Sequence[ir.Value]:
+            state, seen = found(j, seen, last)
+            self._write(state, to, j)
+            return seen
+
+        def spilled(seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            return whole(I64(0), seen, True)
+
+        def narrow(seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            state, seen = found(I64(0), seen, True)
+            self._narrow(state, to)
+            return seen
+
+        if not code.out_short:
+            return b.vectors(code.out_row or get[OUT_ROW], seen, whole, "row")
         spills = b.icmp_signed(">=", room, I64(own.lanes))
-        b.do_if(long, lambda: None if b.vectors(get[OUT_ROW], [], whole, "row") else None, "long")
-        short = b.not_(long)
-        b.do_if(b.and_(short, spills), lambda: self._write(state(I64(0)), i, I64(0)), "spills")
-        b.do_if(b.and_(short, b.not_(spills)), lambda: self._narrow(state(I64(0)), i), "narrow")
+        seen = b.values_if(spills, seen, spilled, "spills")
+        return b.values_if(b.not_(spills), seen, narrow, "narrow")
 
-    def _narrow(self, state: State, i: ir.Value) -> None:
+    def _narrow(self, state: State, line: _Line) -> None:
         """Write a row of fewer elements than a vector has, one by one."""
         b, get, own = self.b, self.get, self.own
         room = b.pointer(b.add(self.task.scratch, get[MORE_AT]))
         part = own.lanes * own.bytes
-        b.put((b.finished(state[0], self._divisor(i, I64(0))), *state[1:]), room, 0, part)
+        b.put((b.finished(state[0], self._divisor(line, I64(0))), *state[1:]), room, 0, part)
 
         def element(j: ir.Value) -> None:
             at = b.at(room, b.mul(j, I64(own.bytes)))
-            to = b.add(b.add(self.y, b.mul(i, get[Y_ROW])), b.mul(j, I64(own.result_bytes)))
-            b.write(b.load(at, typ=own.element, align=own.bytes), b.pointer(to))
+            value = b.load(at, typ=own.element, align=own.bytes)
+            b.write(value, b.at(line.y, b.mul(j, I64(own.result_bytes))))
             if own.parts > 1:
                 index = b.load(b.at(at, part), typ=own.integer, align=own.bytes)
-                place = b.add(b.mul(i, get[OUT_ROW]), j)
-                b.write_indices(index, b.pointer(b.add(self.indices, b.mul(place, I64(8)))))
+                b.write_indices(index, b.at(line.indices, b.mul(j, I64(8))))
 
         b.count_up(I64(0), get[OUT_ROW], 1, element, "narrow_elements")
 
@@ -622,15 +749,16 @@ class _Down:
         last = states(I64(below - 1))
         store(I64(below - 1), last)
         top = b.loop(I64(1), I64(below), 1, flattened(last), up, "up")
+        head = self._to(I64(0))
         for v, state in enumerate(grouped(top)):
-            self._write(state, I64(0), b.add(j, I64(v * own.lanes)))
+            self._write(state, head, b.add(j, I64(v * own.lanes)))
 
         def down(i: ir.Value, now: Sequence[ir.Value]) -> Sequence[ir.Value]:
             found = [b.combine(a, c) for a, c in zip(grouped(now), states(b.add(i, I64(below - 1))), strict=True)]
-            at = b.mul(i, I64(COLUMN * size))
+            at, to = b.mul(i, I64(COLUMN * size)), self._to(i)
             for v, state in enumerate(found):
                 upper = b.get(column, b.add(at, I64(v * size)), part)
-                self._write(b.combine(upper, state), i, b.add(j, I64(v * own.lanes)))
+                self._write(b.combine(upper, state), to, b.add(j, I64(v * own.lanes)))
             return flattened(found)
 
         nothing = flattened([b.nothing] * vectors)

@@ -16,9 +16,10 @@ from fastconv import config, memory
 from fastconv.algorithm import Array, Machine, PoolAlgorithm, PoolRun
 from fastconv.codegen import target as targets
 from fastconv.codegen.folding import Fold
+from fastconv.codegen.folding import lanes as lanes_of
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.native import address
-from fastconv.cpu.pooling_plan import Pass, Planes, windows
+from fastconv.cpu.pooling_plan import Pass, Planes, whole, windows
 from fastconv.problem import PoolProblem
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
@@ -170,10 +171,16 @@ class _Plan:
             axes = [*axes, _ONE] if last else [_ONE, *axes]
         count = threads.worth(Pooling().cost(problem, Machine()), config.get_num_threads())
         target = targets.current()
-        whole = _fold(problem)
+        fold = _fold(problem)
+        elements = math.prod(problem.size)
+        self.between: tuple[tuple[int, ...], str] | None = None
+        if _is_whole(problem) and inner == 1 and elements >= lanes_of(fold, target):
+            divisor = float(problem.divisor_override or elements)
+            self.passes = [whole(fold, planes, channels, elements, divisor, strides, count, target)]
+            return
         if slices.trivial:
             divisors = _divisors(problem, *(axis.counts(problem.count_include_pad) for axis in axes), inner)
-            one = _planes(whole, planes * slices.size, channels * slices.size, inner, axes[0], axes[1], *divisors)
+            one = _planes(fold, planes * slices.size, channels * slices.size, inner, axes[0], axes[1], *divisors)
             plane = math.prod(axis.output for axis in axes) * inner
             steps = (strides[0], plane) if slices.size > 1 and channels == 1 else strides
             if slices.size > 1 and channels > 1:  # slices of a channel follow each other, channels need not
@@ -182,12 +189,11 @@ class _Plan:
                 if planes > channels and strides[0] != channels * strides[1]:
                     raise NotImplementedError
             self.passes = [windows(one, steps, count, target)]
-            self.between: tuple[tuple[int, ...], str] | None = None
             return
-        kind, computed = whole.kind, whole.computed
+        kind, computed = fold.kind, fold.computed
         row = math.prod(axis.output for axis in axes) * inner
-        first = Fold(kind, whole.source, computed, whole.before)
-        second = Fold(kind, computed, whole.result, "", whole.after)
+        first = Fold(kind, fold.source, computed, fold.before)
+        second = Fold(kind, computed, fold.result, "", fold.after)
         lanes = np.multiply.outer(*(np.array(axis.counts(problem.count_include_pad)) for axis in axes)).ravel()
         divisors = _divisors(problem, slices.counts(problem.count_include_pad), lanes.tolist(), inner)
         one = _planes(first, planes * slices.size, 1, inner, *axes)
@@ -212,6 +218,17 @@ class _Plan:
         between = memory.empty(*self.between)
         self.passes[0](address(x), address(between), 0)
         self.passes[1](address(between), address(out), 0)
+
+
+def _is_whole(problem: PoolProblem) -> bool:
+    """Whether planes become one element each."""
+    return (
+        problem.kernel == problem.size
+        and set(problem.output_size) == {1}
+        and set(problem.dilation) == {1}
+        and not problem.indices
+        and not any(map(any, problem.padding))
+    )
 
 
 def _fold(problem: PoolProblem) -> Fold:

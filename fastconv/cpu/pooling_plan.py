@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.arguments import Pairs
-from fastconv.codegen import folding
+from fastconv.codegen import folding, pooling_whole
 from fastconv.codegen import pooling_windows as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.folding import Fold
@@ -25,7 +25,10 @@ MOST_GROUP = 64  # planes of a task
 TASKS_A_THREAD = 4
 LEAST_ROWS = 8  # of a task that is a part of a plane
 SMALL_PLANE = 8192  # bytes, of one that is a band in any case
-LONG_ROW = 4  # vectors of a row that is worth a loop of its own
+WRITTEN_OUT = 4  # vectors of a row that code is written out for, at most
+LEAST_SHARED = 10_000  # elements of a plane that several threads may share
+LONG_PLANE = 512  # vectors of a plane that is read alone
+LONG_ROW = 5  # vectors of a row that is worth a loop of its own
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,7 @@ class Planes:
     @property
     def reach(self) -> tuple[int, int]:
         """Rows and columns from the beginning of the first window to the end of the last."""
-        height, width = (
-            (o - 1) * s + span for o, s, span in zip(self.output, self.stride, self.span, strict=True)
-        )
+        height, width = ((o - 1) * s + span for o, s, span in zip(self.output, self.stride, self.span, strict=True))
         return height, width
 
     @property
@@ -103,9 +104,7 @@ class Pass:
         scratch.give(workspace)
 
 
-def windows(
-    planes: Planes, strides: Ints, count: int, target: targets.Target
-) -> Pass:
+def windows(planes: Planes, strides: Ints, count: int, target: targets.Target) -> Pass:
     """Return the pass for windows; `strides` are the result's, of images and channels, in elements."""
     p = planes
     lanes = folding.lanes(p.fold, target)
@@ -119,14 +118,17 @@ def windows(
     if code.padded and code.step == 2:
         length += length % 2
     rows_row = _apart(out_row, item, lanes) if code.rowwise or not code.step else length // code.step
-    room = rows_row + (length if code.padded else 0)  # elements of scratch that a row of a band takes
+    room = (0 if code.fused else rows_row) + (length if code.padded else 0)  # elements of scratch that a row of a band takes
     caches = targets.caches()
     whole_rows = max(p.reach[0], p.padding[0][0] + height) if code.padded else height
     group, band = 1, out_height
     parts = 1
     most = caches.level1 * LEVEL1_SHARE / (item * (2 if p.fold.indices else 1))
     if whole_rows * room <= most:
-        group = min(MOST_GROUP, max(1, int(most // (whole_rows * room))), -(-p.planes // (TASKS_A_THREAD * count)))
+        fit = int(most // max(1, whole_rows * room))
+        group = max(1, min(MOST_GROUP, fit, p.planes // (TASKS_A_THREAD * count)))
+        if p.planes < TASKS_A_THREAD * count and height * row > LEAST_SHARED:
+            parts = max(1, min(TASKS_A_THREAD * count // p.planes, out_height // max(LEAST_ROWS, p.kernel[0])))
     else:
         if p.planes < TASKS_A_THREAD * count:
             parts = max(1, min(-(-TASKS_A_THREAD * count // p.planes), out_height // max(LEAST_ROWS, p.kernel[0])))
@@ -135,10 +137,12 @@ def windows(
         band = max(1, min(out_height, int((rows - span) // p.stride[0]) + 1))
     if code.blocks:
         band = p.kernel[0]
+    code = dataclasses.replace(code, whole=band >= out_height and parts == 1)
     part_rows = -(-out_height // parts)
     parts = -(-out_height // part_rows)
     band = min(band, part_rows)
     rows = whole_rows if group > 1 else (band - 1) * p.stride[0] + span
+    rows = 0 if code.fused and not code.padded else rows
     carried = max(0, span - p.stride[0]) if band < part_rows else 0
     slack = 4 * lanes
     pad_elements = (rows * group * length if code.padded else 0) + slack + length
@@ -177,9 +181,41 @@ def windows(
         slot.PLACES: address(places), slot.PLANE_WIDTH: width,
     }.items():  # fmt: skip
         numbers[place] = value
+    numbers[slot.LAST_AT] = more_at + more
+    if code.fused and code.out_short and not code.padded:  # room for the last plane, and for reading beyond its end
+        more += _line(height * row * source_item) + 4 * lanes * source_item
     tasks = -(-p.planes // group) * parts
     keep = (by_row, by_lane, places)
     return Pass(slot.address(code), numbers, tasks, count, more_at + more, keep)
+
+
+def whole(
+    fold: Fold,
+    planes: int,
+    channels: int,
+    elements: int,
+    divisor: float,
+    strides: Ints,
+    count: int,
+    target: targets.Target,
+) -> Pass:
+    """Return the pass for planes that become one element each; `strides` as in `windows`."""
+    lanes = folding.lanes(fold, target)
+    alone = elements >= LONG_PLANE * lanes or planes == 1
+    code = pooling_whole.Whole(fold, alone)
+    divisors = np.array([divisor], fold.computed)
+    numbers = np.zeros(pooling_whole.SLOTS, np.int64)
+    result_item = np.dtype(fold.result).itemsize
+    for place, value in {
+        pooling_whole.PLANES: planes, pooling_whole.COUNT: elements, pooling_whole.CHANNELS: channels,
+        pooling_whole.PART: elements // lanes**2 * lanes,
+        pooling_whole.X_PLANE: elements * np.dtype(fold.source).itemsize,
+        pooling_whole.Y_IMAGE: strides[0] * result_item, pooling_whole.Y_CHANNEL: strides[1] * result_item,
+        pooling_whole.DIVISOR: address(divisors),
+    }.items():  # fmt: skip
+        numbers[place] = value
+    tasks = planes if alone else -(-planes // lanes)
+    return Pass(pooling_whole.address(code), numbers, tasks, count, 0, (divisors,))
 
 
 def _line(size: int) -> int:
@@ -211,13 +247,26 @@ def _code(p: Planes, lanes: int) -> Windows:
         kernel=p.kernel,
         step=step,
         single=inner == 1,
+        fused=step > 0 and (p.kernel[0] * p.kernel[1] <= slot.MOST_FUSED or p.kernel[1] == 1 == step),
         rowwise=step > 0 and out_row >= LONG_ROW * lanes,
         padded=True,
-        blocks=p.kernel[0] > slot.MOST_TAPS and p.stride[0] == p.dilation[0] == 1 and out_row >= lanes,
+        blocks=p.kernel[0] > slot.MOST_TAPS
+        and p.output[0] > 1
+        and p.stride[0] == p.dilation[0] == 1
+        and out_row >= lanes,
         lane_divisors=len(p.by_lane) > 0,
+        unit=inner == p.dilation[1] == 1,
+        whole=False,
+        row=width * inner if lanes <= width * inner <= WRITTEN_OUT * lanes else 0,
+        out_row=out_row if lanes <= out_row <= WRITTEN_OUT * lanes else 0,
+        short=width * inner < lanes,
+        out_short=out_row < lanes,
     )
     if p.padded or p.fold.indices:
         return code
+    if code.fused:  # a row of fewer elements than a vector has is read beyond its end
+        small = p.size[0] * width * inner * np.dtype(p.fold.source).itemsize <= SMALL_PLANE
+        return dataclasses.replace(code, padded=out_row < lanes and not small)
     even = code.rowwise or step != 2 or width % 2 == 0
     if step:  # rows that are computed at once make a vector at least: those of the last band, or of a small plane
         window = (p.span[0] - 1) * width * inner // step + out_row
