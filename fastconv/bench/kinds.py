@@ -31,9 +31,9 @@ _RULES: tuple[tuple[str, Callable[[ConvProblem], bool]], ...] = (
 _POOLING = {
     "max_pool": "max pooling",
     "avg_pool": "average pooling",
-    "lp_pool": "norm pooling",
-    "adaptive_max_pool": "adaptive pooling",
-    "adaptive_avg_pool": "adaptive pooling",
+    "lp_pool": "average pooling",  # which sums as well
+    "adaptive_max_pool": "max pooling",
+    "adaptive_avg_pool": "average pooling",
 }
 
 KINDS = (*(name for name, _ in _RULES), *dict.fromkeys(_POOLING.values()))

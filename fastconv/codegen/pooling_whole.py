@@ -31,9 +31,10 @@ from fastconv.codegen.vector import I64
     PART,       # elements of a part of a long plane, whole vectors; what is left over is a tail
     X_PLANE,    # bytes
     Y_IMAGE, Y_CHANNEL,  # bytes
+    TOGETHER,   # 1 if results follow each other
     DIVISOR,    # address
     SLOTS,
-) = range(9)
+) = range(10)
 # fmt: on
 OPERANDS = 4  # the address of the slots, of x and y, and one that is not read
 
@@ -103,11 +104,28 @@ class _Whole:
             b.do_if(
                 b.icmp_signed("!=", doubtful, I64(0)), lambda: b.count_up(I64(0), planes, 1, careful, "again"), "doubt"
             )
-        b.count_up(I64(0), planes, 1, lambda i: self._write(b.add(first, i), i), "results")
+        if self.code.alone:
+            self._write(first, I64(0))
+            return
+        full = b.and_(b.icmp_signed("==", planes, I64(lanes)), b.icmp_signed("!=", get[TOGETHER], I64(0)))
+        b.do_if(full, lambda: self._write_all(first), "full")
+        b.do_if(
+            b.not_(full),
+            lambda: b.count_up(I64(0), planes, 1, lambda i: self._write(b.add(first, i), i), "results"),
+            "apart",
+        )
 
     def _plane(self, number: ir.Value) -> ir.Value:
         b = self.b
         return b.pointer(b.add(self.x, b.mul(number, self.get[X_PLANE])))
+
+    def _write_all(self, first: ir.Value) -> None:
+        """Write a vector of results, which follow each other."""
+        b, own = self.b, self.own
+        to = b.add(self.y, b.mul(first, I64(own.result_bytes)))
+        divisor = None if self.divisor is None else b.splat(self.divisor)
+        value = b.load(self.results, typ=own.vector, align=own.bytes)
+        b.write(b.finished(value, divisor), b.pointer(to))
 
     def _write(self, number: ir.Value, i: ir.Value) -> None:
         b, get, own = self.b, self.get, self.own
@@ -153,7 +171,12 @@ class _Whole:
 
         def vector(j: ir.Value, now: Sequence[ir.Value]) -> Sequence[ir.Value]:
             totals, seen = now[: len(starts)], now[len(starts) :]
-            values = [b.read(b.at(start, b.mul(j, I64(own.source_bytes)))) for start in starts]
+            lines = [b.at(start, b.mul(j, I64(own.source_bytes))) for start in starts]
+            values = [b.read(line) for line in lines]
+            if not self.code.alone:  # the planes of the next task but one
+                ahead = b.mul(self.get[X_PLANE], I64(2 * own.lanes))
+                for line in lines:
+                    b.prefetch(b.at(line, ahead))
             return [
                 *(b.combine((total,), (value,))[0] for total, value in zip(totals, values, strict=True)),
                 *b.look(values, seen),

@@ -64,6 +64,7 @@ from fastconv.codegen.vector import I64
 X, Y, INDICES, OPERANDS = 1, 2, 3, 4  # operands, behind the address of the plan's slots
 
 MOST_TAPS = 6
+AHEAD = 1024  # bytes that are asked for before they are read
 _FLAGS = ("single", "fused", "rowwise", "padded", "blocks", "lane_divisors", "unit", "whole", "short", "out_short")
 MANY_ROWS = 16  # that a loop goes through
 MOST_FUSED = 9  # elements of a window that is combined in one step
@@ -278,7 +279,9 @@ class _Task:
         size, source_size = I64(own.bytes), I64(own.source_bytes)
 
         def whole(j: ir.Value, seen: Sequence[ir.Value], _: bool) -> Sequence[ir.Value]:
-            value = b.read(b.at(source, b.mul(j, source_size)))
+            begin = b.at(source, b.mul(j, source_size))
+            b.prefetch(b.at(begin, AHEAD))
+            value = b.read(begin)
             state: State = (value,)
             if own.parts > 1:
                 places = b.load(b.at(b.pointer(get[PLACES]), b.mul(j, size)), typ=own.integers, align=own.bytes)
@@ -431,7 +434,10 @@ class _Along:
             return b.get(self._level(level), b.mul(place, I64(own.bytes)), get[PAD_PART])
         if self.code.padded:
             return b.get(self.source, b.mul(place, I64(own.bytes)), get[PAD_PART])
-        value = b.read(b.at(self.source, b.mul(place, I64(self.size))))
+        begin = b.at(self.source, b.mul(place, I64(self.size)))
+        if not raw:
+            b.prefetch(b.at(begin, AHEAD))
+        value = b.read(begin)
         raw.append(value)
         return (value,)
 
@@ -658,9 +664,9 @@ class _Down:
                     each = _Along(self.task, b.add(lines[0], b.mul(r, step)), lines[0], size)
                     return [*b.combine(state, each.windows(j, raw)), *b.look(raw, seen)]
 
-                raw: list[ir.Value] = []
-                top = along[0].windows(j, raw)
-                values = b.loop(I64(1), I64(code.kernel[0]), 1, [*top, *b.look(raw, seen)], following, "taps")
+                read: list[ir.Value] = []
+                top = along[0].windows(j, read)
+                values = b.loop(I64(1), I64(code.kernel[0]), 1, [*top, *b.look(read, seen)], following, "taps")
                 return tuple(values[: own.parts]), values[own.parts :]
             states, looked = [], []
             for each in along:

@@ -179,7 +179,8 @@ class _Plan:
             self.passes = [whole(fold, planes, channels, elements, divisor, strides, count, target)]
             return
         if slices.trivial:
-            divisors = _divisors(problem, *(axis.counts(problem.count_include_pad) for axis in axes), inner)
+            rows, columns = (axis.counts(problem.count_include_pad) for axis in axes)
+            divisors = _divisors(problem, rows, columns, inner)
             one = _planes(fold, planes * slices.size, channels * slices.size, inner, axes[0], axes[1], *divisors)
             plane = math.prod(axis.output for axis in axes) * inner
             steps = (strides[0], plane) if slices.size > 1 and channels == 1 else strides
@@ -196,7 +197,7 @@ class _Plan:
         second = Fold(kind, computed, fold.result, "", fold.after)
         lanes = np.multiply.outer(*(np.array(axis.counts(problem.count_include_pad)) for axis in axes)).ravel()
         divisors = _divisors(problem, slices.counts(problem.count_include_pad), lanes.tolist(), inner)
-        one = _planes(first, planes * slices.size, 1, inner, *axes)
+        one = _planes(first, planes * slices.size, 1, inner, axes[0], axes[1])
         two = _planes(second, planes, channels, row, slices, _ONE, *divisors)
         self.passes = [windows(one, (row, row), count, target), windows(two, strides, count, target)]
         self.between = (planes, slices.size, row), computed

@@ -17,6 +17,7 @@ from fastconv.codegen.folding import Fold
 from fastconv.codegen.pooling_windows import Windows
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.native import address
+from fastconv.cpu.threads import Launch
 
 Ints = tuple[int, ...]
 
@@ -92,8 +93,8 @@ class Pass:
         return scratch.allocated(size) if size else 0
 
     @cached_property
-    def _launch(self) -> threads.Launch:
-        return threads.Launch(self.function, slot.OPERANDS, self.tasks, self.threads)
+    def _launch(self) -> Launch:
+        return Launch(self.function, slot.OPERANDS, self.tasks, self.threads)
 
     def __call__(self, x: int, y: int, indices: int) -> None:
         """Run on addresses."""
@@ -118,7 +119,8 @@ def windows(planes: Planes, strides: Ints, count: int, target: targets.Target) -
     if code.padded and code.step == 2:
         length += length % 2
     rows_row = _apart(out_row, item, lanes) if code.rowwise or not code.step else length // code.step
-    room = (0 if code.fused else rows_row) + (length if code.padded else 0)  # elements of scratch that a row of a band takes
+    # elements of scratch that a row of a band takes
+    room = (0 if code.fused else rows_row) + (length if code.padded else 0)
     caches = targets.caches()
     whole_rows = max(p.reach[0], p.padding[0][0] + height) if code.padded else height
     group, band = 1, out_height
@@ -211,6 +213,7 @@ def whole(
         pooling_whole.PART: elements // lanes**2 * lanes,
         pooling_whole.X_PLANE: elements * np.dtype(fold.source).itemsize,
         pooling_whole.Y_IMAGE: strides[0] * result_item, pooling_whole.Y_CHANNEL: strides[1] * result_item,
+        pooling_whole.TOGETHER: int(strides[1] == 1 and (planes <= channels or strides[0] == channels)),
         pooling_whole.DIVISOR: address(divisors),
     }.items():  # fmt: skip
         numbers[place] = value

@@ -292,7 +292,7 @@ def test_one_parse_reads_every_kind():
     assert parse(convolution) == ConvProblem.parse(convolution)
     with pytest.raises(ValueError, match="the rank where it has 'conv4d'"):
         parse("conv4d,n1,c2,8x8,k4,3x3,float32")
-    with pytest.raises(ValueError, match="text must begin with conv, max_pool.*, got 'pool2d,n1'"):
+    with pytest.raises(ValueError, match=r"text must begin with conv, max_pool.*, got 'pool2d,n1'"):
         parse("pool2d,n1")
 
 

@@ -25,7 +25,15 @@ from fastconv.bench.peers.peer import (
 )
 from fastconv.problem import ConvProblem, PoolProblem, Problem
 
-__all__ = ["adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "conv", "conv_input_gradient", "conv_weight_gradient", "max_pool"]
+__all__ = [
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "avg_pool",
+    "conv",
+    "conv_input_gradient",
+    "conv_weight_gradient",
+    "max_pool",
+]
 
 CONTIGUOUS, CHANNELS_LAST = "contiguous_format", "channels_last"
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
