@@ -80,7 +80,7 @@ class Fold:
         """What changes nothing."""
         if self.kind != "max":
             return 0.0
-        return -math.inf if self.floating else int(np.iinfo(self.computed).min)
+        return -math.inf if self.floating else int(np.iinfo(self.source).min)
 
 
 def lanes(fold: Fold, target: Target) -> int:

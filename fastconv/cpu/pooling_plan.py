@@ -245,18 +245,19 @@ def _code(p: Planes, lanes: int) -> Windows:
     width, inner = p.size[1], p.inner
     step = 1 if p.stride[1] == 1 else 2 if p.stride[1] == 2 and inner == 1 else 0
     out_row = p.output[1] * inner
+    sliding = p.output[0] > 1 and p.stride[0] == p.dilation[0] == 1
+    blocks = p.kernel[0] > slot.MOST_TAPS and sliding and out_row >= lanes
+    small = p.kernel[0] * p.kernel[1] <= slot.MOST_FUSED and p.kernel[1] <= slot.MOST_TAPS
+    fused = step > 0 and not blocks and (small or p.kernel[1] == 1 == step)
     code = Windows(
         fold=p.fold,
         kernel=p.kernel,
         step=step,
         single=inner == 1,
-        fused=step > 0 and (p.kernel[0] * p.kernel[1] <= slot.MOST_FUSED or p.kernel[1] == 1 == step),
+        fused=fused,
         rowwise=step > 0 and out_row >= LONG_ROW * lanes,
         padded=True,
-        blocks=p.kernel[0] > slot.MOST_TAPS
-        and p.output[0] > 1
-        and p.stride[0] == p.dilation[0] == 1
-        and out_row >= lanes,
+        blocks=blocks,
         lane_divisors=len(p.by_lane) > 0,
         unit=inner == p.dilation[1] == 1,
         whole=False,
@@ -268,7 +269,8 @@ def _code(p: Planes, lanes: int) -> Windows:
     if p.padded or p.fold.indices:
         return code
     if code.fused:  # a row of fewer elements than a vector has is read beyond its end
-        small = p.size[0] * width * inner * np.dtype(p.fold.source).itemsize <= SMALL_PLANE
+        plane = p.size[0] * width * inner  # which the one before it may be read into, and which may be copied
+        small = 4 * lanes <= plane <= SMALL_PLANE // np.dtype(p.fold.source).itemsize
         return dataclasses.replace(code, padded=out_row < lanes and not small)
     even = code.rowwise or step != 2 or width % 2 == 0
     if step:  # rows that are computed at once make a vector at least: those of the last band, or of a small plane
