@@ -141,6 +141,8 @@ def windows(planes: Planes, strides: Ints, count: int, target: targets.Target) -
         band = p.kernel[0]
     code = dataclasses.replace(code, whole=band >= out_height and parts == 1)
     part_rows = -(-out_height // parts)
+    if code.blocks:  # which begin at the same rows then, however a plane is cut, so that sums are the same
+        part_rows = -(-part_rows // band) * band
     parts = -(-out_height // part_rows)
     band = min(band, part_rows)
     rows = whole_rows if group > 1 else (band - 1) * p.stride[0] + span
@@ -203,7 +205,7 @@ def whole(
 ) -> Pass:
     """Return the pass for planes that become one element each; `strides` as in `windows`."""
     lanes = folding.lanes(fold, target)
-    alone = elements >= LONG_PLANE * lanes or planes == 1
+    alone = elements >= LONG_PLANE * lanes  # whatever the number of planes, so that sums are the same
     code = pooling_whole.Whole(fold, alone)
     divisors = np.array([divisor], fold.computed)
     numbers = np.zeros(pooling_whole.SLOTS, np.int64)
