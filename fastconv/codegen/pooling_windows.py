@@ -101,6 +101,8 @@ class Windows:
         Whether each band is a whole plane.
     row, out_row : int
         Elements of a row of the input and of the output, where code is written out for so many; else 0.
+    shared : int
+        The stride of rows, where windows share some of them and are combined in one step two by two; else 0.
     short, out_short : bool
         Whether these rows have fewer elements than a vector.
     """
@@ -118,6 +120,7 @@ class Windows:
     whole: bool
     row: int
     out_row: int
+    shared: int
     short: bool
     out_short: bool
 
@@ -126,7 +129,7 @@ class Windows:
         """The name of its function, which says all of it."""
         words = [f"pooling_{self.fold.name}_{self.kernel[0]}x{self.kernel[1]}_s{self.step}"]
         words += [word for word in _FLAGS if getattr(self, word)]
-        return "_".join([*words, f"{self.row}_{self.out_row}"])
+        return "_".join([*words, f"{self.row}_{self.out_row}_{self.shared}"])
 
     @property
     def levels(self) -> list[int]:
@@ -381,7 +384,16 @@ class _Task:
             def row(i: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
                 return down.row(i, b.sub(room, b.mul(i, get[OUT_ROW])), seen)
 
-            return b.loop(I64(0), rows, 1, seen, row, "down")
+            if not code.shared:
+                return b.loop(I64(0), rows, 1, seen, row, "down")
+            # pairs of rows, whose second may be written beyond
+            spare = I64(0)
+            if code.out_short:
+                following = b.icmp_signed(">=", b.mul(more, everything), I64(self.own.lanes))
+                spare = b.select(following, I64(0), b.add(b.udiv(I64(self.own.lanes), get[OUT_ROW]), I64(1)))
+            even = b.greatest(b.and_(b.sub(rows, spare), I64(-2)), I64(0))
+            seen = b.loop(I64(0), even, 2, seen, down.pair, "pairs")
+            return b.loop(even, rows, 1, seen, row, "down")
 
         return b.loop(I64(0), self.planes, 1, seen, plane, "planes")
 
@@ -693,6 +705,31 @@ class _Down:
         spills = b.icmp_signed(">=", room, I64(own.lanes))
         seen = b.values_if(spills, seen, spilled, "spills")
         return b.values_if(b.not_(spills), seen, narrow, "narrow")
+
+    def pair(self, i: ir.Value, seen: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """Rows `i` and `i` + 1, whose windows share rows, each combined along once."""
+        b, get, own, code = self.b, self.get, self.own, self.code
+        pitch = get[PAD_ROW] if code.padded else get[X_ROW]
+        first = b.add(self.source, b.mul(b.mul(i, I64(code.shared)), pitch))
+        size = own.bytes if code.padded else own.source_bytes
+        lines = [b.add(first, b.mul(I64(r), pitch)) for r in range(code.shared + code.kernel[0])]
+        along = [_Along(self.task, line, line, size) for line in lines]
+        to = [self._to(i), self._to(b.add(i, I64(1)))]
+
+        def vector(j: ir.Value, seen: Sequence[ir.Value], last: bool) -> Sequence[ir.Value]:
+            states, looked = [], []
+            for each in along:
+                raw: list[ir.Value] = []
+                states.append(each.windows(j, raw))
+                looked += raw if last else raw[: code.step]
+            for number, line in enumerate(to):
+                begin = number * code.shared
+                self._write(along[0].in_order(b.combined(states[begin : begin + code.kernel[0]])), line, j)
+            return b.look(looked, seen)
+
+        if code.out_short:
+            return vector(I64(0), seen, True)
+        return b.vectors(code.out_row or get[OUT_ROW], seen, vector, "pair")
 
     def _narrow(self, state: State, line: _Line) -> None:
         """Write a row of fewer elements than a vector has, one by one."""

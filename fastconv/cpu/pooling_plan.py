@@ -251,6 +251,7 @@ def _code(p: Planes, lanes: int) -> Windows:
     blocks = p.kernel[0] > slot.MOST_TAPS and sliding and out_row >= lanes
     small = p.kernel[0] * p.kernel[1] <= slot.MOST_FUSED and p.kernel[1] <= slot.MOST_TAPS
     fused = step > 0 and not blocks and (small or p.kernel[1] == 1 == step)
+    sharing = p.dilation[0] == 1 and p.stride[0] < p.kernel[0] <= slot.MOST_TAPS
     code = Windows(
         fold=p.fold,
         kernel=p.kernel,
@@ -265,6 +266,7 @@ def _code(p: Planes, lanes: int) -> Windows:
         whole=False,
         row=width * inner if lanes <= width * inner <= WRITTEN_OUT * lanes else 0,
         out_row=out_row if lanes <= out_row <= WRITTEN_OUT * lanes else 0,
+        shared=p.stride[0] if fused and sharing else 0,
         short=width * inner < lanes,
         out_short=out_row < lanes,
     )
