@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.arguments import Pairs
-from fastconv.codegen import folding, pooling_whole
-from fastconv.codegen import pooling_windows as slot
+from fastconv.codegen import folding, pooling_whole, pooling_windows
+from fastconv.codegen import pooling_code as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.folding import Fold
-from fastconv.codegen.pooling_windows import Windows
+from fastconv.codegen.pooling_code import Windows
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.native import address
 from fastconv.cpu.threads import Launch
@@ -190,7 +190,7 @@ def windows(planes: Planes, strides: Ints, count: int, target: targets.Target) -
         more += _line(height * row * source_item) + 4 * lanes * source_item
     tasks = -(-p.planes // group) * parts
     keep = (by_row, by_lane, places)
-    return Pass(slot.address(code), numbers, tasks, count, more_at + more, keep)
+    return Pass(pooling_windows.address(code), numbers, tasks, count, more_at + more, keep)
 
 
 def whole(
