@@ -2,7 +2,7 @@
 
     y[plane] = fold over i of  x[plane, i]
 
-As many planes as a vector has lanes are read side by side, a vector of each in turn; in the end a square of vectors is
+As many planes as a vector has lanes are read one after the other, each into a vector; the square of these is
 transposed, and its columns are combined. Planes of very many elements are read alone, as if they were as many planes of
 which each has a part. Sums are begun anew every `BLOCK` vectors, so that their errors do not grow with the plane.
 
@@ -12,7 +12,7 @@ element after the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -38,20 +38,32 @@ from fastconv.codegen.vector import I64
 # fmt: on
 OPERANDS = 4  # the address of the slots, of x and y, and one that is not read
 
+AHEAD = 1024  # bytes that are asked for before they are read
 BLOCK = 128  # vectors that are summed in one register
 
 
 @dataclass(frozen=True)
 class Whole:
-    """What the code depends on: what is done with elements, and whether a plane is read alone."""
+    """What the code depends on.
+
+    Parameters
+    ----------
+    fold : Fold
+        What is done with elements.
+    alone : bool
+        Whether a plane is read alone.
+    count : int
+        Elements of a plane, where code is written out for so many; else 0.
+    """
 
     fold: Fold
     alone: bool
+    count: int = 0
 
     @property
     def name(self) -> str:
         """The name of its function, which says all of it."""
-        return f"pooling_whole_{self.fold.name}" + ("_alone" if self.alone else "")
+        return f"pooling_whole_{self.fold.name}" + ("_alone" if self.alone else f"_{self.count}")
 
 
 def address(code: Whole) -> int:
@@ -139,11 +151,36 @@ class _Whole:
         last = b.sub(planes, I64(1))  # stands again for planes that are missing
         starts = [self._plane(b.add(first, b.least(I64(p), last))) for p in range(self.own.lanes)]
         whole = b.mul(b.sdiv(self.get[COUNT], I64(self.own.lanes)), I64(self.own.lanes))
-        totals, seen = self._totals(starts, whole)
-        tails = [self._tail(start, whole) for start in starts]
-        seen = b.look(tails, seen)
-        totals = [b.combine((total,), (tail,))[0] for total, tail in zip(totals, tails, strict=True)]
+        totals, seen = [], b.unseen
+        for start in starts:  # one after the other, as they lie
+            if self.code.count:
+                total, seen = self._written_out(start, seen)
+                totals.append(total)
+                continue
+            total, *seen = b.loop(I64(0), whole, self.own.lanes, [b.nothing[0], *seen], self._step(start), "plane")
+            totals.append(total)
+        if not self.code.count:
+            tails = [self._tail(start, whole) for start in starts]
+            seen = b.look(tails, seen)
+            totals = [b.combine((total,), (tail,))[0] for total, tail in zip(totals, tails, strict=True)]
         return b.combined([(column,) for column in b.transposed(totals)])[0], seen
+
+    def _written_out(self, start: ir.Value, seen: Sequence[ir.Value]) -> tuple[ir.Value, Sequence[ir.Value]]:
+        """A plane of few vectors, the last of which overlaps the one before it."""
+        b, own, count = self.b, self.own, self.code.count
+        whole = count // own.lanes * own.lanes
+        places = list(range(0, whole, own.lanes))
+        values = [b.read(b.at(start, place * own.source_bytes)) for place in places]
+        if whole < count:
+            value = b.read(b.at(start, (count - own.lanes) * own.source_bytes))
+            values.append(value)
+            seen = b.look(values, seen)
+            if self.code.fold.kind == "sum":  # what was counted before is not counted again
+                new = [whole - (count - own.lanes) <= i for i in range(own.lanes)]
+                values[-1] = b.select(ir.Constant(own.mask, new), value, b.nothing[0])
+        else:
+            seen = b.look(values, seen)
+        return b.combined([(value,) for value in values])[0], seen
 
     def _alone(self, plane: ir.Value) -> tuple[ir.Value, Sequence[ir.Value]]:
         b, get, own = self.b, self.get, self.own
@@ -152,18 +189,26 @@ class _Whole:
         totals, seen = self._totals(starts, part)
         left = b.mul(part, I64(own.lanes))
 
-        def more(j: ir.Value, now: Sequence[ir.Value]) -> Sequence[ir.Value]:
-            total, *seen = now
-            value = b.read(b.at(start, b.mul(j, I64(own.source_bytes))))
-            return [b.combine((total,), (value,))[0], *b.look([value], seen)]
-
         whole = b.mul(b.sdiv(get[COUNT], I64(own.lanes)), I64(own.lanes))
-        total, *seen = b.loop(left, whole, own.lanes, [b.nothing[0], *seen], more, "left")
+        total, *seen = b.loop(left, whole, own.lanes, [b.nothing[0], *seen], self._step(start), "left")
         tail = self._tail(start, whole)
         seen = b.look([tail], seen)
         total = b.combined([(each,) for each in (*totals, total, tail)])[0]
         columns = b.transposed([total] * own.lanes)  # each has one lane of it everywhere
         return b.combined([(column,) for column in columns])[0], seen
+
+    def _step(self, start: ir.Value) -> Callable[[ir.Value, Sequence[ir.Value]], Sequence[ir.Value]]:
+        """What a loop does that adds the vectors from an address on to a total."""
+        b, own = self.b, self.own
+
+        def step(j: ir.Value, now: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            total, *seen = now
+            line = b.at(start, b.mul(j, I64(own.source_bytes)))
+            b.prefetch(b.at(line, AHEAD))
+            value = b.read(line)
+            return [b.combine((total,), (value,))[0], *b.look([value], seen)]
+
+        return step
 
     def _totals(self, starts: Sequence[ir.Value], count: ir.Value) -> tuple[list[ir.Value], Sequence[ir.Value]]:
         """What `count` elements from each address on come to, lane by lane."""
@@ -173,10 +218,6 @@ class _Whole:
             totals, seen = now[: len(starts)], now[len(starts) :]
             lines = [b.at(start, b.mul(j, I64(own.source_bytes))) for start in starts]
             values = [b.read(line) for line in lines]
-            if not self.code.alone:  # the planes of the next task but one
-                ahead = b.mul(self.get[X_PLANE], I64(2 * own.lanes))
-                for line in lines:
-                    b.prefetch(b.at(line, ahead))
             return [
                 *(b.combine((total,), (value,))[0] for total, value in zip(totals, values, strict=True)),
                 *b.look(values, seen),

@@ -82,10 +82,11 @@ class Pooling(PoolAlgorithm):
 
     def prepared(self, problem: PoolProblem) -> PoolRun:
         """Return `run` for one problem, with the plan at hand."""
+        natural = _natural_strides(problem)
         plans: dict[tuple[int, int], Callable[[Array, Array, Array | None], None]] = {}
 
         def run(x: Array, out: Array, indices: Array | None) -> None:
-            strides = _natural_strides(problem) if out.flags.c_contiguous else _strides(problem, out)
+            strides = natural if out.flags.c_contiguous else _strides(problem, out)
             if strides is None:
                 contiguous = memory.empty(out.shape, out.dtype)
                 run(x, contiguous, indices)

@@ -27,6 +27,7 @@ TASKS_A_THREAD = 4
 LEAST_ROWS = 8  # of a task that is a part of a plane
 SMALL_PLANE = 8192  # bytes, of one that is a band in any case
 WRITTEN_OUT = 4  # vectors of a row that code is written out for, at most
+WRITTEN_OUT_PLANE = 16  # and of a whole plane
 LEAST_SHARED = 10_000  # elements of a plane that several threads may share
 LONG_PLANE = 512  # vectors of a plane that is read alone
 LONG_ROW = 5  # vectors of a row that is worth a loop of its own
@@ -81,7 +82,7 @@ class Pass:
     scratch_bytes: int  # of one worker
     keep: tuple[npt.NDArray[np.generic], ...]
 
-    @property
+    @cached_property
     def pitch(self) -> int:
         """Bytes from one worker's scratch to the next's."""
         return -(-self.scratch_bytes // scratch.ALIGNMENT) * scratch.ALIGNMENT
@@ -93,15 +94,17 @@ class Pass:
         return scratch.allocated(size) if size else 0
 
     @cached_property
-    def _launch(self) -> Launch:
-        return Launch(self.function, slot.OPERANDS, self.tasks, self.threads)
+    def _ready(self) -> tuple[Launch, int, int]:
+        """What a call needs, made once."""
+        launch = Launch(self.function, slot.OPERANDS, self.tasks, self.threads)
+        return launch, address(self.numbers), self.pitch
 
     def __call__(self, x: int, y: int, indices: int) -> None:
         """Run on addresses."""
         workspace = scratch.take()
-        launch = self._launch
-        memory = workspace.scratch(self.pitch * launch.threads, "pooling") if self.pitch else 0
-        launch(workspace.job, (address(self.numbers), x, y, indices), memory, self.pitch)
+        launch, numbers, pitch = self._ready
+        memory = workspace.scratch(pitch * launch.threads, "pooling") if pitch else 0
+        launch(workspace.job, (numbers, x, y, indices), memory, pitch)
         scratch.give(workspace)
 
 
@@ -206,7 +209,8 @@ def whole(
     """Return the pass for planes that become one element each; `strides` as in `windows`."""
     lanes = folding.lanes(fold, target)
     alone = elements >= LONG_PLANE * lanes  # whatever the number of planes, so that sums are the same
-    code = pooling_whole.Whole(fold, alone)
+    few = elements <= WRITTEN_OUT_PLANE * lanes
+    code = pooling_whole.Whole(fold, alone, elements if few and not alone else 0)
     divisors = np.array([divisor], fold.computed)
     numbers = np.zeros(pooling_whole.SLOTS, np.int64)
     result_item = np.dtype(fold.result).itemsize
