@@ -151,7 +151,8 @@ class _Whole:
         last = b.sub(planes, I64(1))  # stands again for planes that are missing
         starts = [self._plane(b.add(first, b.least(I64(p), last))) for p in range(self.own.lanes)]
         whole = b.mul(b.sdiv(self.get[COUNT], I64(self.own.lanes)), I64(self.own.lanes))
-        totals, seen = [], b.unseen
+        totals: list[ir.Value] = []
+        seen: Sequence[ir.Value] = b.unseen
         for start in starts:  # one after the other, as they lie
             if self.code.count:
                 total, seen = self._written_out(start, seen)
