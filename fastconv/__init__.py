@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fastconv import ndimage as ndimage
     from fastconv import reference as reference
+    from fastconv import signal as signal
     from fastconv.config import get_num_threads as get_num_threads
     from fastconv.config import get_tolerance as get_tolerance
     from fastconv.config import set_num_threads as set_num_threads
@@ -111,7 +113,7 @@ _HOME = {
     "set_num_threads": "config",
     "set_tolerance": "config",
 }
-_MODULES = ("reference",)
+_MODULES = ("ndimage", "reference", "signal")
 
 __all__ = ["__version__", *sorted((*_HOME, *_MODULES))]
 

@@ -44,9 +44,19 @@ class AnyAlgorithm(ABC, Generic[P]):
 
     name: str
 
+    #: Whether it computes what it supports with any weights; if not, `fits` tells which.
+    any_weights: bool = True
+
     @abstractmethod
     def supports(self, problem: P) -> str | None:
         """Return None if the algorithm computes `problem`, else the reason why not."""
+
+    def fits(self, problem: ConvProblem, weight: Array) -> str | None:
+        """Return None if the algorithm computes `problem` with these weights, else the reason why not.
+
+        Asked in every call, so it costs far less than one; `weight` is as `run` gets it.
+        """
+        return None
 
     @abstractmethod
     def workspace(self, problem: P) -> int:

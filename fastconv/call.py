@@ -145,16 +145,16 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
         _check_activation(activation, problem)
     result = _result_type(problem)
     limit = config.tolerance_of(problem.dtype, configured if tolerance is None else tolerance)
-    chosen = _chosen(problem, algorithm, limit)
+    options = _options(problem, algorithm, limit)
     named = cast("str | None", activation)
 
     def bind(weight: Array) -> Bound | None:
         if not problem.batch:
             return None
-        run = chosen.bind(problem, named, weight)
+        run = _fitting(options, problem, weight).bind(problem, named, weight)
         return run if batched else _with_batch_axis(run)
 
-    run = chosen.prepared(problem, named) if problem.batch else None
+    run = _prepared_run(options, problem, named) if problem.batch else None
     shape = problem.output_shape
     if run is not None and not batched:
         run, shape = _with_batch_axis(run), shape[1:]
@@ -301,16 +301,43 @@ def needs_a_copy(out: Array, operands: tuple[Array | None, ...]) -> bool:
     return any(array is not None and np.may_share_memory(out, array) for array in operands)
 
 
-def _chosen(problem: ConvProblem, name: object, tolerance: float) -> Algorithm:
+def _options(problem: ConvProblem, name: object, tolerance: float) -> tuple[Algorithm, ...]:
+    """The algorithms whose turn it is, the first that fits the weights: one that was named, or for auto."""
     from fastconv import selection  # LLVM comes with it: not before the first call
 
     if name == "auto":
-        return selection.chosen(problem, tolerance)
+        return selection.ranked(problem, tolerance)
     entry = selection.algorithm(name)  # type: ignore[arg-type]  # refuses what is no name
     reason = entry.supports(problem)
     if reason is not None:
         raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
-    return entry
+    return (entry,)
+
+
+def _prepared_run(options: tuple[Algorithm, ...], problem: ConvProblem, activation: str | None) -> Run:
+    """`Algorithm.prepared` of whichever fits the weights of a call."""
+    first = options[0]
+    if first.any_weights:
+        return first.prepared(problem, activation)
+    runs: dict[Algorithm, Run] = {}
+
+    def run(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        entry = _fitting(options, problem, weight)
+        prepared = runs.get(entry)
+        if prepared is None:
+            prepared = runs[entry] = entry.prepared(problem, activation)
+        prepared(x, weight, bias, residual, out)
+
+    return run
+
+
+def _fitting(options: tuple[Algorithm, ...], problem: ConvProblem, weight: Array) -> Algorithm:
+    """The first that fits the weights; where none does, the last says why not."""
+    for entry in options:
+        reason = None if entry.any_weights else entry.fits(problem, weight)
+        if reason is None:
+            return entry
+    raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
 
 
 def clear_calls() -> None:

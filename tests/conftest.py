@@ -17,7 +17,7 @@ from fastconv.selection import TABLE, choice
 GENERAL = ("direct", "im2col", "reference")  # compute every convolution of floats; others may refuse one
 
 #: Algorithms that multiply by fractions, and how far they may be off on whole numbers.
-FRACTIONAL = {"winograd_3x3": 0.02, "winograd_4x4": 0.02, "winograd_6x6": 0.1}
+FRACTIONAL = {"winograd_3x3": 0.02, "winograd_4x4": 0.02, "winograd_6x6": 0.1, "fft": 0.02}
 
 settings.register_profile("fastconv", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("fastconv")

@@ -105,7 +105,10 @@ class Case:
         first = (problem.filters,) + (1,) * problem.rank
         terms = problem.parameters // problem.filters
         x = random.uniform(0.5, 1.5, problem.input_shape)
-        weight = random.uniform(0.5, 1.25, problem.weight_shape) * scale.reshape(*first, 1) / terms
+        weight = random.uniform(0.5, 1.25, problem.weight_shape)
+        if problem.rank == 2:
+            weight = weight[..., :1] * weight[..., :1, :]  # of rank one, which every algorithm computes
+        weight = weight * scale.reshape(*first, 1) / terms
         bias = random.uniform(0, 0.25, problem.filters) * scale
         in_place = scale.reshape(first) if problem.layout == "channels_first" else scale
         residual = random.uniform(0, 0.25, problem.output_shape) * in_place

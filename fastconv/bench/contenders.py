@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from typing import TypeAlias, cast
 
 from fastconv import selection
+from fastconv.algorithm import Algorithm
 from fastconv.bench.operations import Array, draw, operation_of, relative_error
 from fastconv.bench.peers import COMPARISONS
 from fastconv.bench.results import AUTO, PACKED, REFERENCE, Kind, Outcome
@@ -94,6 +95,8 @@ def _ours(problem: Problem, arrays: tuple[Array, ...], names: Collection[str] | 
     for algorithm in selection.table_of(known):
         name = algorithm.name
         reason = algorithm.supports(known)
+        if reason is None and isinstance(algorithm, Algorithm):
+            reason = algorithm.fits(known, arrays[1])
         if reason is None:
             limits[name] = algorithm.error_bound(known) or operation.error_limit(problem)
         if name == REFERENCE or (names is not None and name not in names):

@@ -11,14 +11,14 @@ together.
 Rows shorter than a vector are stored whole where the result is contiguous: what they spill is overwritten by the row
 after it, and only the last row of a range of tasks is stored in pieces.
 
-Nothing is copied. Columns outside are left out by masked loads, which the tiles within the plane do without; the
-masks are read from a row that is as long as an input row with its padding. Rows outside are left out by the code,
-which knows for each kind of band (at the top, inside, at the bottom) how many there are. Zero times infinity is NaN,
-though: what is left out counts if a weight is not finite. So the function looks at the weights, too, and says in the
-end whether they were all finite; if not, the caller has the planes computed again by code that knows no kinds of
-bands: it looks up its rows in a table (`depthwise_table.py`), where a row of zeros stands for those outside, and
-leaves out nothing. Padding of other modes than zeros and volumes are done so, too. The last tile of a row and the last
-band of rows overlap the ones before them.
+Nothing is copied, unless the rows of a tile would share sets of the cache (`depthwise_table.py`). Columns outside are
+left out by masked loads, which the tiles within the plane do without; the masks are read from a row that is as long as
+an input row with its padding. Rows outside are left out by the code, which knows for each kind of band (at the top,
+inside, at the bottom) how many there are. Zero times infinity is NaN, though: what is left out counts if a weight is
+not finite. So the function looks at the weights, too, and says in the end whether they were all finite; if not, the
+caller has the planes computed again by code that knows no kinds of bands: it looks up its rows in a table
+(`depthwise_table.py`), where a row of zeros stands for those outside, and leaves out nothing. Padding of other modes
+than zeros and volumes are done so, too. The last tile of a row and the last band of rows overlap the ones before them.
 
 With a stride of 2 along a row, vectors of every other element are picked from two that lie side by side, and two
 columns of the kernel share them. The picking costs as much as the products: what could be saved there is most.
@@ -96,6 +96,7 @@ class _Emitter:
             along = b.mul(self.layer, self.slot(slot.Y_SLICE))
             self.y = b.add(self.y, along)
             self.residual = b.add(self.residual, along) if planes.residual else None
+        self.table.start()
         if self.finite:
             self.finite.look(self.weight)
         if planes.height:
@@ -243,7 +244,7 @@ class _Emitter:
 
         weights = {(r, tap): weight(r, tap) for tap in range(taps) for r in chunk}
         masks = b.pointer(self.slot(slot.MASKS)) if edge and not planes.bordered else None
-        loads = _Columns(b, planes, taps, place, masks)
+        loads = Columns(b, planes.vectors, planes.stride, taps, place, masks)
         sums = list(starts)
         for i in planes.input_rows(chunk, self.kind):
             for tap, vectors in enumerate(loads.of(self.row(i, loads.offset, edge))):
@@ -291,7 +292,7 @@ class _Emitter:
         step = b.mul(self.slot(slot.CLASSES), pitch) if planes.classes else pitch
         along = b.mul(left, I64(b.owner.bytes))
         width = b.owner.lanes * b.owner.bytes
-        order = _lane_order(b, planes.stride)
+        order = lane_order(b, planes.stride)
         if order != sorted(order):
             sums = [b.pick(value, [order.index(i) for i in range(len(order))]) for value in sums]
 
@@ -364,7 +365,7 @@ class _Finite:
         return b.all_lanes(b.fcmp_ordered("==", b.load(self.total, typ=b.owner.vector), self.zero))
 
 
-def _lane_order(b: Builder, stride: int) -> list[int]:
+def lane_order(b: Builder, stride: int) -> list[int]:
     """Which output each lane of a sum belongs to.
 
     A stride of 2 picks from two vectors within blocks of 128 bits, which costs less than across them: the first half of
@@ -383,11 +384,13 @@ def _lane_order(b: Builder, stride: int) -> list[int]:
     ]
 
 
-class _Columns:
+class Columns:
     """Loads of the input under one kernel column, or two neighbours: vectors of elements `column_stride` apart."""
 
-    def __init__(self, b: Builder, planes: Planes, taps: int, place: ir.Value, masks: ir.Value | None) -> None:
-        self.b, self.stride, self.taps = b, planes.stride, taps
+    def __init__(
+        self, b: Builder, vectors: int, stride: int, taps: int, place: ir.Value, masks: ir.Value | None = None
+    ) -> None:
+        self.b, self.stride, self.taps = b, stride, taps
         lanes, item = b.owner.lanes, b.owner.bytes
         self.offset = b.mul(place, I64(item), "column_offset")
         # Vectors begin where nothing behind the last element that is wanted is read.
@@ -396,12 +399,12 @@ class _Columns:
         for place_ in range(0, end - taps + 1, self.stride):
             if not self.places or place_ >= self.places[-1] + lanes:
                 self.places.append(min(place_, end - lanes))
-        self.starts = [[v * lanes * self.stride + first for first in self.places] for v in range(planes.vectors)]
+        self.starts = [[v * lanes * self.stride + first for first in self.places] for v in range(vectors)]
         self.masks = [
             [masks and b.load_mask(b.at(b.at(masks, self.offset), start * item)) for start in group]
             for group in self.starts
         ]
-        self.order = _lane_order(b, self.stride)
+        self.order = lane_order(b, self.stride)
 
     def of(self, pointer: ir.Value) -> list[list[ir.Value]]:
         """For each column, the vectors of one input row, given the address of the first element."""

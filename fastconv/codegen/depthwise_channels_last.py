@@ -118,7 +118,7 @@ class Pixels:
     def chunks(self, kind: Kind | None, target: targets.Target) -> list[range]:
         """The kernel's columns that meet a column of the input, in chunks as equal as can be."""
         met = [s for s in range(self.kernel[1]) if self.columns([s], kind)]
-        return cut(met[0], met[-1] + 1, most_weights(target)) if met else []
+        return cut(met[0], met[-1] + 1, most_weights(target, 8)) if met else []
 
 
 def address(code: Pixels) -> int:

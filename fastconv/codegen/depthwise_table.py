@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from llvmlite import ir
 
 from fastconv.codegen import depthwise_shape as slot
 from fastconv.codegen import operands
-from fastconv.codegen.depthwise_shape import Planes
 from fastconv.codegen.depthwise_walk import Rows
 from fastconv.codegen.vector import I64, Builder
+
+
+class Met(Protocol):
+    """What a table has to know of the code that reads it: see `depthwise_shape.Planes`."""
+
+    @property
+    def meets(self) -> int:
+        """Input rows of a tile."""
+
+    @property
+    def slice_rows(self) -> int:
+        """Of one slice."""
+
+    @property
+    def depth(self) -> int:
+        """Slices."""
+
+    @property
+    def deep(self) -> bool:
+        """Whether planes are volumes."""
+
+    @property
+    def bordered(self) -> bool:
+        """Whether the padding is not zeros."""
+
+    @property
+    def copied(self) -> bool:
+        """Whether rows are copied."""
 
 
 class Table:
@@ -18,11 +46,15 @@ class Table:
 
     Where the padding is not zeros, the rows outside are other rows of the plane, which maps tell. Tiles at the sides
     then read strips, copies of what the rows of the band have there, padding included.
+
+    Rows that would all fall into the same sets of the cache are copied whole, as many as a band meets: each once for
+    the bands of a task, in turn, to where the row lay that is not needed any more.
     """
 
-    def __init__(self, b: Builder, planes: Planes, read: Callable[[int], ir.Value]) -> None:
+    def __init__(self, b: Builder, planes: Met, read: Callable[[int], ir.Value]) -> None:
         self.b, self.planes, self.read = b, planes, read
         self.rows = b.alloca(I64, I64(planes.meets), "rows")
+        self.copied = b.alloca(I64, name="copied_rows")  # how many of the padded plane's, from its first on
 
     def at(self, i: int) -> ir.Value:
         """The address of input row i, an i64: where its padding begins."""
@@ -32,6 +64,9 @@ class Table:
         """Look up the rows of the band from row `top` of output slice `layer` on, in a plane given by its corner."""
         b, planes, read = self.b, self.planes, self.read
         self.base = b.mul(top, read(slot.STRIDE_H))  # of the padded plane
+        if planes.copied:
+            self._copy(corner)
+            return
         below = self.base
         for i in range(planes.slice_rows):
             self._fill(corner, below, layer, i)
@@ -43,8 +78,7 @@ class Table:
         """Look up row i of each slice that the kernel meets; `place` is where it is in the padded plane."""
         b, planes, read = self.b, self.planes, self.read
         zeros = read(slot.ZEROS)
-        from_corner, inside = self._along(place, slot.MAP_H, slot.BEFORE_H, slot.HEIGHT)
-        row = b.add(corner, b.mul(from_corner, read(slot.X_ROW)))
+        row, inside = self._row(corner, place)
         for z in range(planes.depth):
             address, present = row, inside
             if planes.deep:
@@ -54,6 +88,62 @@ class Table:
                 present = b.and_(present, in_depth)
             into = b.at(self.rows, 8 * (z * planes.slice_rows + i))
             b.store(b.select(present, address, zeros), into)
+
+    def _row(self, corner: ir.Value, place: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The address of the row at a place of the padded plane, and whether it is inside."""
+        b = self.b
+        from_corner, inside = self._along(place, slot.MAP_H, slot.BEFORE_H, slot.HEIGHT)
+        return b.add(corner, b.mul(from_corner, self.read(slot.X_ROW))), inside
+
+    def start(self) -> None:
+        """Begin a task: what was copied before belongs to others."""
+        if self.planes.copied:
+            self.b.store(I64(0), self.copied)
+
+    def _copy(self, corner: ir.Value) -> None:
+        """Copy the rows of a band that the band before it did not meet."""
+        b, planes, read = self.b, self.planes, self.read
+        count, pitch = I64(planes.meets), read(slot.COPY_ROW)
+        # behind the padding a line begins: stores across two took several times as long
+        skipped = b.and_(b.mul(read(slot.BEFORE_W), I64(-b.owner.bytes)), I64(63))
+        scratch = b.add(b.function.args[operands.SCRATCH], skipped)
+        end = b.add(self.base, count)
+
+        def copy(place: ir.Value) -> None:
+            row, inside = self._row(corner, place)
+            self._copy_row(b.select(inside, row, read(slot.ZEROS)), b.add(scratch, b.mul(b.urem(place, count), pitch)))
+
+        b.count_up(b.greatest(self.base, b.load_int(self.copied)), end, 1, copy, "copies")
+        b.store(end, self.copied)
+        turn = b.urem(self.base, count)
+        for i in range(planes.meets):
+            b.store(b.add(scratch, b.mul(turn, pitch)), b.at(self.rows, 8 * i))
+            after = b.add(turn, I64(1))
+            turn = b.select(b.icmp_signed("==", after, count), I64(0), after)
+
+    def _copy_row(self, source: ir.Value, to: ir.Value) -> None:
+        """Copy a row, which is no shorter than a vector; both addresses are where its padding begins."""
+        b, read = self.b, self.read
+        lanes, item = b.owner.lanes, I64(b.owner.bytes)
+        width, before = read(slot.WIDTH), b.mul(read(slot.BEFORE_W), item)
+        begin, into = (b.pointer(b.add(address, before)) for address in (source, to))
+        last = b.sub(width, I64(lanes))
+
+        def vector(column: ir.Value) -> None:
+            offset = b.mul(b.least(column, last), item)
+            b.store_vector(b.load_vector(b.at(begin, offset)), b.at(into, offset))
+
+        def pad(i: ir.Value) -> None:
+            place, origin = (
+                b.load_int(b.at(b.pointer(read(number)), b.mul(i, I64(8)))) for number in (slot.COPY_TO, slot.COPY_FROM)
+            )
+            inside = b.icmp_signed(">=", origin, I64(0))
+            address = b.pointer(b.select(inside, b.add(source, origin), read(slot.ZERO)))
+            value = b.load(address, typ=b.owner.element, align=b.owner.bytes)
+            b.store(value, b.at(b.pointer(to), place), align=b.owner.bytes)
+
+        b.count_up(I64(0), width, lanes, vector, "copy_vectors")
+        b.count_up(I64(0), read(slot.COPY_PADS), 1, pad, "copy_pads")
 
     def _along(self, place: ir.Value, map_: int, before: int, size: int) -> tuple[ir.Value, ir.Value]:
         """The place that has what is at a place of a padded axis, its padding counted, and whether it is inside."""

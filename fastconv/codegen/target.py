@@ -93,16 +93,18 @@ def has_fma() -> bool:
 
 @dataclass(frozen=True)
 class Caches:
-    """Sizes in bytes of one core's first and second level data caches."""
+    """Sizes in bytes of one core's first and second level data caches, and lines of a set of the first."""
 
     level1: int
     level2: int
+    ways: int
 
 
 @cache
 def caches() -> Caches:
     """What Linux reports; elsewhere sizes that every processor of the last decade reaches."""
     sizes = {1: 32 * 1024, 2: 256 * 1024}
+    ways = 8
     if sys.platform == "linux":
         root = "/sys/devices/system/cpu/cpu0/cache"
         for level, index in ((1, "index0"), (2, "index2")):
@@ -112,4 +114,9 @@ def caches() -> Caches:
                 sizes[level] = int(text.rstrip("K")) * 1024
             except (OSError, ValueError):
                 continue
-    return Caches(sizes[1], sizes[2])
+        try:
+            with open(f"{root}/index0/ways_of_associativity", encoding="ascii") as file:
+                ways = int(file.read()) or ways
+        except (OSError, ValueError):
+            pass
+    return Caches(sizes[1], sizes[2], ways)

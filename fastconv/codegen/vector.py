@@ -253,6 +253,30 @@ class Builder(ir.IRBuilder):
             merged.append(value)
         return merged
 
+    def accumulate(
+        self,
+        count: ir.Value,
+        values: Sequence[ir.Value],
+        step: Callable[[ir.Value, Sequence[ir.Value]], Sequence[ir.Value]],
+        name: str,
+    ) -> list[ir.Value]:
+        """`values` after ``values = step(i, values)`` for each i below `count`, which is at least 1."""
+        before = self.block
+        inside = self.function.append_basic_block(name)
+        after = self.function.append_basic_block(f"{name}.done")
+        self.branch(inside)
+        self.position_at_end(inside)
+        i = self.phi(I64, "i")
+        held = [self.phi(value.type) for value in values]
+        changed = step(i, held)
+        following = self.add(i, I64(1))
+        for phi, start, value in zip((i, *held), (I64(0), *values), (following, *changed), strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(value, self.block)
+        self.cbranch(self.icmp_signed("<", following, count), inside, after)
+        self.position_at_end(after)
+        return list(changed)
+
     def count_up(
         self, first: ir.Value, end: ir.Value, step: int, body: Callable[[ir.Value], None], name: str
     ) -> None:

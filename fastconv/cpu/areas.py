@@ -79,6 +79,7 @@ def _segments(shape: Geometry, axis: int, lanes: int, least: float) -> list[_Seg
     last = np.clip((shape.size[axis] - 1 - corner) // dilation + 1, first + 1, kernel)
     changes = np.flatnonzero(np.diff(first) | np.diff(last)) + 1
     places = [0, *changes[:: -(-len(changes) // MOST_PLACES) or 1].tolist(), output]
+    firsts, lasts = np.minimum.reduceat(first, places[:-1]), np.maximum.reduceat(last, places[:-1])  # between places
     penalty = least * -(-output // lanes) * kernel
     best: list[tuple[float, int]] = [(0.0, 0)]  # up to each place: the cost, and where the last segment begins
     for j in range(1, len(places)):
@@ -86,7 +87,7 @@ def _segments(shape: Geometry, axis: int, lanes: int, least: float) -> list[_Seg
         for i in range(j):
             pixels = places[j] - places[i]
             vectors = pixels / lanes if pixels == output else -(-pixels // lanes)  # whole rows may be joined
-            taps = last[places[i] : places[j]].max() - first[places[i] : places[j]].min()
+            taps = lasts[i:j].max() - firsts[i:j].min()
             costs.append(best[i][0] + penalty + vectors * taps)
         i = int(np.argmin(costs))
         best.append((float(costs[i]), i))
@@ -94,8 +95,7 @@ def _segments(shape: Geometry, axis: int, lanes: int, least: float) -> list[_Seg
     j = len(places) - 1
     while j > 0:
         i = best[j][1]
-        begin, end = places[i], places[j]
-        segments.append(_Segment(begin, end, int(first[begin:end].min()), int(last[begin:end].max())))
+        segments.append(_Segment(places[i], places[j], int(firsts[i:j].min()), int(lasts[i:j].max())))
         j = i
     return segments[::-1]
 

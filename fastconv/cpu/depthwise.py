@@ -28,7 +28,7 @@ from fastconv.cpu import depthwise_channels_last, scratch
 from fastconv.cpu.algorithm import Planned
 from fastconv.cpu.depthwise_channels_last import PixelsPlan
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.native import address
+from fastconv.cpu.native import LINE, address
 from fastconv.cpu.plan import LEFT_OUT, Request, TaskPlan, natural_strides
 from fastconv.problem import ConvProblem
 
@@ -38,11 +38,15 @@ FLOPS_A_CYCLE = 4  # of a lane: what `Machine.vector_flops` counts in a cycle
 # Cycles, measured on planes of 7 to 112 columns
 BEGIN_TASK, BEGIN_BAND, BEGIN_TILE = 20, 6, 8
 END_SUM = 0.9
-PIPELINE = 8  # sums that keep two units of four cycles busy
+PIPELINE = 8  # sums that keep two units of four cycles busy; with
+LOOP_PIPELINE = 10  # more, the columns of a kernel may be a loop, where few tiles need a register for a mask
+FEW_EDGES = 0.25  # of tiles
 SPILL = 0.9  # of a vector that finds no register, for each kernel column
 MASK = 1.3  # of a vector at an edge, for each kernel column
 BEGIN_STRIP, STRIP_ELEMENT = 5, 1.5
 FAR_ROW = 0.8  # of a row of a tile, where a plane exceeds the first level cache
+CROWDED_ROW = 5  # of a row of a tile, for each kernel column, where more rows share a set of the cache than it has room
+COPY_ROW, COPY_VECTOR, COPY_PAD, COPIED_ROW = 20, 1.3, 3, 3  # the last of a row that a band looks up
 
 #: Of the time that memory would take, what computing does not hide.
 EXPOSED = 0.3
@@ -77,20 +81,24 @@ class Depthwise(Planned):
         target = targets.current()
         planes = problem.batch * problem.filters
         cycle = FLOPS_A_CYCLE / machine.vector_flops
-        item = np.dtype(problem.dtype).itemsize
-        moved = (math.prod(problem.input_shape) + planes * shape.pixels) * item
-        memory = EXPOSED * moved / machine.bandwidth if moved > targets.caches().level2 else 0.0
         if problem.layout == "channels_last":
             cycles = depthwise_channels_last.cycles(problem, target)
         else:
             cycles = planes * _plane_cycles(_tile(shape, problem.dtype, target), shape, target)
-        return machine.call + memory + cycle * cycles
+        return machine.call + memory_seconds(problem, machine) + cycle * cycles
 
     def make_plan(self, request: Request) -> DepthwisePlan | PixelsPlan:
         """Return the plan of a request."""
         if request.problem.layout == "channels_last":
             return depthwise_channels_last.plan(request)
-        return _plan(request)
+        return planes_plan(request)
+
+
+def memory_seconds(problem: ConvProblem, machine: Machine) -> float:
+    """Return what computing does not hide of the time that memory takes, where a call exceeds the cache."""
+    elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+    moved = elements * np.dtype(problem.dtype).itemsize
+    return EXPOSED * moved / machine.bandwidth if moved > targets.caches().level2 else 0.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,8 @@ class DepthwisePlan(TaskPlan):
                 careful.alone(workspace.job, operands, memory, task, task + 1)
 
 
-def _plan(request: Request) -> DepthwisePlan:
+def planes_plan(request: Request) -> DepthwisePlan:
+    """Return the plan of a request in channels first."""
     problem = request.problem
     shape = geometry(problem)
     code = _code(request)
@@ -129,9 +138,11 @@ def _plan(request: Request) -> DepthwisePlan:
     before_d, before_h, before_w = (before for before, _ in shape.padding)
     classes = _classes(shape)
     planes = problem.batch * problem.filters
-    parts = _parts(request, shape, code.rows) if code.parted else shape.output[0]
+    count = parts(request, shape, code.rows) if code.parted else shape.output[0]
     columns, shift = _strips(shape, code, request.target)
-    strip_row = -(-len(columns) * item // 64) * 64 + 64  # an odd number of cache lines falls into many sets
+    strip_row = -(-len(columns) * item // LINE) * LINE + LINE  # an odd number of cache lines falls into many sets
+    copy_row = (before_w + width + shape.padding[2][1]) * item // LINE // 2 * 2 * LINE + 3 * LINE
+    pads_to, pads_from = _pads(shape, item)
     image, filter_, _ = request.out_strides
     zeros = np.zeros(width, problem.dtype)
     # the last tile's last vector begins less than a tile's width before the last column that it has a use for
@@ -139,7 +150,7 @@ def _plan(request: Request) -> DepthwisePlan:
     masks = np.zeros(before_w + width + beyond, f"i{item}")
     masks[before_w : before_w + width] = -1
     bands = -(-out_height // code.rows)
-    part_rows = np.array([bands * part // parts * code.rows for part in range(parts)] + [out_height], np.int64)
+    part_rows = np.array([bands * part // count * code.rows for part in range(count)] + [out_height], np.int64)
     numbers = np.zeros(slot.SLOTS, np.int64)
     for place, value in {
         slot.HEIGHT: height,
@@ -155,7 +166,7 @@ def _plan(request: Request) -> DepthwisePlan:
         slot.CLASSES: classes,
         slot.CLASS_ROWS: out_height // classes,
         slot.CLASS_MORE: out_height % classes,
-        slot.PARTS: parts,
+        slot.PARTS: count,
         slot.PART_ROWS: address(part_rows),
         slot.X_CORNER: ((before_d * height + before_h) * width + before_w) * item,
         slot.X_PLANE: depth * height * width * item,
@@ -181,12 +192,24 @@ def _plan(request: Request) -> DepthwisePlan:
         slot.STRIP_WIDTH: len(columns),
         slot.STRIP_COLUMNS: address(columns),
         slot.STRIP_SHIFT: shift,
+        slot.COPY_ROW: copy_row,
+        slot.COPY_PADS: len(pads_to),
+        slot.COPY_TO: address(pads_to),
+        slot.COPY_FROM: address(pads_from),
         **{slot.KIND_ROWS + i: row for i, row in enumerate(_kinds(shape, code)[1])},
     }.items():
         numbers[place] = value
-    keep = numbers, zeros, masks, part_rows, columns, *shape.maps
-    strip_bytes = code.meets * strip_row if code.bordered and code.edges else 0
-    return DepthwisePlan(code, address(numbers), planes * parts, request, keep, strip_bytes)
+    keep = numbers, zeros, masks, part_rows, columns, pads_to, pads_from, *shape.maps
+    row, more = (copy_row, LINE) if code.copied else (strip_row, 0) if code.bordered and code.edges else (0, 0)
+    return DepthwisePlan(code, address(numbers), planes * count, request, keep, code.meets * row + more)
+
+
+def _pads(shape: Geometry, item: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where a padded row has padding, in bytes, and which of its places has the same element (-1: a zero)."""
+    (before, after), width = shape.padding[2], shape.size[2]
+    places = np.r_[0:before, before + width : before + width + after]
+    found = shape.maps[2][places]
+    return places * item, np.where(found < 0, -1, (found + before) * item)
 
 
 def _strips(shape: Geometry, code: Planes, target: targets.Target) -> tuple[npt.NDArray[np.int64], int]:
@@ -195,10 +218,10 @@ def _strips(shape: Geometry, code: Planes, target: targets.Target) -> tuple[npt.
     A strip is what the tiles at the left reach of a padded row, and after it what the others at the sides do.
     """
     before, width = shape.padding[2][0], shape.size[2]
-    firsts = [left * code.stride for left in _lefts(shape, code, target)]
+    firsts = _lefts(shape, code, target) * code.stride
     extent = _extent(code, target)
-    left = [first for first in firsts if first < before]
-    right = [first for first in firsts if first >= before and first + extent > before + width]
+    left = firsts[firsts < before].tolist()
+    right = firsts[(firsts >= before) & (firsts + extent > before + width)].tolist()
     end, begin = (max(left) + extent if left else 0), (min(right) if right else 0)
     padded = np.r_[0:end, begin : max(right) + extent if right else 0]
     places = shape.maps[2][np.minimum(padded, before + width + shape.padding[2][1] - 1)]
@@ -234,8 +257,8 @@ def _kinds(shape: Geometry, code: Planes) -> tuple[tuple[Kind, ...], list[int]]:
     return kinds_in_turn(_bands(shape, code), code.rows)
 
 
-def _parts(request: Request, shape: Geometry, rows: int) -> int:
-    """Return the tasks that a plane is cut into: enough for all threads, none with fewer rows than a tile."""
+def parts(request: Request, shape: Geometry, rows: int) -> int:
+    """Return how many tasks a plane is cut into: enough for all threads, none with fewer rows than a tile."""
     planes = request.problem.batch * request.problem.filters
     wanted = -(-8 * request.threads // max(planes, 1)) if request.threads > 1 else 1
     return max(1, min(wanted, shape.output[1] // rows))
@@ -246,7 +269,7 @@ def _code(request: Request) -> Planes:
     problem = request.problem
     shape = geometry(problem)
     code = _tile(shape, problem.dtype, request.target)
-    parted = not (code.narrow or code.classes or code.deep) and _parts(request, shape, code.rows) > 1
+    parted = not (code.narrow or code.classes or code.deep) and parts(request, shape, code.rows) > 1
     spilled = request.target.lanes(problem.dtype) - shape.output[2]  # no more than the next row, maybe the last
     contiguous = request.out_strides == natural_strides(problem)
     return dataclasses.replace(
@@ -272,7 +295,32 @@ def _tile(shape: Geometry, dtype: str, target: targets.Target) -> Planes:
         if vectors == 1 or out_width >= vectors * lanes
         for rows in range(1, min(least_rows, slot.most_rows(target, shape.kernel[0] * shape.kernel[1], vectors)) + 1)
     ]
+    possible += [
+        dataclasses.replace(code, copied=True, edges=False, inner=True, kinds=(), height=0, leaves_out=False)
+        for code in possible
+        if _crowds(code, shape) and not (code.classes or code.deep or shape.size[2] < lanes)
+    ]
     return min(possible, key=lambda code: _plane_cycles(code, shape, target))
+
+
+def _crowds(code: Planes, shape: Geometry) -> bool:
+    """Whether the input rows of a tile fall into too few sets of the cache."""
+    return crowded(code.slice_rows, shape.dilation[1] * shape.size[2] * np.dtype(code.dtype).itemsize)
+
+
+@lru_cache(maxsize=1024)
+def crowded(count: int, step: int) -> bool:
+    """Whether `count` vectors, `step` bytes apart, are more than the sets of the cache have room for."""
+    caches = targets.caches()
+    sets = max(1, caches.level1 // caches.ways // LINE)
+    rows = Counter(i * step // LINE % sets for i in range(count))
+    # one that lies across two lines takes room in the next set, too
+    return max(rows[i] + rows[(i - 1) % sets] for i in range(sets)) > caches.ways
+
+
+def copy_cycles(width: int, pads: int, lanes: int) -> float:
+    """Count the cycles of copying a row with its padding."""
+    return COPY_ROW + COPY_VECTOR * -(-width // lanes) + COPY_PAD * pads
 
 
 def _planes(shape: Geometry, dtype: str, rows: int, vectors: int, target: targets.Target) -> Planes:
@@ -298,8 +346,9 @@ def _planes(shape: Geometry, dtype: str, rows: int, vectors: int, target: target
         narrow=out_width < target.lanes(dtype),
     )
     room = width - _extent(code, target)
-    within = [before <= left * stride <= before + room for left in _lefts(shape, code, target)]
-    code = dataclasses.replace(code, edges=not all(within), inner=any(within))
+    firsts = _lefts(shape, code, target) * stride
+    within = (before <= firsts) & (firsts <= before + room)
+    code = dataclasses.replace(code, edges=not within.all(), inner=bool(within.any()))
     if code.classes or code.deep or code.bordered:
         return code
     bands = _bands(shape, code)
@@ -325,17 +374,22 @@ def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> floa
         begin += FAR_ROW * (code.meets + code.rows)
     columns = _columns_met(shape, code, target) / len(lefts)
     mask = edges * MASK * (1 + code.vectors) * code.stride
+    if not code.copied and _crowds(code, shape):
+        mask += CROWDED_ROW * code.meets
     cycles = float(BEGIN_TASK)
     if code.bordered and code.edges:
         strips = BEGIN_STRIP + STRIP_ELEMENT * len(_strips(shape, code, target)[0])
         cycles += sum(bands.values()) * code.meets * strips
+    if code.copied:
+        cycles += shape.size[1] * copy_cycles(shape.size[2], sum(shape.padding[2]), target.lanes(code.dtype))
+        cycles += sum(bands.values()) * code.meets * COPIED_ROW
     for kind, count in bands.items():
-        tile = begin + columns * (mask + _column_cycles(code, kind, target))
+        tile = begin + columns * (mask + _column_cycles(code, kind, target, edges))
         cycles += count * (BEGIN_BAND + len(lefts) * tile)
     return cycles * shape.output[0]
 
 
-def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target) -> float:
+def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target, edges: float) -> float:
     """Count the cycles of a kernel column of a tile: two products or two loads a cycle, sums waiting for each other."""
     sums = code.rows * code.vectors
     cycles = 0.0
@@ -343,7 +397,8 @@ def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target) -> f
         rows = code.input_rows(chunk, kind)
         products = sum(r in chunk for i in rows for _, r in code.pairs(i)) * code.vectors
         met = len(rows) * code.vectors
-        busy = products * max(sums, PIPELINE) / sums + met * (code.stride - 1)  # a stride shuffles each vector
+        least = PIPELINE if code.unrolled or edges > FEW_EDGES else LOOP_PIPELINE
+        busy = products * max(sums, least) / sums + met * (code.stride - 1)  # a stride shuffles each vector
         loads = met * code.stride + len(chunk)
         held = sums + len(chunk) * code.together + code.vectors
         spilled = max(0, held + 2 - target.vector_registers)
@@ -351,10 +406,10 @@ def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target) -> f
     return cycles
 
 
-def _lefts(shape: Geometry, code: Planes, target: targets.Target) -> list[int]:
-    """Return the first output column of each tile of a row."""
+def _lefts(shape: Geometry, code: Planes, target: targets.Target) -> npt.NDArray[np.int64]:
+    """Return the first output column of each tile of a row; a signal may have many."""
     span = code.vectors * target.lanes(code.dtype)
-    return [max(0, min(left, shape.output[2] - span)) for left in range(0, shape.output[2], span)]
+    return np.minimum(np.arange(0, shape.output[2], span), max(0, shape.output[2] - span))
 
 
 def _columns_met(shape: Geometry, code: Planes, target: targets.Target) -> int:
@@ -363,7 +418,8 @@ def _columns_met(shape: Geometry, code: Planes, target: targets.Target) -> int:
     if code.unrolled or not code.leaves_out:
         return code.kernel[1] * len(lefts)
     extent = _extent(code, target) - (code.kernel[1] - 1) * code.dilation
-    places = [
-        left * code.stride - shape.padding[2][0] + s * code.dilation for left in lefts for s in range(code.kernel[1])
-    ]
-    return sum(-extent < place < shape.size[2] for place in places)
+    # Column s of the kernel begins at place + s * dilation; it is met from more than -extent on, up to the width.
+    places = lefts * code.stride - shape.padding[2][0]
+    first = np.maximum((-extent - places) // code.dilation + 1, 0)
+    last = np.minimum(-((places - shape.size[2]) // code.dilation) - 1, code.kernel[1] - 1)
+    return int(np.maximum(last - first + 1, 0).sum())

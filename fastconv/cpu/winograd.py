@@ -6,7 +6,8 @@ F(m x m, r x r) computes m x m outputs of an r x r kernel with (m + r - 1)^2 pro
 of m^2 r^2: with m = 4 and r = 3, a quarter. The matrices come from polynomials that are interpolated at m + r - 2
 points and infinity (Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray, Fast Algorithms for
 Convolutional Neural Networks, 2016), here exactly (`fastconv.codegen.cook_toom`). The larger the tile, the fewer the
-products, the larger the rounding errors. A kernel of one row or column is transformed along the other axis only.
+products, the larger the rounding errors. A kernel of one row or column is transformed along the other axis only. With a
+dilation D, tiles are made of every D-th row and column.
 
 Where a value of an image's result is no finite number before the epilogue, the image is computed again by `direct`: an
 infinity or NaN in the input would otherwise be smeared over its tiles, and sums of very large numbers may overflow in
@@ -48,7 +49,7 @@ class Winograd(Planned):
         self.name = f"winograd_{outputs}x{outputs}"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse what has no transform: strides, dilation, depth, kernels that are too small or too large."""
+        """Refuse what has no transform: strides, depth, kernels that are too small or too large."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
@@ -57,8 +58,6 @@ class Winograd(Planned):
             return f"{self.name} computes one and two dimensions, not three"
         if max(problem.stride) > 1:
             return f"{self.name} computes a stride of 1, not {'x'.join(map(str, problem.stride))}"
-        if any(steps > 1 for steps, taps in zip(problem.dilation, problem.kernel, strict=True) if taps > 1):
-            return f"{self.name} computes a dilation of 1, not {'x'.join(map(str, problem.dilation))}"
         if math.prod(problem.kernel) == 1:
             return f"{self.name} needs a kernel of more than one element"
         if max(problem.kernel) > most:
@@ -68,7 +67,7 @@ class Winograd(Planned):
     def cost(self, problem: ConvProblem, machine: Machine) -> float:
         """Predict the time of products, of beginning tiles and of the elements that are transformed."""
         shape, cut = geometry(problem), self._tiling(problem)
-        tiles = cut.rows * cut.tiles[1]
+        tiles = cut.rows * cut.tiles[1] * cut.phases[1]
         filters = cut.panels * cut.panel
         lanes = targets.current().lanes(problem.dtype)
         products = 2.0 * tiles * shape.channels * filters / (machine.vector_flops * lanes)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -20,6 +18,7 @@ from fastconv.cpu import scratch, threads
 from fastconv.cpu import winograd_steps as step
 from fastconv.cpu.algorithm import AnyPlan
 from fastconv.cpu.blocking import equal, weights_in_panels
+from fastconv.cpu.exact import Exact
 from fastconv.cpu.geometry import Geometry, balanced, geometry
 from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
@@ -51,7 +50,8 @@ class Tiling:
     """How an output is cut into tiles, tiles into blocks, and the product into tasks."""
 
     axes: tuple[Axis, Axis]
-    tiles: tuple[int, int]  # of an image along each axis
+    phases: tuple[int, int]  # places between the elements of a tile: the dilation
+    tiles: tuple[int, int]  # of an image: rows of all phases; tiles of a row and phase
     rows: int  # of tiles, of all images
     block: tuple[int, int]
     blocks: tuple[int, int]
@@ -77,7 +77,7 @@ class Tiling:
     @property
     def most_tiles(self) -> int:
         """Tiles of a full block."""
-        return self.block[0] * self.block[1]
+        return self.block[0] * self.block[1] * self.phases[1]
 
     @property
     def parts(self) -> int:
@@ -89,18 +89,22 @@ class Tiling:
         for height in {self.block[0], self.rows - (self.blocks[0] - 1) * self.block[0]}:
             for width in {self.block[1], self.tiles[1] - (self.blocks[1] - 1) * self.block[1]}:
                 for first in range(0, height, self.part_rows):
-                    yield min(self.part_rows, height - first) * width
+                    yield min(self.part_rows, height - first) * width * self.phases[1]
 
 
 def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling:
     """Cut a problem; what a sum is made of depends neither on the batch nor on the threads."""
     problem = request.problem
     lanes = request.target.lanes(problem.dtype)
-    height, width = (-(-size // m) for size, (m, _) in zip(shape.output[1:], axes, strict=True))
+    phases = tuple(steps if r > 1 else 1 for steps, (_, r) in zip(shape.dilation[1:], axes, strict=True))
+    height, width = (
+        -(-size // (m * steps)) for size, (m, _), steps in zip(shape.output[1:], axes, phases, strict=True)
+    )
+    height *= phases[0]
     rows = max(1, problem.batch) * height  # an empty batch has a plan and a price, too
-    block_width = equal(width, BLOCK_TILES)
-    block_rows = equal(rows, max(1, BLOCK_TILES // block_width))
-    few = height * width <= FEW_TILES
+    block_width = equal(width, max(1, BLOCK_TILES // phases[1]))
+    block_rows = equal(rows, max(1, BLOCK_TILES // (block_width * phases[1])))
+    few = height * width * phases[1] <= FEW_TILES
     chunks = -(-shape.channels // (CHUNK_OF_FEW if few else CHUNK))
     chunk = -(-shape.channels // chunks // lanes) * lanes
     panel = min(PANEL_VECTORS, -(-shape.filters // lanes)) * lanes
@@ -108,6 +112,7 @@ def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling
     task_panels, parts = _tasks(request, panels, block_rows)
     return Tiling(
         axes=axes,
+        phases=(phases[0], phases[1]),
         tiles=(height, width),
         rows=rows,
         block=(block_rows, block_width),
@@ -155,7 +160,7 @@ class WinogradPlan:
     shared: int  # elements of V of a block, all groups
     own: int  # elements of a worker
     keep: tuple[Numbers, ...]  # tables that the numbers point to
-    exact: Callable[[Request], AnyPlan]  # makes the plan for images whose transform is not finite
+    exact: Exact  # for images whose transform is not finite
 
     @property
     def workspace(self) -> int:
@@ -166,7 +171,7 @@ class WinogradPlan:
     def _sizes(self) -> tuple[int, int, int]:
         """Bytes of V, of all workers, and of the marks of broken images."""
         workers = max(threads.workers(tasks, self.request.threads) for tasks in self._tasks)
-        return self.shared * self.numbers[at.ITEM], self._pitch * workers, 8 * self.request.problem.batch
+        return self.shared * self.numbers[at.ITEM], self._pitch * workers, self.exact.mark_bytes
 
     @cached_property
     def _pitch(self) -> int:
@@ -271,42 +276,20 @@ class WinogradPlan:
         scratch.give(workspace)
         return Weights(weight, step.TRANSFORMED, to, block)
 
-    def _compute(
-        self, weights: Weights, x: Array, bias: Array | None, residual: Array | None, out: Array
-    ) -> None:
+    def _compute(self, weights: Weights, x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
+        self.exact.after(partial(self._blocks, weights, address(x)), x, weights.array, bias, residual, out)
+
+    def _blocks(self, weights: Weights, x: int, workspace: scratch.Workspace, rest: tuple[int, ...]) -> None:
         """Compute with the weights in one of their forms."""
-        workspace = scratch.take()
         dtype = self.request.problem.dtype
-        shared, own, marks = self._sizes
+        shared, own, _ = self._sizes
         v = workspace.scratch(shared, f"{dtype} tiles")
         memory = workspace.scratch(own, dtype)
-        broken = workspace.scratch(marks, "broken")
-        ctypes.memset(broken, 0, marks)
-        b = 0 if bias is None else address(bias)
-        r = 0 if residual is None else address(residual)
         (transform, of_tiles), (multiply, of_filters) = self.steps(weights.form)
-        x_at, out_at, of_tiles_at, of_filters_at = address(x), address(out), address(of_tiles), address(of_filters)
+        of_tiles_at, of_filters_at = address(of_tiles), address(of_filters)
         for block in range(self.tiling.blocks[0] * self.tiling.blocks[1]):
-            transform(workspace.job, (of_tiles_at, x_at, v, block), memory, self._pitch)
-            operands = of_filters_at, v, weights.address, b, r, out_at, broken, block
-            multiply(workspace.job, operands, memory, self._pitch)
-        found = ctypes.string_at(broken, marks)
-        scratch.give(workspace)
-        if found.count(0) < marks:
-            self._repair(np.flatnonzero(np.frombuffer(found, np.int64)), x, weights.array, bias, residual, out)
-
-    def _repair(
-        self, images: Iterable[int], x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array
-    ) -> None:
-        """Compute images again by the sum as it stands, which puts NaN and infinity where the definition does."""
-        for image in images:
-            one = slice(image, image + 1)
-            self._exact.run(x[one], weight, bias, None if residual is None else residual[one], out[one])
-
-    @cached_property
-    def _exact(self) -> AnyPlan:
-        problem = dataclasses.replace(self.request.problem, batch=1)
-        return self.exact(dataclasses.replace(self.request, problem=problem))
+            transform(workspace.job, (of_tiles_at, x, v, block), memory, self._pitch)
+            multiply(workspace.job, (of_filters_at, v, weights.address, *rest, block), memory, self._pitch)
 
 
 def _codelets(dtype: str, axes: tuple[Axis, Axis]) -> dict[int, codelet.Codelet]:
@@ -344,9 +327,11 @@ def make(request: Request, axes: tuple[Axis, Axis], exact: Callable[[Request], A
     table = (channel // lanes * cut.most_tiles * lanes + channel % lanes) * item
     numbers[at.TABLE_AT] = address(table)
     # Tiles reach beyond the padded input: what lies there does not matter, but has to be finite
-    maps = [np.pad(axis, (0, size), constant_values=0) for axis, size in zip(shape.maps[1:], cut.sizes, strict=True)]
+    beyond = [(m + size) * steps for (m, _), size, steps in zip(axes, cut.sizes, cut.phases, strict=True)]
+    maps = [np.pad(axis, (0, size), constant_values=0) for axis, size in zip(shape.maps[1:], beyond, strict=True)]
     numbers |= {at.MAP_H: address(maps[0]), at.MAP_W: address(maps[1])}
-    return WinogradPlan(request, cut, numbers, problem.groups * sizes[0], sizes[1], (*tables, *maps, table), exact)
+    keep = (*tables, *maps, table)
+    return WinogradPlan(request, cut, numbers, problem.groups * sizes[0], sizes[1], keep, Exact(request, exact))
 
 
 def _tiling_numbers(cut: Tiling) -> dict[int, int]:
@@ -356,6 +341,7 @@ def _tiling_numbers(cut: Tiling) -> dict[int, int]:
         step.TILE_W: tile_w,
         **dict(zip((step.SIZE_H, step.SIZE_W), cut.sizes, strict=True)),
         step.FREQUENCIES: cut.frequencies,
+        **dict(zip((step.PHASES_H, step.PHASES_W), cut.phases, strict=True)),
         **dict(zip((step.TILES_H, step.TILES_W), cut.tiles, strict=True)),
         step.ALL_ROWS: cut.rows,
         **dict(zip((step.BLOCK_H, step.BLOCK_W), cut.block, strict=True)),
@@ -392,20 +378,22 @@ def _buffers(cut: Tiling, shape: Geometry, lanes: int, line: int) -> tuple[dict[
     """
     (tile_h, _), (tile_w, _) = cut.axes
     size_h, size_w = cut.sizes
-    width = cut.block[1] * tile_w
+    phases_h, phases_w = cut.phases
+    width = cut.block[1] * tile_w * phases_w
     vectors = -(-shape.channels // lanes)
-    part = cut.part_rows * cut.block[1]
+    part = cut.part_rows * cut.block[1] * phases_w
     numbers = {
         step.V_FREQUENCY: vectors * cut.most_tiles * lanes + line,
         step.M_VECTOR: part * lanes,
         step.M_FREQUENCY: cut.task_panels * cut.panel * part + line,
         step.U_PANEL: cut.chunk * cut.panel,
         step.U_FREQUENCY: cut.task_panels * cut.chunk * cut.panel + line,
-        step.STAGED_ROW: (width + size_w - tile_w) * lanes,
+        step.STAGED_ROW: (width + (size_w - tile_w) * phases_w) * lanes,
         step.Y_ROW: width * lanes,
     }
     numbers[step.V_GROUP] = cut.frequencies * numbers[step.V_FREQUENCY]
-    staged = min(cut.block[0], cut.tiles[0]) * tile_h + size_h - tile_h
+    bands = -(-min(cut.block[0], cut.tiles[0]) // phases_h) + (phases_h > 1)  # a block may begin with any phase
+    staged = (bands * tile_h + size_h - tile_h) * phases_h
     room = lanes * lanes  # for a block of a copy that reaches beyond the last row
     sizes = {
         step.STAGED: staged * numbers[step.STAGED_ROW] + room,

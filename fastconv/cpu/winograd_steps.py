@@ -27,9 +27,11 @@ from fastconv.cpu.product import call_rows
 # fmt: off
 (
     TILE_H, TILE_W, SIZE_H, SIZE_W, FREQUENCIES,  # of a tile: outputs, inputs; their product
-    TILES_H, TILES_W, ALL_ROWS,                   # tiles of an image along each axis; rows of tiles of all images
-    BLOCK_H, BLOCK_W, BLOCKS_W, TILES,            # tiles of a block, blocks side by side, tiles of a block in all; its
-                                                  # rows may be of several images
+    PHASES_H, PHASES_W,                           # places between the elements of a tile: the dilation
+    TILES_H, TILES_W, ALL_ROWS,                   # rows of tiles of an image, tiles of a row and phase; rows of all
+                                                  # images
+    BLOCK_H, BLOCK_W, BLOCKS_W, TILES,            # the same of a block, blocks side by side, tiles of a block in all;
+                                                  # its rows may be of several images
     PART_H, PARTS_H,                              # rows of tiles that a task takes of a block, and how many such parts
     V_FREQUENCY, V_GROUP, M_FREQUENCY, M_VECTOR,  # strides
     U_FREQUENCY, U_PANEL, U_GROUP,
@@ -42,7 +44,7 @@ from fastconv.cpu.product import call_rows
     INTO, INPUT_FIRST, INPUT_LAST, LAST_ROWS,     # addresses of codelets; the first pass over the input may be missing,
     WEIGHTS, OUTPUT, OUT_OF,                      # then the last one takes all rows of a tile together, else one by one
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 44)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 46)
 # fmt: on
 
 #: Forms of weights: (filter, channel, tap); [panel][channel][tap][filter of the panel]; U of all of them.
@@ -111,6 +113,13 @@ def stage_rows_by_maps(
 
 
 @kernel
+def top_of(plan: Ints, tile_row: int) -> int:
+    """The first row of the results of a row of tiles: those of all phases of some rows come one after the other."""
+    rows, phase = divmod(tile_row, plan[PHASES_H])
+    return rows * plan[TILE_H] * plan[PHASES_H] + phase
+
+
+@kernel
 def transform_input(
     plan: Ints, frame: Ints, memory: Reals, x: Reals, v: int, group: int,
     first_row: int, rows: int, first_column: int, columns: int, channel: int,
@@ -119,44 +128,47 @@ def transform_input(
     item, lanes = plan[at.ITEM], plan[at.LANES]
     staged = address_of(memory) + plan[STAGED] * item
     halfway = address_of(memory) + plan[HALFWAY] * item
-    width = columns * plan[TILE_W] + plan[SIZE_W] - plan[TILE_W]
+    width = (columns * plan[TILE_W] + plan[SIZE_W] - plan[TILE_W]) * plan[PHASES_W]
     row = 0
     while row < rows:
         image, tile_row = divmod(first_row + row, plan[TILES_H])
         together = min(rows - row, plan[TILES_H] - tile_row)
-        height = together * plan[TILE_H] + plan[SIZE_H] - plan[TILE_H]
+        top = top_of(plan, tile_row)
+        height = top_of(plan, tile_row + together - 1) - top + (plan[SIZE_H] - 1) * plan[PHASES_H] + 1
+        left = first_column * plan[TILE_W] * plan[PHASES_W]
         stage_rows(
             plan, frame, x, memory, group, channel, image,
-            tile_row * plan[TILE_H] - plan[at.BEFORE_H], height,
-            first_column * plan[TILE_W] - plan[at.BEFORE_W], width,
+            top - plan[at.BEFORE_H], height, left - plan[at.BEFORE_W], width,
         )  # fmt: skip
         for i in range(together):
-            source = staged + i * plan[TILE_H] * plan[STAGED_ROW] * item
+            source = staged + (top_of(plan, tile_row + i) - top) * plan[STAGED_ROW] * item
+            between = plan[PHASES_H] * plan[STAGED_ROW] * item
             if plan[INPUT_FIRST]:
                 frame[OPERANDS + codelet.FROM] = source
                 frame[OPERANDS + codelet.TO] = halfway
-                frame[OPERANDS + codelet.IN_ROW] = plan[STAGED_ROW] * item
+                frame[OPERANDS + codelet.IN_ROW] = between
                 frame[OPERANDS + codelet.OUT_ROW] = plan[STAGED_ROW] * item
                 frame[OPERANDS + codelet.COUNT] = width
                 frame[OPERANDS + codelet.FROM_STEP] = lanes * item
                 frame[OPERANDS + codelet.TO_STEP] = lanes * item
                 frame[OPERANDS + codelet.OUTER] = 1
                 call_tile(plan[INPUT_FIRST], ints_at(address_of(frame) + 8 * OPERANDS))
-                source = halfway
-            tile = (channel // lanes * plan[TILES] + (row + i) * columns) * lanes
-            frame[OPERANDS + codelet.FROM] = source
-            frame[OPERANDS + codelet.TO] = v + tile * item
-            frame[OPERANDS + codelet.IN_ROW] = plan[STAGED_ROW] * item
-            frame[OPERANDS + codelet.IN_COLUMN] = lanes * item
+                source, between = halfway, plan[STAGED_ROW] * item
+            tile = (channel // lanes * plan[TILES] + (row + i) * columns * plan[PHASES_W]) * lanes
+            frame[OPERANDS + codelet.IN_ROW] = between
+            frame[OPERANDS + codelet.IN_COLUMN] = plan[PHASES_W] * lanes * item
             frame[OPERANDS + codelet.OUT_ROW] = plan[SIZE_W] * plan[V_FREQUENCY] * item
             frame[OPERANDS + codelet.OUT_COLUMN] = plan[V_FREQUENCY] * item
             frame[OPERANDS + codelet.COUNT] = columns
-            frame[OPERANDS + codelet.FROM_STEP] = plan[TILE_W] * lanes * item
+            frame[OPERANDS + codelet.FROM_STEP] = plan[TILE_W] * plan[PHASES_W] * lanes * item
             frame[OPERANDS + codelet.TO_STEP] = lanes * item
             frame[OPERANDS + codelet.OUTER] = plan[LAST_ROWS]
-            frame[OPERANDS + codelet.FROM_OUTER] = plan[STAGED_ROW] * item
+            frame[OPERANDS + codelet.FROM_OUTER] = between
             frame[OPERANDS + codelet.TO_OUTER] = plan[SIZE_W] * plan[V_FREQUENCY] * item
-            call_tile(plan[INPUT_LAST], ints_at(address_of(frame) + 8 * OPERANDS))
+            for phase in range(plan[PHASES_W]):
+                frame[OPERANDS + codelet.FROM] = source + phase * lanes * item
+                frame[OPERANDS + codelet.TO] = v + (tile + phase * columns * lanes) * item
+                call_tile(plan[INPUT_LAST], ints_at(address_of(frame) + 8 * OPERANDS))
         row += together
 
 
@@ -249,35 +261,37 @@ def transform_output(
     for filter_ in range(first_filter, last_filter, lanes):
         k = group * plan[at.FILTERS] + filter_
         for row in range(rows):
-            place = (filter_ - first_filter) // lanes * plan[M_VECTOR] + row * columns * lanes
-            frame[OPERANDS + codelet.FROM] = m + place * item
-            frame[OPERANDS + codelet.TO] = y
+            place = (filter_ - first_filter) // lanes * plan[M_VECTOR] + row * columns * plan[PHASES_W] * lanes
             frame[OPERANDS + codelet.IN_ROW] = plan[SIZE_W] * plan[M_FREQUENCY] * item
             frame[OPERANDS + codelet.IN_COLUMN] = plan[M_FREQUENCY] * item
             frame[OPERANDS + codelet.OUT_ROW] = plan[Y_ROW] * item
-            frame[OPERANDS + codelet.OUT_COLUMN] = lanes * item
+            frame[OPERANDS + codelet.OUT_COLUMN] = plan[PHASES_W] * lanes * item
             frame[OPERANDS + codelet.COUNT] = columns
             frame[OPERANDS + codelet.FROM_STEP] = lanes * item
-            frame[OPERANDS + codelet.TO_STEP] = plan[TILE_W] * lanes * item
+            frame[OPERANDS + codelet.TO_STEP] = plan[TILE_W] * plan[PHASES_W] * lanes * item
             frame[OPERANDS + codelet.OUTER] = 1
-            call_tile(plan[OUTPUT], ints_at(address_of(frame) + 8 * OPERANDS))
+            for phase in range(plan[PHASES_W]):
+                frame[OPERANDS + codelet.FROM] = m + (place + phase * columns * lanes) * item
+                frame[OPERANDS + codelet.TO] = y + phase * lanes * item
+                call_tile(plan[OUTPUT], ints_at(address_of(frame) + 8 * OPERANDS))
             image, tile_row = divmod(first_row + row, plan[TILES_H])
-            h, w = tile_row * plan[TILE_H], first_column * plan[TILE_W]
+            h, w = top_of(plan, tile_row), first_column * plan[TILE_W] * plan[PHASES_W]
             pixel = h * plan[at.OUT_W] + w
             frame[OPERANDS + blocked.FROM] = y
             frame[OPERANDS + blocked.ROW_FROM] = plan[Y_ROW] * item
             frame[OPERANDS + blocked.CHANNELS] = min(lanes, last_filter - filter_)
-            frame[OPERANDS + blocked.ROWS] = min(plan[TILE_H], plan[at.OUT_H] - h)
-            frame[OPERANDS + blocked.COLUMNS] = min(columns * plan[TILE_W], plan[at.OUT_W] - w)
+            left = plan[at.OUT_H] - h  # of a phase there may be none
+            frame[OPERANDS + blocked.ROWS] = min(plan[TILE_H], (left + plan[PHASES_H] - 1) // plan[PHASES_H])
+            frame[OPERANDS + blocked.COLUMNS] = min(columns * plan[TILE_W] * plan[PHASES_W], plan[at.OUT_W] - w)
             place = image * plan[at.OUT_IMAGE] + k * plan[at.OUT_FILTER] + pixel * plan[at.OUT_PIXEL]
             frame[OPERANDS + blocked.TO] = out + place * item
-            frame[OPERANDS + blocked.ROW_TO] = plan[at.OUT_W] * plan[at.OUT_PIXEL] * item
+            frame[OPERANDS + blocked.ROW_TO] = plan[PHASES_H] * plan[at.OUT_W] * plan[at.OUT_PIXEL] * item
             frame[OPERANDS + blocked.CHANNEL] = plan[at.OUT_FILTER] * item
             frame[OPERANDS + blocked.PIXEL] = plan[at.OUT_PIXEL] * item
             frame[OPERANDS + blocked.BIAS] = bias + k * item if bias != 0 else 0
             place = image * plan[at.RESIDUAL_IMAGE] + k * plan[at.RESIDUAL_FILTER] + pixel * plan[at.RESIDUAL_PIXEL]
             frame[OPERANDS + blocked.RESIDUAL] = residual + place * item if residual != 0 else 0
-            frame[OPERANDS + blocked.ROW_RESIDUAL] = plan[at.OUT_W] * plan[at.RESIDUAL_PIXEL] * item
+            frame[OPERANDS + blocked.ROW_RESIDUAL] = plan[PHASES_H] * plan[at.OUT_W] * plan[at.RESIDUAL_PIXEL] * item
             frame[OPERANDS + blocked.CHANNEL_RESIDUAL] = plan[at.RESIDUAL_FILTER] * item
             frame[OPERANDS + blocked.PIXEL_RESIDUAL] = plan[at.RESIDUAL_PIXEL] * item
             frame[OPERANDS + blocked.BROKEN] = address_of(broken) + 8 * image
@@ -338,7 +352,8 @@ def winograd_filters(
         rows = min(plan[PART_H], block_rows - before)
         if rows <= 0:  # of the last block
             continue
-        tiles = v + (group * plan[V_GROUP] + before * columns * plan[at.LANES]) * item
+        across = columns * plan[PHASES_W]
+        tiles = v + (group * plan[V_GROUP] + before * across * plan[at.LANES]) * item
         m = address_of(memory) + plan[M] * item
         for c in range(0, channels, plan[at.BLOCK]):
             count = min(plan[at.BLOCK], channels - c)
@@ -351,7 +366,7 @@ def winograd_filters(
                     place = u + (panel - first_panel) * plan[U_PANEL] * item
                     transform_weights(plan, frame, memory, weight, place, group, panel, c, count)
             multiply(
-                plan, frame, tiles + c * plan[TILES] * item, u, m, rows * columns, first_panel, last_panel, count, c > 0
+                plan, frame, tiles + c * plan[TILES] * item, u, m, rows * across, first_panel, last_panel, count, c > 0
             )  # fmt: skip
         transform_output(
             plan, frame, memory, m, bias, residual, out, broken, group, block_row + before, rows, first_column, columns,

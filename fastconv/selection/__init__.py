@@ -6,13 +6,13 @@ from fastconv.selection.choice import (
     algorithm,
     algorithms,
     chosen,
-    chosen_pooling,
     clear_cache,
     explain,
-    pool_algorithm,
+    ranked,
     select,
 )
 from fastconv.selection.explanation import Candidate, Explanation
+from fastconv.selection.pooling import chosen_pooling, pool_algorithm
 from fastconv.selection.table import POOLINGS, TABLE, table_of
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "clear_cache",
     "explain",
     "pool_algorithm",
+    "ranked",
     "select",
     "table_of",
 ]

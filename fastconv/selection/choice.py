@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from logging import DEBUG
-from typing import TypeVar
 
-from fastconv.algorithm import Algorithm, AnyAlgorithm, Machine, P, PoolAlgorithm
+import numpy as np
+
+from fastconv.algorithm import Algorithm, Array, Machine
 from fastconv.arguments import one_of
 from fastconv.config import logger, requested_tolerance, tolerance_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem, PoolProblem, Problem
+from fastconv.selection import pooling
 from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate
 from fastconv.selection.table import POOLINGS, TABLE
 
-A = TypeVar("A")
-
-_BY_NAME = {entry.name: entry for entry in TABLE}
-_POOLING_BY_NAME = {entry.name: entry for entry in POOLINGS}
 _KINDS = ("convolution", "pooling")
+_BY_NAME = {entry.name: entry for entry in TABLE}
 
 
 def algorithms(kind: str = "convolution") -> tuple[str, ...]:
@@ -40,10 +38,8 @@ def algorithms(kind: str = "convolution") -> tuple[str, ...]:
     Examples
     --------
     >>> import fastconv
-    >>> fastconv.algorithms()
-    ('direct', 'depthwise', 'im2col', 'winograd_2x2', 'winograd_3x3', 'winograd_4x4', 'winograd_6x6', 'reference')
-    >>> fastconv.algorithms("pooling")[-1]
-    'reference'
+    >>> fastconv.algorithms()[:4]
+    ('direct', 'depthwise', 'separable', 'im2col')
     """
     table = TABLE if one_of(kind, _KINDS, "kind") == "convolution" else POOLINGS
     return tuple(entry.name for entry in table)
@@ -59,25 +55,16 @@ def algorithm(name: str) -> Algorithm:
     ValueError
         If no algorithm has that name.
     """
-    return _named(_BY_NAME, name)
-
-
-def pool_algorithm(name: str) -> PoolAlgorithm:
-    """Return the algorithm for poolings that is called `name`; raises as `algorithm` does."""
-    return _named(_POOLING_BY_NAME, name)
-
-
-def _named(by_name: Mapping[str, A], name: str) -> A:
     if not isinstance(name, str):
         raise TypeError(f"algorithm must be a str, got {name!r} of type {type(name).__name__}")
-    found = by_name.get(name)
+    found = _BY_NAME.get(name)
     if found is None:
-        options = ", ".join(("auto", *by_name))
+        options = ", ".join(("auto", *_BY_NAME))
         raise ValueError(f"algorithm must be one of {options}, got {name!r}")
     return found
 
 
-def select(problem: Problem, tolerance: float | None = None) -> str:
+def select(problem: Problem, tolerance: float | None = None, weight: Array | None = None) -> str:
     """Return the name of the algorithm that ``algorithm="auto"`` runs for `problem`.
 
     That is the cheapest by predicted time of those whose error bound is at most the tolerance, and
@@ -89,13 +76,15 @@ def select(problem: Problem, tolerance: float | None = None) -> str:
         What to compute.
     tolerance : float, optional
         Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
+    weight : array, optional
+        Filters, of the problem's shape. Without them, algorithms that take only some weights do not count.
 
     Raises
     ------
     TypeError
         If `problem` is no problem, or `tolerance` no number.
     ValueError
-        If `tolerance` is not positive and finite.
+        If `tolerance` is not positive and finite, or `weight` of another shape.
     UnsupportedError
         If no algorithm computes it.
 
@@ -106,7 +95,9 @@ def select(problem: Problem, tolerance: float | None = None) -> str:
     'reference'
     """
     limit = _limit(_checked(problem), tolerance)
-    return (chosen(problem, limit) if isinstance(problem, ConvProblem) else chosen_pooling(problem, limit)).name
+    if isinstance(problem, PoolProblem):
+        return pooling.chosen_pooling(problem, limit).name
+    return chosen(problem, limit, _checked_weight(problem, weight)).name
 
 
 def _checked(problem: Problem) -> Problem:
@@ -121,68 +112,79 @@ def _limit(problem: Problem, tolerance: float | None) -> float:
     return tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
 
 
-@lru_cache(maxsize=4096)
-def chosen(problem: ConvProblem, tolerance: float) -> Algorithm:
+def chosen(problem: ConvProblem, tolerance: float, weight: Array | None = None) -> Algorithm:
     """Return the algorithm that ``"auto"`` runs: the cheapest within the tolerance, or within the best bound there is.
 
-    Where even the best bound is above the tolerance, that is the most accurate algorithm.
+    Where even the best bound is above the tolerance, that is the most accurate algorithm. Without a weight, it is one
+    that takes any.
     """
-    picked = _cheapest(TABLE, problem, tolerance)
-    assert isinstance(picked, Algorithm)
-    return picked
+    *picky, any_weights = ranked(problem, tolerance)
+    fitting = (entry for entry in picky if weight is not None and entry.fits(problem, weight) is None)
+    return next(fitting, any_weights)
 
 
 @lru_cache(maxsize=4096)
-def chosen_pooling(problem: PoolProblem, tolerance: float) -> PoolAlgorithm:
-    """Return the algorithm that ``"auto"`` runs for a pooling."""
-    picked = _cheapest(POOLINGS, problem, tolerance)
-    assert isinstance(picked, PoolAlgorithm)
-    return picked
-
-
-def _cheapest(table: Sequence[AnyAlgorithm[P]], problem: P, tolerance: float) -> AnyAlgorithm[P]:
+def ranked(problem: ConvProblem, tolerance: float) -> tuple[Algorithm, ...]:
+    """Return the algorithms whose turn it is with ``"auto"``, the first that fits the weights; the last fits any."""
     machine = Machine()
-    possible = [entry for entry in table if entry.supports(problem) is None]
+    possible = [entry for entry in TABLE if entry.supports(problem) is None]
     if not possible:
-        refusals = "; ".join(f"{entry.name}: {entry.supports(problem)}" for entry in table)
+        refusals = "; ".join(f"{entry.name}: {entry.supports(problem)}" for entry in TABLE)
         raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
     costs = {entry: entry.cost(problem, machine) for entry in possible}
     bounds = {entry: entry.error_bound(problem) for entry in possible}
-    limit = max(tolerance, min(bounds.values()))
-    picked = min([entry for entry in possible if bounds[entry] <= limit], key=costs.__getitem__)
+    limit = max(tolerance, min(bound for entry, bound in bounds.items() if entry.any_weights))
+    able = sorted([entry for entry in possible if bounds[entry] <= limit], key=costs.__getitem__)
+    picked = next(entry for entry in able if entry.any_weights)
     if logger.isEnabledFor(DEBUG):
         listed = ", ".join(f"{entry.name} {cost * 1e3:.3f} ms" for entry, cost in costs.items())
         reasons = {entry.name: too_inaccurate(bounds[entry], tolerance) for entry in possible}
         excluded = "".join(f"; {name}: {why}" for name, why in reasons.items() if why is not None)
         logger.debug("%s: %s (predicted: %s)%s", problem, picked.name, listed, excluded)
-    return picked
+    return (*able[: able.index(picked)], picked)
 
 
 def clear_cache() -> None:
     """Forget choices, plans and scratch memory."""
-    chosen.cache_clear()
-    chosen_pooling.cache_clear()
+    ranked.cache_clear()
     for entry in TABLE:
         entry.clear_cache()
-    for pooling in POOLINGS:
-        pooling.clear_cache()
+    pooling.clear_cache()
 
 
-def _candidate(entry: AnyAlgorithm[P], problem: P, machine: Machine, tolerance: float) -> Candidate:
+def _candidate(
+    entry: Algorithm, problem: ConvProblem, machine: Machine, tolerance: float, weight: Array | None
+) -> Candidate:
     reason = entry.supports(problem)
     if reason is not None:
         return Candidate(entry.name, reason, None, None, None)
     bound = entry.error_bound(problem)
     return Candidate(
         entry.name,
-        too_inaccurate(bound, tolerance),
+        too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
         entry.workspace(problem),
         entry.cost(problem, machine),
         bound,
     )
 
 
-def explain(problem: Problem, tolerance: float | None = None) -> Explanation:
+def _misfit(entry: Algorithm, problem: ConvProblem, weight: Array | None) -> str | None:
+    if weight is not None:
+        return entry.fits(problem, weight)
+    return None if entry.any_weights else f"{entry.name} fits some weights only, and none were given"
+
+
+def _checked_weight(problem: ConvProblem, weight: Array | None) -> Array | None:
+    """Return `weight` as algorithms get it."""
+    if weight is None:
+        return None
+    found = np.asarray(weight)
+    if found.shape != problem.weight_shape:
+        raise ValueError(f"weight must have shape {problem.weight_shape}, got {found.shape}")
+    return np.require(found, problem.dtype, ["C", "A"])
+
+
+def explain(problem: Problem, tolerance: float | None = None, weight: Array | None = None) -> Explanation:
     """Return what speaks for and against each algorithm for `problem`.
 
     Parameters
@@ -191,6 +193,8 @@ def explain(problem: Problem, tolerance: float | None = None) -> Explanation:
         What to compute.
     tolerance : float, optional
         Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
+    weight : array, optional
+        Filters, of the problem's shape. Without them, algorithms that take only some weights do not count.
 
     Returns
     -------
@@ -202,7 +206,7 @@ def explain(problem: Problem, tolerance: float | None = None) -> Explanation:
     TypeError
         If `problem` is no problem, or `tolerance` no number.
     ValueError
-        If `tolerance` is not positive and finite.
+        If `tolerance` is not positive and finite, or `weight` of another shape.
     UnsupportedError
         If no algorithm computes it.
 
@@ -216,11 +220,10 @@ def explain(problem: Problem, tolerance: float | None = None) -> Explanation:
     >>> print(fastconv.explain(problem, tolerance=1e-6).candidates[0].reason)
     error bound 2e-06 is above the tolerance 1e-06
     """
-    limit, machine = _limit(_checked(problem), tolerance), Machine()
-    if isinstance(problem, ConvProblem):
-        name = chosen(problem, limit).name
-        candidates = tuple(_candidate(entry, problem, machine, limit) for entry in TABLE)
-    else:
-        name = chosen_pooling(problem, limit).name
-        candidates = tuple(_candidate(entry, problem, machine, limit) for entry in POOLINGS)
-    return Explanation(problem, limit, name, candidates)
+    limit = _limit(_checked(problem), tolerance)
+    if isinstance(problem, PoolProblem):
+        return pooling.explain_pooling(problem, limit)
+    filters, machine = _checked_weight(problem, weight), Machine()
+    picked = chosen(problem, limit, filters)
+    candidates = tuple(_candidate(entry, problem, machine, limit, filters) for entry in TABLE)
+    return Explanation(problem, limit, picked.name, candidates)

@@ -7,21 +7,25 @@ from typing import cast
 from fastconv.algorithm import Algorithm, AnyAlgorithm, P, PoolAlgorithm
 from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
+from fastconv.cpu.fft import FFT
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.pooling import Pooling
 from fastconv.cpu.pooling_reference import PoolReference
 from fastconv.cpu.reference import Reference
+from fastconv.cpu.separable import Separable
 from fastconv.cpu.winograd import Winograd
 from fastconv.problem import ConvProblem
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),
     Depthwise(),
+    Separable(),
     Im2col(),
     Winograd(2),
     Winograd(3),
     Winograd(4),
     Winograd(6),
+    FFT(),
     Reference(),  # last: computes everything, slowly
 )
 

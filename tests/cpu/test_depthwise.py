@@ -14,7 +14,7 @@ from fastconv import selection
 from fastconv.codegen import depthwise as codegen
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_shape import Planes
-from fastconv.cpu.depthwise import _code, _plan
+from fastconv.cpu.depthwise import _code, planes_plan
 from fastconv.cpu.plan import Request, natural_strides
 from fastconv.problem import ACTIVATIONS, LAYOUTS, PADDING_MODES, ConvProblem
 
@@ -176,6 +176,33 @@ def test_every_size_of_plane_and_kernel(kernel: int, size: int, layout: str) -> 
     assert np.linalg.norm(y - expected) <= 2e-6 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2, (3, 1)])
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_rows_that_share_cache_sets_are_copied(always_threads, mode: str, stride: int, threads: int) -> None:
+    always_threads(threads)
+    random = np.random.default_rng(3)
+    x = random.standard_normal((2, 2, 60, 1024), dtype=np.float32)
+    weight = random.standard_normal((4, 1, 13, 12), dtype=np.float32)
+    arguments = {"stride": stride, "padding": ((7, 5), (4, 8)), "padding_mode": mode, "groups": 2}
+    problem = ConvProblem.from_shapes(x.shape, weight.shape, **arguments)
+    plan = DEPTHWISE.plan(problem)
+    assert plan.code.copied
+    assert plan.code.parted == (threads > 1)
+    y = fastconv.conv2d(x, weight, algorithm="depthwise", **arguments)
+    expected = fastconv.reference.conv(problem, x, weight)
+    assert np.linalg.norm(y - expected) <= 2e-6 * np.linalg.norm(expected)
+
+
+def test_rows_apart_are_not_copied() -> None:
+    for text in (
+        "conv2d,n1,c1,60x1008,k1,13x12,p6,float32",  # 4032 bytes a row: each in a set of its own
+        "conv2d,n1,c1,60x1024,k1,3x3,p1,float32",  # few rows
+        "conv2d,n1,c1,60x100,k1,13x13,p6,float32",
+    ):
+        assert not DEPTHWISE.plan(ConvProblem.parse(text)).code.copied
+
+
 # ----------------------------------------------------------------------------- what it refuses
 
 
@@ -216,12 +243,12 @@ def test_nothing_is_copied_but_what_borders_repeat() -> None:
 
 
 def test_few_planes_are_cut_for_threads() -> None:
-    assert _plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=1)).tasks == 1
-    cut = _plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=4))
+    assert planes_plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=1)).tasks == 1
+    cut = planes_plan(request("conv2d,n1,c1,1000x1000,k1,5x5,p2,float32", threads=4))
     assert cut.tasks >= 4
     assert 1000 // cut.tasks >= cut.code.rows
-    assert _plan(request("conv2d,n1,c1,3x1000,k1,5x5,p2,float32", threads=4)).tasks <= 3
-    assert _plan(request("conv2d,n1,c64,56x56,k64,5x5,p2,g64,float32", threads=2)).tasks == 64
+    assert planes_plan(request("conv2d,n1,c1,3x1000,k1,5x5,p2,float32", threads=4)).tasks <= 3
+    assert planes_plan(request("conv2d,n1,c64,56x56,k64,5x5,p2,g64,float32", threads=2)).tasks == 64
 
 
 @pytest.mark.parametrize("kernel", range(1, 65))
@@ -258,6 +285,7 @@ def test_the_name_says_all() -> None:
     code = Planes(dtype="float32", rows=3, vectors=1, kernel=(5, 5))
     changes = {
         "dtype": "float64", "rows": 4, "vectors": 2, "kernel": (4, 5), "depth": 5, "deep": True, "bordered": True,
+        "copied": True,
         "flip": True, "row_step": 2, "stride": 2,
         "dilation": 2, "kinds": ((1, 0),), "height": 7, "classes": True, "parted": True, "repeated": True,
         "narrow": True, "spills": True, "edges": False, "inner": False, "leaves_out": True, "residual": True,

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import fastconv
 from fastconv import selection
 from fastconv.cpu import winograd_plan
+from fastconv.cpu.exact import Exact
 from fastconv.cpu.winograd import Winograd
-from fastconv.cpu.winograd_plan import WinogradPlan
 from fastconv.problem import LAYOUTS, PADDING_MODES, ConvProblem
 from fastconv.selection import TABLE
 
@@ -43,13 +43,13 @@ def same(one, other):
 @pytest.fixture
 def repaired(monkeypatch):
     """Images that were computed again, in lists of one for each call that had any."""
-    calls, repair = [], WinogradPlan._repair
+    calls, repair = [], Exact.again
 
     def count(self, images, *arrays):
         calls.append([int(image) for image in images])
         repair(self, calls[-1], *arrays)
 
-    monkeypatch.setattr(WinogradPlan, "_repair", count)
+    monkeypatch.setattr(Exact, "again", count)
     return calls
 
 

@@ -19,9 +19,11 @@ MIB = 2**20
 
 
 def operands(problem, seed=0):
+    """Whole numbers; each kernel is constant, so that all algorithms compute it."""
     random = np.random.default_rng(seed)
-    shapes = problem.input_shape, problem.weight_shape
-    return [random.integers(-4, 5, shape).astype(problem.dtype) for shape in shapes]
+    x = random.integers(-4, 5, problem.input_shape)
+    weight = random.integers(-4, 5, (*problem.weight_shape[:2], *[1] * problem.rank))
+    return x.astype(problem.dtype), np.broadcast_to(weight, problem.weight_shape).astype(problem.dtype)
 
 
 def convolve(problem, algorithm="auto", **arguments):
@@ -108,7 +110,7 @@ def test_the_pick_is_the_cheapest(monkeypatch):
             seconds = 1e-9 if entry is cheap else 1.0
             monkeypatch.setattr(entry, "cost", lambda *_, seconds=seconds: seconds)
         fastconv.clear_cache()
-        assert fastconv.select(PROBLEM, 1.0) == cheap.name
+        assert fastconv.select(PROBLEM, 1.0, operands(PROBLEM)[1]) == cheap.name
         assert fastconv.select(INTEGERS) == "reference"  # however dear
     monkeypatch.undo()
     fastconv.clear_cache()
@@ -145,11 +147,12 @@ def test_an_algorithm_by_name():
 
 @pytest.mark.parametrize("problem", [PROBLEM, INTEGERS], ids=str)
 def test_explanations_are_ready_for_json(problem):
-    explanation = fastconv.explain(problem)
+    weight = operands(problem)[1]
+    explanation = fastconv.explain(problem, weight=weight)
     told = json.loads(json.dumps(explanation.as_dict()))
     assert told == explanation.as_dict()
     assert ConvProblem.parse(told["problem"]) == problem
-    assert told["picked"] == fastconv.select(problem) == explanation.picked
+    assert told["picked"] == fastconv.select(problem, weight=weight) == explanation.picked
     assert told["tolerance"] == fastconv.get_tolerance(problem.dtype)
     assert [candidate["name"] for candidate in told["candidates"]] == list(fastconv.algorithms())
     for candidate, entry in zip(told["candidates"], TABLE, strict=True):
