@@ -32,6 +32,34 @@ if TYPE_CHECKING:
     from fastconv.layers import Conv1d as Conv1d
     from fastconv.layers import Conv2d as Conv2d
     from fastconv.layers import Conv3d as Conv3d
+    from fastconv.pooling import adaptive_avg_pool1d as adaptive_avg_pool1d
+    from fastconv.pooling import adaptive_avg_pool2d as adaptive_avg_pool2d
+    from fastconv.pooling import adaptive_avg_pool3d as adaptive_avg_pool3d
+    from fastconv.pooling import adaptive_avg_pool_gradient as adaptive_avg_pool_gradient
+    from fastconv.pooling import adaptive_max_pool1d as adaptive_max_pool1d
+    from fastconv.pooling import adaptive_max_pool2d as adaptive_max_pool2d
+    from fastconv.pooling import adaptive_max_pool3d as adaptive_max_pool3d
+    from fastconv.pooling import avg_pool1d as avg_pool1d
+    from fastconv.pooling import avg_pool2d as avg_pool2d
+    from fastconv.pooling import avg_pool3d as avg_pool3d
+    from fastconv.pooling import avg_pool_gradient as avg_pool_gradient
+    from fastconv.pooling import channel_pool as channel_pool
+    from fastconv.pooling import channel_pool_gradient as channel_pool_gradient
+    from fastconv.pooling import global_avg_pool as global_avg_pool
+    from fastconv.pooling import global_lp_pool as global_lp_pool
+    from fastconv.pooling import global_max_pool as global_max_pool
+    from fastconv.pooling import lp_pool1d as lp_pool1d
+    from fastconv.pooling import lp_pool2d as lp_pool2d
+    from fastconv.pooling import lp_pool3d as lp_pool3d
+    from fastconv.pooling import lp_pool_gradient as lp_pool_gradient
+    from fastconv.pooling import max_pool1d as max_pool1d
+    from fastconv.pooling import max_pool2d as max_pool2d
+    from fastconv.pooling import max_pool3d as max_pool3d
+    from fastconv.pooling import max_pool_gradient as max_pool_gradient
+    from fastconv.pooling import max_unpool1d as max_unpool1d
+    from fastconv.pooling import max_unpool2d as max_unpool2d
+    from fastconv.pooling import max_unpool3d as max_unpool3d
+    from fastconv.pooling import max_unpool_gradient as max_unpool_gradient
     from fastconv.problem import ConvProblem as ConvProblem
     from fastconv.problem import PoolProblem as PoolProblem
     from fastconv.selection import algorithms as algorithms
@@ -45,7 +73,20 @@ _HOME = {
     "ConvProblem": "problem",
     "PoolProblem": "problem",
     "UnsupportedError": "errors",
+    "adaptive_avg_pool1d": "pooling",
+    "adaptive_avg_pool2d": "pooling",
+    "adaptive_avg_pool3d": "pooling",
+    "adaptive_avg_pool_gradient": "pooling",
+    "adaptive_max_pool1d": "pooling",
+    "adaptive_max_pool2d": "pooling",
+    "adaptive_max_pool3d": "pooling",
     "algorithms": "selection",
+    "avg_pool1d": "pooling",
+    "avg_pool2d": "pooling",
+    "avg_pool3d": "pooling",
+    "avg_pool_gradient": "pooling",
+    "channel_pool": "pooling",
+    "channel_pool_gradient": "pooling",
     "clear_cache": "convolution",
     "conv1d": "convolution",
     "conv2d": "convolution",
@@ -53,6 +94,21 @@ _HOME = {
     "explain": "selection",
     "get_num_threads": "config",
     "get_tolerance": "config",
+    "global_avg_pool": "pooling",
+    "global_lp_pool": "pooling",
+    "global_max_pool": "pooling",
+    "lp_pool1d": "pooling",
+    "lp_pool2d": "pooling",
+    "lp_pool3d": "pooling",
+    "lp_pool_gradient": "pooling",
+    "max_pool1d": "pooling",
+    "max_pool2d": "pooling",
+    "max_pool3d": "pooling",
+    "max_pool_gradient": "pooling",
+    "max_unpool1d": "pooling",
+    "max_unpool2d": "pooling",
+    "max_unpool3d": "pooling",
+    "max_unpool_gradient": "pooling",
     "select": "selection",
     "set_num_threads": "config",
     "set_tolerance": "config",

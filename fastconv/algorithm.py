@@ -5,16 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, PoolProblem
 
 Array = npt.NDArray[np.generic]
 
 #: Computes, given x, weight, bias (or None), residual (or None) and out, as they are described in `Algorithm.run`.
 Run = Callable[[Array, Array, Array | None, Array | None, Array], None]
+
+#: Computes a pooling, given x, out and indices (or None), as they are described in `PoolAlgorithm.run`.
+PoolRun = Callable[[Array, Array, Array | None], None]
 
 #: `Run` with its weights: computes, given x, bias (or None), residual (or None) and out.
 Bound = Callable[[Array, Array | None, Array | None, Array], None]
@@ -32,8 +36,11 @@ class Machine:
     call: float = 10e-6  # seconds before the first operation
 
 
-class Algorithm(ABC):
-    """A way to compute a convolution."""
+P = TypeVar("P", ConvProblem, PoolProblem)
+
+
+class AnyAlgorithm(ABC, Generic[P]):
+    """A way to compute one kind of problem: what the choice is made by."""
 
     name: str
 
@@ -41,7 +48,7 @@ class Algorithm(ABC):
     any_weights: bool = True
 
     @abstractmethod
-    def supports(self, problem: ConvProblem) -> str | None:
+    def supports(self, problem: P) -> str | None:
         """Return None if the algorithm computes `problem`, else the reason why not."""
 
     def fits(self, problem: ConvProblem, weight: Array) -> str | None:
@@ -52,19 +59,27 @@ class Algorithm(ABC):
         return None
 
     @abstractmethod
-    def workspace(self, problem: ConvProblem) -> int:
+    def workspace(self, problem: P) -> int:
         """Return the bytes of scratch memory that a call allocates, all threads together."""
 
     @abstractmethod
-    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+    def cost(self, problem: P, machine: Machine) -> float:
         """Return the predicted time of a call in seconds, on one thread."""
 
     @abstractmethod
-    def error_bound(self, problem: ConvProblem) -> float:
+    def error_bound(self, problem: P) -> float:
         """Return a bound of the relative error in the 2-norm that random data stays below.
 
         Where it is above the tolerance, ``"auto"`` leaves the algorithm out.
         """
+
+    def clear_cache(self) -> None:
+        """Forget what is kept between calls."""
+        return
+
+
+class Algorithm(AnyAlgorithm[ConvProblem]):
+    """A way to compute a convolution."""
 
     @abstractmethod
     def run(
@@ -104,6 +119,23 @@ class Algorithm(ABC):
 
         return run
 
-    def clear_cache(self) -> None:
-        """Forget what is kept between calls."""
-        return
+
+class PoolAlgorithm(AnyAlgorithm[PoolProblem]):
+    """A way to compute a pooling."""
+
+    @abstractmethod
+    def run(self, problem: PoolProblem, x: Array, out: Array, indices: Array | None) -> None:
+        """Compute into `out`, and into `indices` if the problem has them.
+
+        Every argument is validated: shapes are the problem's, batch axis included; `x` is C-contiguous, aligned, in the
+        machine's byte order and of the problem's type. `out` is of that type too and does not overlap `x`; its strides
+        may be any. `indices` is C-contiguous and of int64.
+        """
+
+    def prepared(self, problem: PoolProblem) -> PoolRun:
+        """Return `run` for one problem, made ready for many calls."""
+
+        def run(x: Array, out: Array, indices: Array | None) -> None:
+            self.run(problem, x, out, indices)
+
+        return run

@@ -121,6 +121,7 @@ def test_what_comes_before_the_first_call_is_light():
     program = """
 import fastconv
 fastconv.conv1d, fastconv.conv2d, fastconv.conv3d, fastconv.reference
+fastconv.max_pool2d, fastconv.global_avg_pool, fastconv.max_pool_gradient
 fastconv.signal.convolve, fastconv.ndimage.correlate
 fastconv.set_num_threads(1)
 str(fastconv.ConvProblem.parse("conv2d,n1,c8,8x8,k8,3x3,float32"))
@@ -137,6 +138,21 @@ def test_the_first_call_on_a_warm_cache_imports_no_numba(warm, name):
     second = first_calls(name, FASTCONV_CACHE_DIR=str(warm.cache))[name]
     assert second.right
     assert second.imported == ["llvmlite"]
+
+
+def test_a_pooling_on_a_warm_cache_imports_no_numba_and_compiles_nothing(tmp_path):
+    program = """
+import sys
+import numpy as np
+import fastconv
+y = fastconv.max_pool2d(np.ones((1, 2, 30, 30), np.float32), 3, 2)
+from fastconv.codegen import jit
+print(jit.counts["compiled"], sorted({"llvmlite", "numba"} & set(sys.modules)), y.shape)
+"""
+    first, second = (python(program, FASTCONV_CACHE_DIR=str(tmp_path)).split(maxsplit=1) for _ in range(2))
+    assert int(first[0]) > 0
+    assert int(second[0]) == 0
+    assert second[1] == "['llvmlite'] (1, 2, 14, 14)\n"
 
 
 # ----------------------------------------------------------------------------------- the cache

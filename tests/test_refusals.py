@@ -275,9 +275,9 @@ REFUSALS = [
     (ValueError, "tolerance must be a positive finite number, got -3", lambda: fastconv.set_tolerance(-3)),
     (TypeError, "tolerance must be a number, got False", lambda: fastconv.set_tolerance(False)),
     # what else the package offers
-    (TypeError, "problem must be a ConvProblem, got 'conv2d,n1,c1,1,k1,1,float32' of type str",
+    (TypeError, "problem must be a ConvProblem or PoolProblem, got 'conv2d,n1,c1,1,k1,1,float32' of type str",
      lambda: fastconv.select("conv2d,n1,c1,1,k1,1,float32")),
-    (TypeError, "problem must be a ConvProblem, got None", lambda: fastconv.explain(None)),
+    (TypeError, "problem must be a ConvProblem or PoolProblem, got None", lambda: fastconv.explain(None)),
     (TypeError, "count must be an int, got 2.0", lambda: fastconv.set_num_threads(2.0)),
     (TypeError, "count must be an int, got None", lambda: fastconv.set_num_threads(None)),
     (TypeError, "count must be an int, got True", lambda: fastconv.set_num_threads(True)),

@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from typing import TypeAlias, cast
 
 from fastconv import selection
+from fastconv.algorithm import Algorithm
 from fastconv.bench.operations import Array, draw, operation_of, relative_error
 from fastconv.bench.peers import COMPARISONS
 from fastconv.bench.results import AUTO, PACKED, REFERENCE, Kind, Outcome
@@ -62,7 +63,7 @@ def expected(problem: Problem) -> _Expected:
 def picked(problem: Problem) -> str:
     """Return what ``auto`` stands for; the reference where no table of algorithms knows such problems."""
     known = cast("ConvProblem", problem)  # for the type checker: the kind that the table is of
-    able = any(one.supports(known) is None for one in selection.table_of(problem))
+    able = any(one.supports(known) is None for one in selection.table_of(known))
     return selection.select(known) if able else REFERENCE
 
 
@@ -91,9 +92,11 @@ def _ours(problem: Problem, arrays: tuple[Array, ...], names: Collection[str] | 
     call = operation.call(problem, arrays)
     known = cast("ConvProblem", problem)
     limits = {REFERENCE: operation.error_limit(problem)}
-    for algorithm in selection.table_of(problem):
+    for algorithm in selection.table_of(known):
         name = algorithm.name
-        reason = algorithm.supports(known) or algorithm.fits(known, arrays[1])
+        reason = algorithm.supports(known)
+        if reason is None and isinstance(algorithm, Algorithm):
+            reason = algorithm.fits(known, arrays[1])
         if reason is None:
             limits[name] = algorithm.error_bound(known) or operation.error_limit(problem)
         if name == REFERENCE or (names is not None and name not in names):

@@ -28,9 +28,15 @@ _RULES: tuple[tuple[str, Callable[[ConvProblem], bool]], ...] = (
     ("3x3", lambda problem: max(problem.kernel) == 3),
     ("other kernel", lambda problem: True),
 )
-_POOLING = {"max_pool": "max pooling", "avg_pool": "average pooling"}
+_POOLING = {
+    "max_pool": "max pooling",
+    "avg_pool": "average pooling",
+    "lp_pool": "average pooling",  # which sums as well
+    "adaptive_max_pool": "max pooling",
+    "adaptive_avg_pool": "average pooling",
+}
 
-KINDS = (*(name for name, _ in _RULES), *_POOLING.values())
+KINDS = (*(name for name, _ in _RULES), *dict.fromkeys(_POOLING.values()))
 
 
 def kind_of(problem: Problem) -> str:

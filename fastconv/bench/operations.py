@@ -130,6 +130,9 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
             ),
             _pooling("max_pool", rounds=False),
             _pooling("avg_pool", rounds=True),
+            _pooling("lp_pool", rounds=True),
+            _pooling("adaptive_max_pool", rounds=False),
+            _pooling("adaptive_avg_pool", rounds=True),
         )
     }
 )

@@ -1,4 +1,4 @@
-"""``fastconv explain``: a convolution's arithmetic, and which algorithm would run and why."""
+"""``fastconv explain``: a problem's arithmetic, and which algorithm would run and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import fastconv
 from fastconv.cli.output import as_text
 from fastconv.cli.problems import forward_convolution
-from fastconv.problem import DTYPES, LAYOUTS, PADDING_MODES, ConvProblem
+from fastconv.cli.problems import problem as as_problem
+from fastconv.problem import DTYPES, LAYOUTS, PADDING_MODES, ConvProblem, PoolProblem, Problem
 
 __all__ = ["explain"]
 
@@ -38,12 +39,15 @@ def explain(
     as_json: bool,
     **arguments: str | int | bool,
 ) -> None:
-    """Show a convolution's arithmetic, and which algorithm would run and why.
+    """Show a problem's arithmetic, and which algorithm would run and why.
 
-    Give either a PROBLEM, such as conv2d,n1,c64,56x56,k64,3x3,p1,float32, or --input and --weight.
+    Give either a PROBLEM, such as conv2d,n1,c64,56x56,k64,3x3,p1,float32 or
+    max_pool2d,n1,c64,112x112,3x3,s2,p1,float32, or --input and --weight of a convolution.
     """
     if problem is not None and input_shape is None and weight_shape is None:
-        parsed = forward_convolution(problem)
+        parsed: Problem = as_problem(problem)
+        if isinstance(parsed, ConvProblem):
+            parsed = forward_convolution(problem)
     elif problem is None and input_shape is not None and weight_shape is not None:
         parsed = _from_options(input_shape, weight_shape, arguments)
     else:
@@ -52,6 +56,11 @@ def explain(
         explanation = fastconv.explain(parsed, tolerance)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    if isinstance(parsed, PoolProblem):
+        click.echo(as_text(explanation.as_dict()) if as_json else _of_pooling(parsed))
+        if not as_json:
+            click.echo(str(explanation))
+        return
     if as_json:
         report = {**explanation.as_dict(), "arithmetic": _arithmetic(parsed)}
         click.echo(as_text(report))
@@ -60,6 +69,16 @@ def explain(
         click.echo(line)
     click.echo()
     click.echo(str(explanation))
+
+
+def _of_pooling(problem: PoolProblem) -> str:
+    """Return the lines that show what a pooling reads and writes."""
+    width = np.dtype(problem.dtype).itemsize
+    shapes = {"input": problem.input_shape, "output": problem.output_shape}
+    lines = [
+        f"{name:8}{' × '.join(map(str, shape)):30}{_bytes(width * math.prod(shape))}" for name, shape in shapes.items()
+    ]
+    return "\n".join([str(problem), "", *lines, "", f"elements of windows  {problem.operations:,}", ""])
 
 
 def _from_options(

@@ -12,17 +12,21 @@ from fastconv.selection.choice import (
     select,
 )
 from fastconv.selection.explanation import Candidate, Explanation
-from fastconv.selection.table import TABLE, table_of
+from fastconv.selection.pooling import chosen_pooling, pool_algorithm
+from fastconv.selection.table import POOLINGS, TABLE, table_of
 
 __all__ = [
+    "POOLINGS",
     "TABLE",
     "Candidate",
     "Explanation",
     "algorithm",
     "algorithms",
     "chosen",
+    "chosen_pooling",
     "clear_cache",
     "explain",
+    "pool_algorithm",
     "ranked",
     "select",
     "table_of",

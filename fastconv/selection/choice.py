@@ -8,17 +8,32 @@ from logging import DEBUG
 import numpy as np
 
 from fastconv.algorithm import Algorithm, Array, Machine
+from fastconv.arguments import one_of
 from fastconv.config import logger, requested_tolerance, tolerance_of
 from fastconv.errors import UnsupportedError
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, PoolProblem, Problem
+from fastconv.selection import pooling
 from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate
-from fastconv.selection.table import TABLE
+from fastconv.selection.table import POOLINGS, TABLE
 
+_KINDS = ("convolution", "pooling")
 _BY_NAME = {entry.name: entry for entry in TABLE}
 
 
-def algorithms() -> tuple[str, ...]:
+def algorithms(kind: str = "convolution") -> tuple[str, ...]:
     """Return the names of the algorithms, in the table's order.
+
+    Parameters
+    ----------
+    kind : str
+        What they compute: ``"convolution"`` or ``"pooling"``.
+
+    Raises
+    ------
+    TypeError
+        If `kind` is no string.
+    ValueError
+        If it is another one.
 
     Examples
     --------
@@ -26,7 +41,8 @@ def algorithms() -> tuple[str, ...]:
     >>> fastconv.algorithms()[:4]
     ('direct', 'depthwise', 'separable', 'im2col')
     """
-    return tuple(entry.name for entry in TABLE)
+    table = TABLE if one_of(kind, _KINDS, "kind") == "convolution" else POOLINGS
+    return tuple(entry.name for entry in table)
 
 
 def algorithm(name: str) -> Algorithm:
@@ -48,7 +64,7 @@ def algorithm(name: str) -> Algorithm:
     return found
 
 
-def select(problem: ConvProblem, tolerance: float | None = None, weight: Array | None = None) -> str:
+def select(problem: Problem, tolerance: float | None = None, weight: Array | None = None) -> str:
     """Return the name of the algorithm that ``algorithm="auto"`` runs for `problem`.
 
     That is the cheapest by predicted time of those whose error bound is at most the tolerance, and
@@ -56,8 +72,8 @@ def select(problem: ConvProblem, tolerance: float | None = None, weight: Array |
 
     Parameters
     ----------
-    problem : ConvProblem
-        The convolution.
+    problem : ConvProblem or PoolProblem
+        What to compute.
     tolerance : float, optional
         Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
     weight : array, optional
@@ -66,7 +82,7 @@ def select(problem: ConvProblem, tolerance: float | None = None, weight: Array |
     Raises
     ------
     TypeError
-        If `problem` is no ConvProblem, or `tolerance` no number.
+        If `problem` is no problem, or `tolerance` no number.
     ValueError
         If `tolerance` is not positive and finite, or `weight` of another shape.
     UnsupportedError
@@ -79,18 +95,20 @@ def select(problem: ConvProblem, tolerance: float | None = None, weight: Array |
     'reference'
     """
     limit = _limit(_checked(problem), tolerance)
+    if isinstance(problem, PoolProblem):
+        return pooling.chosen_pooling(problem, limit).name
     return chosen(problem, limit, _checked_weight(problem, weight)).name
 
 
-def _checked(problem: ConvProblem) -> ConvProblem:
-    if not isinstance(problem, ConvProblem):
+def _checked(problem: Problem) -> Problem:
+    if not isinstance(problem, ConvProblem | PoolProblem):
         raise TypeError(
-            f"problem must be a ConvProblem, got {problem!r} of type {type(problem).__name__}"
+            f"problem must be a ConvProblem or PoolProblem, got {problem!r} of type {type(problem).__name__}"
         )
     return problem
 
 
-def _limit(problem: ConvProblem, tolerance: float | None) -> float:
+def _limit(problem: Problem, tolerance: float | None) -> float:
     return tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
 
 
@@ -131,6 +149,7 @@ def clear_cache() -> None:
     ranked.cache_clear()
     for entry in TABLE:
         entry.clear_cache()
+    pooling.clear_cache()
 
 
 def _candidate(
@@ -165,13 +184,13 @@ def _checked_weight(problem: ConvProblem, weight: Array | None) -> Array | None:
     return np.require(found, problem.dtype, ["C", "A"])
 
 
-def explain(problem: ConvProblem, tolerance: float | None = None, weight: Array | None = None) -> Explanation:
+def explain(problem: Problem, tolerance: float | None = None, weight: Array | None = None) -> Explanation:
     """Return what speaks for and against each algorithm for `problem`.
 
     Parameters
     ----------
-    problem : ConvProblem
-        The convolution.
+    problem : ConvProblem or PoolProblem
+        What to compute.
     tolerance : float, optional
         Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
     weight : array, optional
@@ -185,7 +204,7 @@ def explain(problem: ConvProblem, tolerance: float | None = None, weight: Array 
     Raises
     ------
     TypeError
-        If `problem` is no ConvProblem, or `tolerance` no number.
+        If `problem` is no problem, or `tolerance` no number.
     ValueError
         If `tolerance` is not positive and finite, or `weight` of another shape.
     UnsupportedError
@@ -202,6 +221,8 @@ def explain(problem: ConvProblem, tolerance: float | None = None, weight: Array 
     error bound 2e-06 is above the tolerance 1e-06
     """
     limit = _limit(_checked(problem), tolerance)
+    if isinstance(problem, PoolProblem):
+        return pooling.explain_pooling(problem, limit)
     filters, machine = _checked_weight(problem, weight), Machine()
     picked = chosen(problem, limit, filters)
     candidates = tuple(_candidate(entry, problem, machine, limit, filters) for entry in TABLE)

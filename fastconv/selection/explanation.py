@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from fastconv.problem import ConvProblem
+from fastconv.problem import Problem
 
 
 def too_inaccurate(error_bound: float, tolerance: float) -> str | None:
@@ -44,7 +44,7 @@ class Candidate:
 class Explanation:
     """The pick for a problem within a tolerance, and every candidate in the table's order."""
 
-    problem: ConvProblem
+    problem: Problem
     tolerance: float
     picked: str
     candidates: tuple[Candidate, ...]

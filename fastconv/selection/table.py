@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from fastconv.algorithm import Algorithm
+from typing import cast
+
+from fastconv.algorithm import Algorithm, AnyAlgorithm, P, PoolAlgorithm
 from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.fft import FFT
 from fastconv.cpu.im2col import Im2col
+from fastconv.cpu.pooling import Pooling
+from fastconv.cpu.pooling_reference import PoolReference
 from fastconv.cpu.reference import Reference
 from fastconv.cpu.separable import Separable
 from fastconv.cpu.winograd import Winograd
-from fastconv.problem import ConvProblem, Problem
+from fastconv.problem import ConvProblem
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),
@@ -25,7 +29,12 @@ TABLE: tuple[Algorithm, ...] = (
     Reference(),  # last: computes everything, slowly
 )
 
+POOLINGS: tuple[PoolAlgorithm, ...] = (
+    Pooling(),
+    PoolReference(),  # last: computes everything, slowly
+)
 
-def table_of(problem: Problem) -> tuple[Algorithm, ...]:
-    """Return the algorithms for a problem's kind, in order; none where the kind has no table yet."""
-    return TABLE if isinstance(problem, ConvProblem) else ()
+
+def table_of(problem: P) -> tuple[AnyAlgorithm[P], ...]:
+    """Return the algorithms for a problem's kind, in order."""
+    return cast("tuple[AnyAlgorithm[P], ...]", TABLE if isinstance(problem, ConvProblem) else POOLINGS)

@@ -10,7 +10,7 @@ import pytest
 import fastconv
 from fastconv import reference
 from fastconv.bench import run
-from fastconv.bench.operations import ERROR_LIMITS, OPERATIONS, draw, operation_of, relative_error
+from fastconv.bench.operations import ERROR_LIMITS, OPERATIONS, Array, draw, operation_of, relative_error
 from fastconv.bench.results import AUTO, REFERENCE
 from fastconv.bench.suites import Layer
 from fastconv.problem import DIRECTIONS, POOLINGS, ConvProblem, parse
@@ -23,6 +23,9 @@ SHAPES = {
     "conv_weight_gradient": (f"{SMALL},weight_gradient", [(2, 4, 6, 5), (2, 6, 3, 6)]),
     "max_pool": ("max_pool2d,n2,c4,6x5,2x2,channels_last,float32", [(2, 6, 5, 4)]),
     "avg_pool": ("avg_pool1d,n2,c4,6,2,exclude_pad,float64", [(2, 4, 6)]),
+    "lp_pool": ("lp_pool1d,n2,c4,6,2,norm2,float64", [(2, 4, 6)]),
+    "adaptive_max_pool": ("adaptive_max_pool1d,n2,c4,6,2,o4,float64", [(2, 4, 6)]),
+    "adaptive_avg_pool": ("adaptive_avg_pool1d,n2,c4,6,2,o4,float64", [(2, 4, 6)]),
 }
 RESULT = {"conv_input_gradient": (2, 4, 6, 5), "conv_weight_gradient": (6, 2, 3, 2)}
 
@@ -102,7 +105,10 @@ def test_error_limits(text: str, limit: float) -> None:
 
 def test_function_names() -> None:
     names = [operation_of(parse(text)).function_name(parse(text)) for text, _ in SHAPES.values()]
-    assert names == ["conv2d", "conv2d_input", "conv2d_weight", "max_pool2d", "avg_pool1d"]
+    assert names == [
+        "conv2d", "conv2d_input", "conv2d_weight", "max_pool2d", "avg_pool1d", "lp_pool1d",
+        "adaptive_max_pool1d", "adaptive_avg_pool1d",
+    ]  # fmt: skip
 
 
 def test_the_call_of_a_convolution_is_the_public_one() -> None:
@@ -115,10 +121,16 @@ def test_the_call_of_a_convolution_is_the_public_one() -> None:
         assert relative_error(call(algorithm=algorithm), expected) < 1e-6
 
 
+def without(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Let fastconv not have a public function."""
+    monkeypatch.delitem(fastconv._HOME, function, raising=False)
+    monkeypatch.delattr(fastconv, function, raising=False)
+
+
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "conv"])
 def test_a_function_that_is_not_there_yet_is_no_call(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     problem = parse(SHAPES[name][0])
-    monkeypatch.delattr(fastconv, OPERATIONS[name].function_name(problem), raising=False)
+    without(monkeypatch, OPERATIONS[name].function_name(problem))
     assert OPERATIONS[name].call(problem, draw(problem)) is None
 
 
@@ -152,14 +164,19 @@ def test_a_gradient_is_given_the_shape_of_what_it_computes(
     assert (seen["stride"], seen["groups"]) == ((2, 1), 2)
 
 
+def reference_max_pool(x: Array, algorithm: str = "auto", **arguments: object) -> Array:
+    """What takes the arguments of a public function."""
+    return reference.max_pool(x, **arguments)
+
+
 def test_an_operation_that_arrives_later_appears_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = Layer("pool", parse("max_pool2d,n1,c2,6x5,3x3,s2,p1,channels_last,float32"))
-    monkeypatch.delattr(fastconv, "max_pool2d", raising=False)
+    without(monkeypatch, "max_pool2d")
     before = run.measure_layer(layer, run.Settings(seconds=0.0))
     assert before[AUTO].skipped == "fastconv has no max_pool2d yet"
     assert before.milliseconds is None
 
-    monkeypatch.setattr(fastconv, "max_pool2d", reference.max_pool, raising=False)  # takes the same arguments
+    monkeypatch.setattr(fastconv, "max_pool2d", reference_max_pool, raising=False)
     after = run.measure_layer(layer, run.Settings(seconds=0.0))
     assert after[AUTO].skipped is after[AUTO].failure is None
     assert after[AUTO].error == 0
@@ -170,6 +187,7 @@ def test_an_operation_that_arrives_later_appears_without_a_change(monkeypatch: p
 def test_an_operation_that_arrives_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = Layer("pool", parse("max_pool2d,n1,c2,6x5,3x3,s2,p1,float32"))
     wrong = np.nextafter(np.float32(1), np.float32(2))  # a maximum is not rounded
-    monkeypatch.setattr(fastconv, "max_pool2d", lambda x, **_: reference.max_pool(x, **_) * wrong, raising=False)
-    (outcome,) = run.measure_layer(layer, run.Settings(seconds=0.0)).failures
+    monkeypatch.setattr(fastconv, "max_pool2d", lambda x, **_: reference_max_pool(x, **_) * wrong, raising=False)
+    *others, outcome = run.measure_layer(layer, run.Settings(seconds=0.0)).failures
+    assert all(other.kind == "algorithm" for other in others)  # which are run by the same function
     assert outcome.name == AUTO

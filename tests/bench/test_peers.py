@@ -72,6 +72,10 @@ ABLE: dict[str, set[str]] = {
     "conv3d,n1,c4,5x4x6,k4,2x3x1,g4,weight_gradient,float32": {"torch"},
     "conv2d,n1,c2,9x8,k4,3x3,p0:1,input_gradient,float32": set(),
     "conv2d,n1,c2,9x8,k4,3x3,p1,reflect,weight_gradient,float32": set(),
+    "lp_pool2d,n1,c2,9x8,3x3,norm2,float32": set(),
+    "adaptive_max_pool2d,n2,c3,9x8,3x4,o4x3,float32": {"torch"},
+    "adaptive_avg_pool2d,n2,c3,9x8,3x4,o4x3,channels_last,float64": {"torch"},
+    "adaptive_avg_pool2d,n2,c3,9x8,3x4,o4x3,float16": set(),
     # pooling as networks have it
     "max_pool2d,n2,c3,9x8,3x3,s2,p1,float32": LAYERS,
     "max_pool2d,n2,c3,9x8,3x3,s2,p1,channels_last,float64": LAYERS - {"onnxruntime"},

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import reference
-from fastconv.problem import DTYPES, LAYOUTS, POOLINGS, ConvProblem, PoolProblem, parse
+from fastconv.problem import DTYPES, LAYOUTS, ConvProblem, PoolProblem, parse
+from fastconv.problem.pieces import largest_pieces, pieces
+
+WINDOWED = ("max_pool", "avg_pool")
 
 FLOATS = tuple(name for name in DTYPES if name.startswith("float"))
 
@@ -44,7 +47,7 @@ def make(size=(8, 8), kernel_size=3, operation="max_pool", **arguments):
         (1, 1, 1, 3, 1, 7, 4),  # any padding is accepted; with ceil_mode no window begins after the input
     ],
 )
-@pytest.mark.parametrize("operation", POOLINGS)
+@pytest.mark.parametrize("operation", WINDOWED)
 def test_output_size_of_one_axis(operation, size, kernel, stride, padding, dilation, down, up):
     arguments = {"stride": stride, "padding": padding, "dilation": dilation}
     for ceil_mode, expected in ((False, down), (True, up)):
@@ -116,7 +119,7 @@ def test_fields_are_plain_whatever_was_given():
         return set().union(*map(kinds, value)) if type(value) is tuple else {type(value)}
 
     shown = {entry.name: getattr(problem, entry.name) for entry in dataclasses.fields(problem)}
-    assert set().union(*map(kinds, shown.values())) == {int, str, bool}
+    assert set().union(*map(kinds, shown.values())) == {int, str, bool, type(None)}
     assert problem.dtype == "float64"
 
 
@@ -248,7 +251,18 @@ def test_tokens_after_the_sizes_come_in_any_order_and_may_state_a_default():
     [
         ("", "text must give the operation where it has ''"),
         ("max_pool4d,n1,c2,8x8,3x3,float32", "the operation where it has 'max_pool4d'"),
-        ("lp_pool2d,n1,c2,8x8,3x3,float32", "the operation where it has 'lp_pool2d'"),
+        ("lpp_pool2d,n1,c2,8x8,3x3,float32", "the operation where it has 'lpp_pool2d'"),
+        ("lp_pool2d,n1,c2,8x8,3x3,float32", "norm_type must be given for lp_pool"),
+        ("max_pool2d,n1,c2,8x8,3x3,norm2,float32", "norm_type must not be given for max_pool"),
+        ("lp_pool2d,n1,c2,8x8,3x3,norm0,float32", "norm_type must be a positive finite number"),
+        ("max_pool2d,n1,c2,8x8,3x3,divisor2,float32", "divisor_override must not be given for max_pool"),
+        ("avg_pool2d,n1,c2,8x8,3x3,divisor0,float32", "divisor_override must be positive, got 0"),
+        ("avg_pool2d,n1,c2,8x8,3x3,exclude_pad,divisor2,float32", "count_include_pad must be True"),
+        ("avg_pool2d,n1,c2,8x8,3x3,indices,float32", "return_indices must be False for avg_pool"),
+        ("avg_pool2d,n1,c2,8x8,3x3,o3x3,float32", "outputs must not be given for avg_pool"),
+        ("adaptive_avg_pool2d,n1,c2,8x8,4x4,float32", "outputs must be given for adaptive_avg_pool"),
+        ("adaptive_avg_pool2d,n1,c2,8x8,3x3,o3x3,float32", "kernel must be the largest piece"),
+        ("adaptive_avg_pool2d,n1,c2,8x8,4x4,o3x3,s2,float32", "kernel must be the largest piece"),
         ("conv2d,n1,c2,8x8,k4,3x3,float32", "the operation where it has 'conv2d'"),
         ("max_pool2d,n1", "text must give the channels"),
         ("max_pool2d,n1,c2,8x8,k4,3x3,float32", "the kernel where it has 'k4'"),
@@ -278,8 +292,8 @@ def test_one_parse_reads_every_kind():
     assert parse(convolution) == ConvProblem.parse(convolution)
     with pytest.raises(ValueError, match="the rank where it has 'conv4d'"):
         parse("conv4d,n1,c2,8x8,k4,3x3,float32")
-    with pytest.raises(ValueError, match="text must begin with conv, max_pool or avg_pool, got 'lp_pool2d,n1'"):
-        parse("lp_pool2d,n1")
+    with pytest.raises(ValueError, match=r"text must begin with conv, max_pool.*, got 'pool2d,n1'"):
+        parse("pool2d,n1")
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -288,7 +302,7 @@ def test_one_parse_reads_every_kind():
 @pytest.mark.parametrize(
     ("change", "error", "fragment"),
     [
-        ({"operation": "lp_pool"}, ValueError, "operation must be one of max_pool, avg_pool, got 'lp_p"),
+        ({"operation": "pool"}, ValueError, "operation must be one of max_pool, avg_pool, .*, got 'pool"),
         ({"operation": None}, TypeError, "operation must be a str"),
         ({"dtype": "float128x"}, TypeError, "dtype must be one of"),
         ({"batch": -1}, ValueError, "batch must not be negative, got -1"),
@@ -314,7 +328,7 @@ def test_direct_construction_validates(change, error, fragment):
 
 
 def test_a_maximum_counts_no_padding():
-    with pytest.raises(ValueError, match="count_include_pad must be True unless averages are taken"):
+    with pytest.raises(ValueError, match="count_include_pad must be True unless elements are counted"):
         make(count_include_pad=False)
 
 
@@ -380,7 +394,7 @@ def test_arrays_fit_64_bits(fits, refused, name):
 def problems(draw, torch=False):
     """Draw any problem, or one that PyTorch has a function for."""
     rank = draw(st.integers(1, 3))
-    operation = draw(st.sampled_from(POOLINGS))
+    operation = draw(st.sampled_from(WINDOWED))
     average, ceil_mode = operation == "avg_pool", draw(st.booleans())
     size, kernel, stride, dilation, padding = [], [], [], [], []
     for _ in range(rank):
@@ -448,3 +462,45 @@ def test_torch_returns_the_output_size(problem):
         del arguments["dilation"]
     function = getattr(torch.nn.functional, f"{problem.operation}{problem.rank}d")
     assert function(torch.zeros(1, 1, *problem.size), **arguments).shape[2:] == problem.output_size
+
+
+# --- norms, indices and pieces --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lp_pool2d,n1,c2,8x8,3x3,s2,norm1.5,float32",
+        "lp_pool1d,n1,c1,4,2,norminf,float64",
+        "avg_pool1d,n1,c2,8,3,ceil,divisor3,float32",
+        "max_pool3d,n1,c2,8x8x8,3x1x1,indices,int8",
+        "adaptive_max_pool1d,n1,c2,8,4,o3,indices,channels_last,int32",
+        "adaptive_avg_pool2d,n2,c3,5x9,3x1,o2x9,float64",
+    ],
+)
+def test_the_string_form_of_the_other_poolings_reads_back(text):
+    assert str(parse(text)) == text
+    assert PoolProblem.parse(text) in {parse(text)}
+
+
+def test_pieces_that_divide_the_input_are_windows():
+    problem = PoolProblem.from_output_size("adaptive_max_pool", (1, 2, 8, 9), (4, 1), indices=True)
+    assert str(problem) == "max_pool2d,n1,c2,8x9,2x9,s2x1,indices,float32"
+    assert problem.output_size == (4, 1)
+
+
+def test_the_kernel_of_pieces_is_the_largest_of_them():
+    for size in range(1, 40):
+        for outputs in range(1, 40):
+            longest = max(end - first for first, end in pieces(size, outputs))
+            assert largest_pieces((size,), (outputs,)) == (longest,)
+
+
+def test_arguments_of_the_other_poolings():
+    norm = parse("lp_pool1d,n1,c1,4,2,norm3,float32")
+    assert norm.arguments()["norm_type"] == 3.0
+    adaptive = parse("adaptive_max_pool1d,n1,c2,8,4,o3,indices,float32")
+    assert adaptive.arguments() == {"output_size": (3,), "layout": "channels_first", "return_indices": True}
+    assert adaptive.adaptive
+    assert adaptive.maxima
+    assert adaptive.output_size == (3,)

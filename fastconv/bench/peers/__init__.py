@@ -60,6 +60,9 @@ COMPARISONS: Mapping[str, Mapping[str, Peer]] = MappingProxyType(
             SCIPY_NDIMAGE: Peer(("scipy",), scipy.uniform_filter),
             NUMPY: Peer((), numpy.avg_pool),
         },
+        "lp_pool": {},
+        "adaptive_max_pool": _torch({TORCH: torch.adaptive_max_pool}),
+        "adaptive_avg_pool": _torch({TORCH: torch.adaptive_avg_pool}),
     }
 )
 

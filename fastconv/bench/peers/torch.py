@@ -25,7 +25,15 @@ from fastconv.bench.peers.peer import (
 )
 from fastconv.problem import ConvProblem, PoolProblem, Problem
 
-__all__ = ["avg_pool", "conv", "conv_input_gradient", "conv_weight_gradient", "max_pool"]
+__all__ = [
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "avg_pool",
+    "conv",
+    "conv_input_gradient",
+    "conv_weight_gradient",
+    "max_pool",
+]
 
 CONTIGUOUS, CHANNELS_LAST = "contiguous_format", "channels_last"
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -152,6 +160,21 @@ def _pool(memory_format: str, name: str) -> Prepare:
         return lambda: from_channels_first(problem, pool().numpy())
 
     return prepare
+
+
+def _adaptive(name: str) -> Prepare:
+    def prepare(problem: PoolProblem, x: Array) -> Run | str:
+        if refusal := _refusal(problem, CONTIGUOUS):
+            return refusal
+        torch = _library()
+        (tensor,) = _tensors(torch, CONTIGUOUS, to_channels_first(problem, x))
+        pool = partial(getattr(torch.nn.functional, f"{name}{problem.rank}d"), tensor, problem.output_size)
+        return lambda: from_channels_first(problem, pool().numpy())
+
+    return prepare
+
+
+adaptive_max_pool, adaptive_avg_pool = _adaptive("adaptive_max_pool"), _adaptive("adaptive_avg_pool")
 
 
 def max_pool(memory_format: str) -> Prepare:

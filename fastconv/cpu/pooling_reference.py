@@ -1,0 +1,55 @@
+"""The reference as an algorithm of the table of poolings: slow, exact, and there for every problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from fastconv import reference
+from fastconv.algorithm import Array, Machine, PoolAlgorithm
+from fastconv.problem import PoolProblem
+
+ELEMENT_SECONDS = 4e-9  # of an element of a window, read by NumPy into float64 or compared
+
+_FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "max_pool": reference.max_pool,
+    "avg_pool": reference.avg_pool,
+    "lp_pool": reference.lp_pool,
+    "adaptive_max_pool": reference.adaptive_max_pool,
+    "adaptive_avg_pool": reference.adaptive_avg_pool,
+}
+
+
+class PoolReference(PoolAlgorithm):
+    """The functions of `fastconv.reference`, rounded once to the result's type."""
+
+    name = "reference"
+
+    def supports(self, problem: PoolProblem) -> str | None:
+        """Refuse nothing."""
+        return None
+
+    def workspace(self, problem: PoolProblem) -> int:
+        """Return the float64 copies of the padded input, and the float64 result."""
+        padded = [size + sum(pair) for size, pair in zip(problem.size, problem.padding, strict=True)]
+        planes = problem.batch * problem.channels
+        return 8 * planes * (math.prod(padded) + math.prod(problem.output_size))
+
+    def cost(self, problem: PoolProblem, machine: Machine) -> float:
+        """Predict a pass of NumPy over memory for every element of a window."""
+        passes = math.prod(problem.output_size if problem.adaptive else problem.kernel)
+        return 50e-6 * passes + ELEMENT_SECONDS * (problem.operations + math.prod(problem.input_shape))
+
+    def error_bound(self, problem: PoolProblem) -> float:
+        """Half a unit in the last place of the result's type: sums are float64, and maxima are elements."""
+        return 0.0 if problem.maxima else float(np.finfo(problem.dtype).eps)
+
+    def run(self, problem: PoolProblem, x: Array, out: Array, indices: Array | None) -> None:
+        """Compute into `out`, rounding once."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            found = _FUNCTIONS[problem.operation](x, **problem.arguments())
+            if indices is not None:
+                found, indices[...] = found
+            out[...] = found

@@ -1,0 +1,153 @@
+"""From arguments as a user gives them to a run of an algorithm for poolings: what all functions here share."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from fastconv import config, memory
+from fastconv.arguments import Padding, PerAxis, dtype_name, truth
+from fastconv.call import NATIVE, Array, array, as_key, checked_out, dense, has_batch_axis, keep, kept, needs_a_copy
+from fastconv.errors import UnsupportedError
+from fastconv.problem import PoolProblem
+
+if TYPE_CHECKING:
+    from fastconv.algorithm import PoolAlgorithm, PoolRun
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The arguments of a pooling of windows, as a user gives them."""
+
+    kernel_size: object
+    stride: object = None
+    padding: object = 0
+    dilation: object = 1
+    ceil_mode: object = False
+    count_include_pad: object = True
+    divisor_override: object = None
+    norm_type: object = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """What a call needs that its shape, type and arguments decide."""
+
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]  # of the result
+    run: PoolRun | None  # None: the result is empty
+    indices: bool
+
+
+_calls: dict[Hashable, _Call] = {}
+
+
+def clear() -> None:
+    """Forget calls."""
+    _calls.clear()
+
+
+def pool(
+    operation: str,
+    rank: int | None,
+    x: object,
+    arguments: tuple[object, ...],
+    return_indices: object,
+    layout: object,
+    algorithm: object,
+    out: object,
+) -> tuple[Array, Array | None]:
+    """Validate, make the problem, choose the algorithm (unless an earlier call did all that), run it.
+
+    `arguments` are those of `Windows` in its order, or the output size of an adaptive pooling. Where `rank` is None
+    any will do, and the batch axis must be there.
+    """
+    images = array(x, "x")
+    key = as_key((*arguments, return_indices, layout, algorithm))
+    state = config.get_num_threads(), config.vector_bits(), config.requested_tolerance()
+    place = (operation, rank, images.shape, images.dtype, key, *state)
+    call = kept(_calls, place)
+    if call is None:
+        call = keep(_calls, place, _prepare(operation, rank, images, arguments, return_indices, layout, algorithm))
+    images = dense(images, call.dtype)
+    if out is None:
+        target = written = memory.empty(call.shape, call.dtype)
+    else:
+        target = written = checked_out(out, call.shape, call.dtype)
+        if needs_a_copy(target, (images,)):
+            written = memory.empty(call.shape, call.dtype)
+    indices = memory.empty(call.shape, np.int64) if call.indices else None
+    if call.run is not None:
+        call.run(images, written, indices)
+    if written is not target:
+        target[...] = written
+    return target, indices
+
+
+def _prepare(
+    operation: str,
+    rank: int | None,
+    x: Array,
+    arguments: tuple[object, ...],
+    return_indices: object,
+    layout: object,
+    algorithm: object,
+) -> _Call:
+    batched = rank is None or has_batch_axis(x, rank)
+    shape = x.shape if batched else (1, *x.shape)
+    dtype, indices = dtype_name(x.dtype, "x"), truth(return_indices, "return_indices")
+    problem = _problem(operation, shape, dtype, arguments, indices, cast("str", layout))
+    chosen = _chosen(problem, algorithm)
+    run = chosen.prepared(problem) if 0 not in problem.output_shape else None
+    shape = problem.output_shape
+    if run is not None and not batched:
+        run, shape = _with_batch_axis(run), shape[1:]
+    return _Call(NATIVE[dtype], shape if batched else problem.output_shape[1:], run, indices)
+
+
+def _problem(
+    operation: str, shape: tuple[int, ...], dtype: str, arguments: tuple[object, ...], indices: bool, layout: str
+) -> PoolProblem:
+    if operation.startswith("adaptive"):
+        (output_size,) = arguments
+        return PoolProblem.from_output_size(
+            operation, shape, cast("int", output_size), dtype, layout=layout, indices=indices
+        )
+    windows = Windows(*arguments)
+    return PoolProblem.from_shape(
+        operation,
+        shape,
+        cast(PerAxis, windows.kernel_size),
+        dtype,
+        stride=cast("PerAxis | None", windows.stride),
+        padding=cast(Padding, windows.padding),
+        dilation=cast(PerAxis, windows.dilation),
+        ceil_mode=cast(bool, windows.ceil_mode),
+        count_include_pad=cast(bool, windows.count_include_pad),
+        divisor_override=cast("int | None", windows.divisor_override),
+        norm_type=cast("float | None", windows.norm_type),
+        layout=layout,
+        indices=indices,
+    )
+
+
+def _with_batch_axis(run: PoolRun) -> PoolRun:
+    def run_one(x: Array, out: Array, indices: Array | None) -> None:
+        run(x[np.newaxis], out[np.newaxis], None if indices is None else indices[np.newaxis])
+
+    return run_one
+
+
+def _chosen(problem: PoolProblem, name: object) -> PoolAlgorithm:
+    from fastconv import selection  # LLVM comes with it: not before the first call
+
+    if name == "auto":
+        return selection.chosen_pooling(problem, config.tolerance_of(problem.dtype, config.requested_tolerance()))
+    entry = selection.pool_algorithm(name)  # type: ignore[arg-type]  # refuses what is no name
+    reason = entry.supports(problem)
+    if reason is not None:
+        raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
+    return entry
