@@ -35,7 +35,7 @@ MOST_PLANE = 2**31 - 1  # elements whose positions fit beside elements of four b
 class Pooling(PoolAlgorithm):
     """Windows along rows, then across them."""
 
-    name = "separable"
+    name = "windows"
 
     def supports(self, problem: PoolProblem) -> str | None:
         """Refuse what there is no kernel for."""

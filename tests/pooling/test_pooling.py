@@ -257,7 +257,7 @@ def test_averages_are_as_accurate_as_plain_sums(kernel):
     x = np.random.default_rng(7).standard_normal((1, 1, 100, 100)).astype(np.float32)
     x[0, 0, :3] *= 1e7
     x[0, 0, :, :2] *= 1e7
-    y = fastconv.avg_pool2d(x, kernel, 1, algorithm="separable")
+    y = fastconv.avg_pool2d(x, kernel, 1, algorithm="windows")
     exact = reference.avg_pool(x, kernel, 1)
     far = (slice(None), slice(None), slice(3, None), slice(2, None))  # windows that see none of them
     windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), (2, 3))[far]
@@ -282,20 +282,20 @@ def test_the_table_and_what_speaks_for_each():
     assert ALGORITHMS[-1] == "reference"
     assert tuple(entry.name for entry in POOLINGS) == ALGORITHMS
     problem = PoolProblem.from_shape("max_pool", X.shape, 3)
-    assert fastconv.select(problem) == "separable"
+    assert fastconv.select(problem) == "windows"
     explanation = fastconv.explain(problem)
     assert [candidate.name for candidate in explanation.candidates] == list(ALGORITHMS)
-    assert "separable" in str(explanation)
+    assert "windows" in str(explanation)
     assert explanation.as_dict()["problem"] == str(problem)
 
 
 def test_named_means_named():
     x = np.ones((1, 1, 7), np.float32)
-    with pytest.raises(UnsupportedError, match="separable computes norms of 1, 2 and infinity, not 3"):
-        fastconv.lp_pool1d(x, 3, 2, algorithm="separable")
-    with pytest.raises(UnsupportedError, match="separable computes windows, not adaptive_max_pool"):
-        fastconv.adaptive_max_pool1d(x, 3, algorithm="separable")
-    with pytest.raises(ValueError, match="algorithm must be one of auto, separable, reference, got 'fft'"):
+    with pytest.raises(UnsupportedError, match="windows computes norms of 1, 2 and infinity, not 3"):
+        fastconv.lp_pool1d(x, 3, 2, algorithm="windows")
+    with pytest.raises(UnsupportedError, match="windows computes windows, not adaptive_max_pool"):
+        fastconv.adaptive_max_pool1d(x, 3, algorithm="windows")
+    with pytest.raises(ValueError, match="algorithm must be one of auto, windows, reference, got 'fft'"):
         fastconv.max_pool1d(x, 2, algorithm="fft")
 
 
@@ -312,7 +312,7 @@ def test_named_means_named():
 def test_the_workspace_is_what_is_allocated(text, allocated, set_threads):
     set_threads(1)
     problem = PoolProblem.parse(text)
-    entry = pool_algorithm("separable")
+    entry = pool_algorithm("windows")
     expected = entry.workspace(problem)
     fastconv.clear_cache()
     x = np.zeros(problem.input_shape, problem.dtype)
@@ -323,9 +323,9 @@ def test_the_workspace_is_what_is_allocated(text, allocated, set_threads):
 
 
 def test_vector_widths_agree(vector_bits):
-    y = fastconv.max_pool2d(X, 3, 2, 1, algorithm="separable")
+    y = fastconv.max_pool2d(X, 3, 2, 1, algorithm="windows")
     assert np.array_equal(y, reference.max_pool(X, 3, 2, 1))
-    average = fastconv.avg_pool2d(X, 7, 1, 3, algorithm="separable")
+    average = fastconv.avg_pool2d(X, 7, 1, 3, algorithm="windows")
     assert np.allclose(average, reference.avg_pool(X, 7, 1, 3), rtol=1e-5, atol=1e-6)
 
 
