@@ -46,19 +46,17 @@ REASONS: Mapping[str, str] = {
         "With 32 filters a group, packing a strided input takes a quarter of the time; at 7 x 7 lanes stay empty."
     ),
     "dilated": "Areas of the output that see few taps have short rows, and each packs its weights.",
-    "large kernel": "The work grows with the number of taps: there is no FFT algorithm yet.",
-    "image filter": (
-        "A plane with a single filter fills one row of a register tile made for several filters, and large kernels "
-        "have no FFT and no separable algorithm yet."
+    "large kernel": (
+        "Planes of 14 x 14 and less are hardly larger than the window: most of a transform is spent on padding, and "
+        "most products of the sum are left out."
     ),
+    "image filter": "3x3 and 5x5 filters of large images wait for memory.",
     "1xN and Nx1": (
         "The rows that a kernel of 7x1 has in the padding are computed (one in ten at 17 x 17), which ONNX Runtime "
         "leaves out."
     ),
     "other kernel": "As for 3x3 at small planes; the smallest layers are mostly the call.",
-    "1-D": (
-        "A signal with a single filter fills one row of a register tile; long kernels have no FFT algorithm yet."
-    ),
+    "1-D": "A signal with a single filter of few taps fills one row of a register tile.",
     "3-D": "Small volumes have short rows, which leave lanes of the vectors empty.",
 }
 
