@@ -132,35 +132,6 @@ class Folder(Builder):
 
     # -- loops
 
-    def loop(
-        self,
-        first: ir.Value,
-        end: ir.Value,
-        step: int | ir.Value,
-        values: Sequence[ir.Value],
-        body: Callable[[ir.Value, Sequence[ir.Value]], Sequence[ir.Value]],
-        name: str,
-    ) -> list[ir.Value]:
-        """Run ``values = body(i, values)`` for i = first, first + step, ... below `end`; return the values."""
-        before = self.block
-        head = self.function.append_basic_block(name)
-        inside = self.function.append_basic_block(f"{name}.body")
-        after = self.function.append_basic_block(f"{name}.done")
-        self.branch(head)
-        self.position_at_end(head)
-        i = self.phi(I64, "i")
-        carried = [self.phi(value.type) for value in values]
-        self.cbranch(self.icmp_signed("<", i, end), inside, after)
-        self.position_at_end(inside)
-        changed = body(i, carried)
-        following = self.add(i, I64(step) if isinstance(step, int) else step)
-        for phi, old, new in zip([i, *carried], [first, *values], [following, *changed], strict=True):
-            phi.add_incoming(old, before)
-            phi.add_incoming(new, self.block)
-        self.branch(head)
-        self.position_at_end(after)
-        return carried
-
     def vectors(
         self,
         count: ir.Value | int,

@@ -243,7 +243,7 @@ def emit_product(name: str, dtype: str, x: str, w: str, target: targets.Target) 
                 found += [b.multiply_add(x1, w1, real_too), b.multiply_add(x0, w1, minus)]
             return found
 
-        done = b.accumulate(get[STEPS], sums, step, "steps")
+        done = b.loop(I64(0), get[STEPS], 1, sums, step, "steps")
         for j, to in enumerate(targets_):
             b.store_vector(b.fadd(done[4 * j], done[4 * j + 2]), to)
             b.store_vector(b.fsub(done[4 * j + 1], done[4 * j + 3]), b.at(to, vector))

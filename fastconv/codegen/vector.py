@@ -253,48 +253,45 @@ class Builder(ir.IRBuilder):
             merged.append(value)
         return merged
 
-    def accumulate(
+    def loop(
         self,
-        count: ir.Value,
+        first: ir.Value,
+        end: ir.Value,
+        step: int | ir.Value,
         values: Sequence[ir.Value],
-        step: Callable[[ir.Value, Sequence[ir.Value]], Sequence[ir.Value]],
+        body: Callable[[ir.Value, Sequence[ir.Value]], Sequence[ir.Value]],
         name: str,
     ) -> list[ir.Value]:
-        """`values` after ``values = step(i, values)`` for each i below `count`, which is at least 1."""
-        before = self.block
-        inside = self.function.append_basic_block(name)
-        after = self.function.append_basic_block(f"{name}.done")
-        self.branch(inside)
-        self.position_at_end(inside)
-        i = self.phi(I64, "i")
-        held = [self.phi(value.type) for value in values]
-        changed = step(i, held)
-        following = self.add(i, I64(1))
-        for phi, start, value in zip((i, *held), (I64(0), *values), (following, *changed), strict=True):
-            phi.add_incoming(start, before)
-            phi.add_incoming(value, self.block)
-        self.cbranch(self.icmp_signed("<", following, count), inside, after)
-        self.position_at_end(after)
-        return list(changed)
-
-    def count_up(
-        self, first: ir.Value, end: ir.Value, step: int, body: Callable[[ir.Value], None], name: str
-    ) -> None:
-        """Run ``body(i)`` for i = first, first + step, ... below `end`."""
+        """Run ``values = body(i, values)`` for i = first, first + step, ... below `end`; return the values."""
         before = self.block
         head = self.function.append_basic_block(name)
         inside = self.function.append_basic_block(f"{name}.body")
         after = self.function.append_basic_block(f"{name}.done")
         self.branch(head)
         self.position_at_end(head)
-        i = self.phi(first.type, "i")
+        i = self.phi(I64, "i")
+        carried = [self.phi(value.type) for value in values]
         self.cbranch(self.icmp_signed("<", i, end), inside, after)
         self.position_at_end(inside)
-        body(i)
-        i.add_incoming(first, before)
-        i.add_incoming(self.add(i, I64(step)), self.block)
+        changed = body(i, carried)
+        following = self.add(i, I64(step) if isinstance(step, int) else step)
+        for phi, old, new in zip([i, *carried], [first, *values], [following, *changed], strict=True):
+            phi.add_incoming(old, before)
+            phi.add_incoming(new, self.block)
         self.branch(head)
         self.position_at_end(after)
+        return carried
+
+    def count_up(
+        self, first: ir.Value, end: ir.Value, step: int, body: Callable[[ir.Value], None], name: str
+    ) -> None:
+        """Run ``body(i)`` for i = first, first + step, ... below `end`."""
+
+        def unchanged(i: ir.Value, values: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            body(i)
+            return values
+
+        self.loop(first, end, step, [], unchanged, name)
 
     def do_if(self, condition: ir.Value, body: Callable[[], None], name: str) -> None:
         """Run `body` where `condition` holds."""
