@@ -239,16 +239,9 @@ def cache_directory() -> Path | None:
 
 @cache
 def _usable_cache_directory(asked: str) -> Path | None:
-    if asked:
-        base = Path(asked)
-    else:
-        from platformdirs import user_cache_path
-
-        try:
-            base = user_cache_path("fastconv", appauthor=False)
-        except (OSError, RuntimeError, KeyError):  # no home directory at all
-            logger.info("no home directory: compiled kernels are kept in memory only")
-            return None
+    base = Path(asked) if asked else _users_directory("user_cache_path", "compiled kernels are kept in memory only")
+    if base is None:
+        return None
     directory = base / f"kernels-{source_digest()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -256,6 +249,28 @@ def _usable_cache_directory(asked: str) -> Path | None:
         logger.info("cannot make %s (%s): compiled kernels stay in memory", directory, error)
         return None
     return directory
+
+
+def answers_directory() -> Path | None:
+    """Return the directory that measured answers are kept in, which need not exist; None where there can be none.
+
+    ``FASTCONV_CACHE_DIR`` or the user's directory for data, not for caches: answers take minutes to measure again.
+    """
+    asked = os.environ.get("FASTCONV_CACHE_DIR", "")
+    return Path(asked) if asked else _users_directory("user_data_path", "measured answers are kept in memory only")
+
+
+@cache
+def _users_directory(kind: str, without: str) -> Path | None:
+    """Return one of the directories that platformdirs knows; `without` says what it means that there is none."""
+    import platformdirs
+
+    try:
+        path: Path = getattr(platformdirs, kind)("fastconv", appauthor=False)
+    except (OSError, RuntimeError, KeyError):  # no home directory at all
+        logger.info("no home directory: %s", without)
+        return None
+    return path
 
 
 @cache
