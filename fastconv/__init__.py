@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fastconv.selection import algorithms as algorithms
     from fastconv.selection import explain as explain
     from fastconv.selection import select as select
+    from fastconv.selection.tuning import tune as tune
 
 _HOME = {
     "Conv1d": "layers",
@@ -56,6 +57,7 @@ _HOME = {
     "select": "selection",
     "set_num_threads": "config",
     "set_tolerance": "config",
+    "tune": "selection.tuning",
 }
 _MODULES = ("ndimage", "reference", "signal")
 

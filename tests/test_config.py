@@ -300,3 +300,13 @@ def test_every_version_of_the_source_has_a_folder_of_its_own(monkeypatch, tmp_pa
     assert second is not None
     assert first != second
     assert first.parent == second.parent == tmp_path
+
+
+def test_the_directory_of_answers(tmp_path):
+    directory = "str(config.answers_directory())"
+    assert evaluate(directory, FASTCONV_CACHE_DIR=str(tmp_path)) == (str(tmp_path), [])
+    found, messages = evaluate(directory, **dict.fromkeys(("XDG_DATA_HOME", "HOME", "LOCALAPPDATA"), str(tmp_path)))
+    assert messages == []
+    if sys.platform == "linux":
+        assert Path(str(found)) == tmp_path / "fastconv"
+    assert list(tmp_path.iterdir()) == []  # made when there is something to store

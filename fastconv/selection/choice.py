@@ -1,14 +1,16 @@
-"""The choice: the cheapest algorithm by predicted time, among those that compute the problem accurately enough."""
+"""The choice: the cheapest algorithm, measured or predicted, among those that compute the problem accurately enough."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from logging import DEBUG
+from typing import NamedTuple
 
 from fastconv.algorithm import Algorithm, Machine
-from fastconv.config import logger, requested_tolerance, tolerance_of
+from fastconv.config import get_num_threads, logger, requested_tolerance, tolerance_of, vector_bits
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
+from fastconv.selection import answers
 from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate
 from fastconv.selection.table import TABLE
 
@@ -50,8 +52,8 @@ def algorithm(name: str) -> Algorithm:
 def select(problem: ConvProblem, tolerance: float | None = None) -> str:
     """Return the name of the algorithm that ``algorithm="auto"`` runs for `problem`.
 
-    That is the cheapest by predicted time of those whose error bound is at most the tolerance, and
-    the most accurate where there is none.
+    That is the fastest that :func:`fastconv.tune` measured, or the cheapest by predicted time, of those
+    whose error bound is at most the tolerance, and the most accurate where there is none.
 
     Parameters
     ----------
@@ -90,40 +92,70 @@ def _limit(problem: ConvProblem, tolerance: float | None) -> float:
     return tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
 
 
-@lru_cache(maxsize=4096)
-def chosen(problem: ConvProblem, tolerance: float) -> Algorithm:
-    """Return the algorithm that ``"auto"`` runs: the cheapest within the tolerance, or within the best bound there is.
+def contenders(problem: ConvProblem, tolerance: float) -> list[Algorithm]:
+    """Return what ``"auto"`` chooses among: all within the tolerance, or within the best bound there is.
 
-    Where even the best bound is above the tolerance, that is the most accurate algorithm.
+    Where even the best bound is above the tolerance, those are the most accurate.
     """
-    machine = Machine()
     possible = [entry for entry in TABLE if entry.supports(problem) is None]
     if not possible:
         refusals = "; ".join(f"{entry.name}: {entry.supports(problem)}" for entry in TABLE)
         raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
-    costs = {entry: entry.cost(problem, machine) for entry in possible}
     bounds = {entry: entry.error_bound(problem) for entry in possible}
     limit = max(tolerance, min(bounds.values()))
-    picked = min([entry for entry in possible if bounds[entry] <= limit], key=costs.__getitem__)
+    return [entry for entry in possible if bounds[entry] <= limit]
+
+
+class _Decision(NamedTuple):
+    picked: Algorithm
+    answer: answers.Answer | None  # None: it was predicted
+
+
+def chosen(problem: ConvProblem, tolerance: float) -> Algorithm:
+    """Return the algorithm that ``"auto"`` runs: the contender measured to be fastest, else the cheapest predicted."""
+    return _decided(problem, tolerance, get_num_threads(), vector_bits()).picked
+
+
+@lru_cache(maxsize=4096)
+def _decided(problem: ConvProblem, tolerance: float, threads: int, bits: int | None) -> _Decision:
+    """Decide; predictions and answers depend on vectors as wide as `bits`."""
+    among, machine = contenders(problem, tolerance), Machine()
+    names = [entry.name for entry in among]
+    answer = answers.find(problem, threads, names)
+    if answer is not None:
+        decision = _Decision(_BY_NAME[answer.fastest(names)], answer)
+    else:
+        decision = _Decision(min(among, key=lambda entry: entry.cost(problem, machine)), None)
     if logger.isEnabledFor(DEBUG):
-        listed = ", ".join(f"{entry.name} {cost * 1e3:.3f} ms" for entry, cost in costs.items())
-        reasons = {entry.name: too_inaccurate(bounds[entry], tolerance) for entry in possible}
-        excluded = "".join(f"; {name}: {why}" for name, why in reasons.items() if why is not None)
-        logger.debug("%s: %s (predicted: %s)%s", problem, picked.name, listed, excluded)
-    return picked
+        logger.debug("%s: %s (%s)%s", problem, decision.picked.name, *_in_words(problem, tolerance, answer))
+    return decision
+
+
+def _in_words(problem: ConvProblem, tolerance: float, answer: answers.Answer | None) -> tuple[str, str]:
+    """What spoke for the pick, and what was left out for which reason."""
+    machine = Machine()
+    candidates = [_candidate(entry, problem, machine, tolerance, answer) for entry in TABLE]
+    how = "predicted" if answer is None else "measured"
+    seconds = {each.name: each.predicted_seconds if answer is None else each.measured_seconds for each in candidates}
+    listed = ", ".join(f"{name} {taken * 1e3:.3f} ms" for name, taken in seconds.items() if taken is not None)
+    reasons = "".join(f"; {each.name}: {each.reason}" for each in candidates if each.reason and each.error_bound)
+    return f"{how}: {listed}", reasons
 
 
 def clear_cache() -> None:
-    """Forget choices, plans and scratch memory."""
-    chosen.cache_clear()
+    """Forget choices, answers that were read, plans and scratch memory."""
+    _decided.cache_clear()
+    answers.forget()
     for entry in TABLE:
         entry.clear_cache()
 
 
-def _candidate(entry: Algorithm, problem: ConvProblem, machine: Machine, tolerance: float) -> Candidate:
+def _candidate(
+    entry: Algorithm, problem: ConvProblem, machine: Machine, tolerance: float, answer: answers.Answer | None
+) -> Candidate:
     reason = entry.supports(problem)
     if reason is not None:
-        return Candidate(entry.name, reason, None, None, None)
+        return Candidate(entry.name, reason, None, None, None, None)
     bound = entry.error_bound(problem)
     return Candidate(
         entry.name,
@@ -131,6 +163,7 @@ def _candidate(entry: Algorithm, problem: ConvProblem, machine: Machine, toleran
         entry.workspace(problem),
         entry.cost(problem, machine),
         bound,
+        None if answer is None else answer.seconds.get(entry.name),
     )
 
 
@@ -169,6 +202,7 @@ def explain(problem: ConvProblem, tolerance: float | None = None) -> Explanation
     error bound 2e-06 is above the tolerance 1e-06
     """
     limit = _limit(_checked(problem), tolerance)
-    picked, machine = chosen(problem, limit), Machine()
-    candidates = tuple(_candidate(entry, problem, machine, limit) for entry in TABLE)
+    picked, answer = _decided(problem, limit, get_num_threads(), vector_bits())
+    machine = Machine()
+    candidates = tuple(_candidate(entry, problem, machine, limit, answer) for entry in TABLE)
     return Explanation(problem, limit, picked.name, candidates)

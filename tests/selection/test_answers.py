@@ -32,8 +32,7 @@ def path(tmp_path):
 @pytest.fixture(autouse=True)
 def _directory(tmp_path, monkeypatch):
     """Let the user's directory be one of the test."""
-    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path / "user"))
-    monkeypatch.delenv("FASTCONV_ANSWERS", raising=False)
+    monkeypatch.setattr("fastconv.config.answers_directory", lambda: tmp_path / "user")
     monkeypatch.setattr(answers, "_unstored", {})
     answers.forget()
     yield
