@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fastconv import signal as signal
     from fastconv.config import get_num_threads as get_num_threads
     from fastconv.config import get_tolerance as get_tolerance
+    from fastconv.config import options as options
+    from fastconv.config import set_algorithms as set_algorithms
     from fastconv.config import set_num_threads as set_num_threads
     from fastconv.config import set_tolerance as set_tolerance
     from fastconv.convolution import clear_cache as clear_cache
@@ -55,6 +57,8 @@ _HOME = {
     "get_num_threads": "config",
     "get_tolerance": "config",
     "select": "selection",
+    "options": "config",
+    "set_algorithms": "config",
     "set_num_threads": "config",
     "set_tolerance": "config",
     "tune": "selection.tuning",

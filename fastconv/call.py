@@ -110,14 +110,14 @@ def as_key(arguments: tuple[object, ...]) -> Hashable:
 
 def _prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], key: Hashable) -> _Call:
     """Return the call for these arrays; `key` is what `as_key` makes of the arguments."""
-    threads, bits, configured = config.get_num_threads(), config.vector_bits(), config.requested_tolerance()
-    place = (rank, x.shape, weight.shape, x.dtype, weight.dtype, key, threads, bits, configured)
+    settings = config.settings()
+    place = (rank, x.shape, weight.shape, x.dtype, weight.dtype, key, settings)
     try:
         call = _calls.get(place)
     except TypeError:  # an argument that cannot be a key cannot be right either: refused below
         call = None
     if call is None:
-        call = _prepare(rank, x, weight, arguments, configured)  # refuses what is wrong, whatever it is
+        call = _prepare(rank, x, weight, arguments, settings.tolerance)  # refuses what is wrong, whatever it is
         if len(_calls) >= _MOST_CALLS:
             _calls.clear()
         _calls[place] = call

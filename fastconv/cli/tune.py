@@ -46,17 +46,14 @@ def tune(
     conv2d,n1,c64,56x56,k64,3x3,p1,float32. Each answer is stored as soon as it is whole, so that a
     run that is interrupted can be continued.
     """
-    threads_before = fastconv.get_num_threads()
-    fastconv.set_num_threads(threads or threads_before)
+    problems = _problems(targets, batch, dtype, layout)
     try:
-        problems = _problems(targets, batch, dtype, layout)
-        predicted = {problem: fastconv.select(problem, tolerance) for problem in problems}
-        found = _measure(problems, seconds, rigour, tolerance, again=again)
-        _show(found, predicted, tolerance, as_json=as_json)
+        with fastconv.options(threads=threads, tolerance=tolerance):
+            predicted = {problem: fastconv.select(problem) for problem in problems}
+            found = _measure(problems, seconds, rigour, again=again)
+            _show(found, predicted, as_json=as_json)
     except (ValueError, fastconv.UnsupportedError) as error:
         raise click.UsageError(str(error)) from None
-    finally:
-        fastconv.set_num_threads(threads_before)
     left = len(problems) - len(found)
     click.echo(f"stored in {answers.users_file()}{f'; no time for {left} problems' if left else ''}", err=True)
 
@@ -72,7 +69,7 @@ def _problems(targets: Sequence[str], batch: int, dtype: str, layout: str) -> tu
 
 
 def _measure(
-    problems: Sequence[ConvProblem], seconds: float | None, rigour: str, tolerance: float | None, *, again: bool
+    problems: Sequence[ConvProblem], seconds: float | None, rigour: str, *, again: bool
 ) -> dict[ConvProblem, Answer]:
     """Measure with a progress bar on stderr."""
     with progress() as bar:
@@ -81,19 +78,11 @@ def _measure(
         def before(problem: ConvProblem, done: int, total: int) -> None:
             bar.update(task, description=str(problem), completed=done, total=total)
 
-        return fastconv.tune(
-            problems, seconds=seconds, rigour=rigour, tolerance=tolerance, again=again, before=before
-        )
+        return fastconv.tune(problems, seconds=seconds, rigour=rigour, again=again, before=before)
 
 
-def _show(
-    found: Mapping[ConvProblem, Answer],
-    predicted: Mapping[ConvProblem, str],
-    tolerance: float | None,
-    *,
-    as_json: bool,
-) -> None:
-    rows = [_row(problem, answer, predicted[problem], tolerance) for problem, answer in found.items()]
+def _show(found: Mapping[ConvProblem, Answer], predicted: Mapping[ConvProblem, str], *, as_json: bool) -> None:
+    rows = [_row(problem, answer, predicted[problem]) for problem, answer in found.items()]
     if as_json:
         click.echo(as_text(rows))
         return
@@ -107,9 +96,9 @@ def _show(
     show_table(console(), table)
 
 
-def _row(problem: ConvProblem, answer: Answer, before: str, tolerance: float | None) -> dict[str, object]:
+def _row(problem: ConvProblem, answer: Answer, before: str) -> dict[str, object]:
     """Return what ran before and what runs now; ``ratio`` is between their times, if both were measured."""
-    now = fastconv.select(problem, tolerance)
+    now = fastconv.select(problem)
     best, other = answer.seconds[now], answer.seconds.get(before)
     ratio = None if best is None or other is None else other / best
     return {"problem": str(problem), "before": before, "now": now, "seconds": best, "ratio": ratio}

@@ -7,7 +7,7 @@ from logging import DEBUG
 from typing import NamedTuple
 
 from fastconv.algorithm import Algorithm, Machine
-from fastconv.config import get_num_threads, logger, requested_tolerance, tolerance_of, vector_bits
+from fastconv.config import Settings, allowed_algorithms, logger, requested_tolerance, settings, tolerance_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
 from fastconv.selection import answers
@@ -93,17 +93,22 @@ def _limit(problem: ConvProblem, tolerance: float | None) -> float:
 
 
 def contenders(problem: ConvProblem, tolerance: float) -> list[Algorithm]:
-    """Return what ``"auto"`` chooses among: all within the tolerance, or within the best bound there is.
+    """Return what ``"auto"`` chooses among: all that are allowed and within the tolerance, or the best bound there is.
 
     Where even the best bound is above the tolerance, those are the most accurate.
     """
-    possible = [entry for entry in TABLE if entry.supports(problem) is None]
+    possible = [entry for entry in TABLE if _refusal(entry, problem) is None]
     if not possible:
-        refusals = "; ".join(f"{entry.name}: {entry.supports(problem)}" for entry in TABLE)
+        refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem)}" for entry in TABLE)
         raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
     bounds = {entry: entry.error_bound(problem) for entry in possible}
     limit = max(tolerance, min(bounds.values()))
     return [entry for entry in possible if bounds[entry] <= limit]
+
+
+def _refusal(entry: Algorithm, problem: ConvProblem) -> str | None:
+    """Return why `entry` cannot compute `problem`, or else why it may not; None if it can and may."""
+    return entry.supports(problem) or allowed_algorithms().refusal(entry.name)
 
 
 class _Decision(NamedTuple):
@@ -113,15 +118,15 @@ class _Decision(NamedTuple):
 
 def chosen(problem: ConvProblem, tolerance: float) -> Algorithm:
     """Return the algorithm that ``"auto"`` runs: the contender measured to be fastest, else the cheapest predicted."""
-    return _decided(problem, tolerance, get_num_threads(), vector_bits()).picked
+    return _decided(problem, tolerance, settings()).picked
 
 
 @lru_cache(maxsize=4096)
-def _decided(problem: ConvProblem, tolerance: float, threads: int, bits: int | None) -> _Decision:
-    """Decide; predictions and answers depend on vectors as wide as `bits`."""
+def _decided(problem: ConvProblem, tolerance: float, now: Settings) -> _Decision:
+    """Decide with the settings in force, which are part of the key."""
     among, machine = contenders(problem, tolerance), Machine()
     names = [entry.name for entry in among]
-    answer = answers.find(problem, threads, names)
+    answer = answers.find(problem, now.threads, names)
     if answer is not None:
         decision = _Decision(_BY_NAME[answer.fastest(names)], answer)
     else:
@@ -138,7 +143,8 @@ def _in_words(problem: ConvProblem, tolerance: float, answer: answers.Answer | N
     how = "predicted" if answer is None else "measured"
     seconds = {each.name: each.predicted_seconds if answer is None else each.measured_seconds for each in candidates}
     listed = ", ".join(f"{name} {taken * 1e3:.3f} ms" for name, taken in seconds.items() if taken is not None)
-    reasons = "".join(f"; {each.name}: {each.reason}" for each in candidates if each.reason and each.error_bound)
+    excluded = [each for each in candidates if each.reason and each.error_bound is not None]
+    reasons = "".join(f"; {each.name}: {each.reason}" for each in excluded)
     return f"{how}: {listed}", reasons
 
 
@@ -159,7 +165,7 @@ def _candidate(
     bound = entry.error_bound(problem)
     return Candidate(
         entry.name,
-        too_inaccurate(bound, tolerance),
+        allowed_algorithms().refusal(entry.name) or too_inaccurate(bound, tolerance),
         entry.workspace(problem),
         entry.cost(problem, machine),
         bound,
@@ -202,7 +208,7 @@ def explain(problem: ConvProblem, tolerance: float | None = None) -> Explanation
     error bound 2e-06 is above the tolerance 1e-06
     """
     limit = _limit(_checked(problem), tolerance)
-    picked, answer = _decided(problem, limit, get_num_threads(), vector_bits())
+    picked, answer = _decided(problem, limit, settings())
     machine = Machine()
     candidates = tuple(_candidate(entry, problem, machine, limit, answer) for entry in TABLE)
     return Explanation(problem, limit, picked.name, candidates)
