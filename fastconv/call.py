@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import config, memory
+from fastconv import config, memory, verbose
 from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
@@ -136,16 +136,15 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
     chosen = _chosen(problem, algorithm, limit)
     named = cast("str | None", activation)
 
-    def bind(weight: Array) -> Bound | None:
-        if not problem.batch:
-            return None
-        run = chosen.bind(problem, named, weight)
-        return run if batched else _with_batch_axis(run)
+    def ready(run: Callable[..., None]) -> Callable[..., None]:
+        spoken = verbose.told(run, problem, chosen.name) if verbose.wanted() else run
+        return spoken if batched else _with_batch_axis(spoken)
 
-    run = chosen.prepared(problem, named) if problem.batch else None
-    shape = problem.output_shape
-    if run is not None and not batched:
-        run, shape = _with_batch_axis(run), shape[1:]
+    def bind(weight: Array) -> Bound | None:
+        return ready(chosen.bind(problem, named, weight)) if problem.batch else None
+
+    run = ready(chosen.prepared(problem, named)) if problem.batch else None
+    shape = problem.output_shape if batched else problem.output_shape[1:]
     return _Call(_NATIVE[problem.dtype], result, shape, (problem.filters,), run, bind)
 
 
