@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fastconv.layers import Conv1d as Conv1d
     from fastconv.layers import Conv2d as Conv2d
     from fastconv.layers import Conv3d as Conv3d
+    from fastconv.plans import plan as plan
     from fastconv.problem import ConvProblem as ConvProblem
     from fastconv.problem import PoolProblem as PoolProblem
     from fastconv.selection import algorithms as algorithms
@@ -56,6 +57,7 @@ _HOME = {
     "explain": "selection",
     "get_num_threads": "config",
     "get_tolerance": "config",
+    "plan": "plans",
     "select": "selection",
     "options": "config",
     "set_algorithms": "config",

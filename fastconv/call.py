@@ -130,7 +130,7 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
     batched = _has_batch_axis(x, rank)
     problem = problem_of(x.shape if batched else (1, *x.shape), weight.shape, x.dtype, weight.dtype, of_problem)
     if activation is not None:
-        _check_activation(activation, problem)
+        check_activation(activation, problem)
     result = _result_type(problem)
     limit = config.tolerance_of(problem.dtype, configured if tolerance is None else tolerance)
     chosen = _chosen(problem, algorithm, limit)
@@ -162,7 +162,8 @@ def _with_batch_axis(run: Callable[..., None]) -> Callable[..., None]:
 _ACTIVATIONS_OF_INTEGERS = ("relu", "relu6")
 
 
-def _check_activation(activation: object, problem: ConvProblem) -> None:
+def check_activation(activation: object, problem: ConvProblem) -> None:
+    """Raise TypeError or ValueError unless the activation is one for the problem's type."""
     one_of(activation, ACTIVATIONS, "activation")
     if not problem.dtype.startswith("float") and activation not in _ACTIVATIONS_OF_INTEGERS:
         options = ", ".join(_ACTIVATIONS_OF_INTEGERS)
