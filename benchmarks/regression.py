@@ -43,10 +43,10 @@ from rich.table import Table
 from fastconv.bench.operations import draw, operation_of, relative_error
 from fastconv.bench.suites import SUITES, Layer
 from fastconv.bench.summary import Mean
-from fastconv.bench.timing import stopwatches_in_turns
 from fastconv.cli import problems
 from fastconv.cli.output import console, progress, show_table
 from fastconv.problem import Problem
+from fastconv.timing import stopwatches_in_turns
 
 WORKER = Path(__file__).with_name("regression_worker.py")
 CHECKOUT = Path(__file__).parents[1]

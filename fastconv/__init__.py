@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fastconv import signal as signal
     from fastconv.config import get_num_threads as get_num_threads
     from fastconv.config import get_tolerance as get_tolerance
+    from fastconv.config import options as options
+    from fastconv.config import set_algorithms as set_algorithms
     from fastconv.config import set_num_threads as set_num_threads
     from fastconv.config import set_tolerance as set_tolerance
     from fastconv.convolution import clear_cache as clear_cache
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from fastconv.layers import Conv1d as Conv1d
     from fastconv.layers import Conv2d as Conv2d
     from fastconv.layers import Conv3d as Conv3d
+    from fastconv.plans import plan as plan
     from fastconv.pooling import adaptive_avg_pool1d as adaptive_avg_pool1d
     from fastconv.pooling import adaptive_avg_pool2d as adaptive_avg_pool2d
     from fastconv.pooling import adaptive_avg_pool3d as adaptive_avg_pool3d
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from fastconv.selection import algorithms as algorithms
     from fastconv.selection import explain as explain
     from fastconv.selection import select as select
+    from fastconv.selection.tuning import tune as tune
 
 _HOME = {
     "Conv1d": "layers",
@@ -109,9 +113,13 @@ _HOME = {
     "max_unpool2d": "pooling",
     "max_unpool3d": "pooling",
     "max_unpool_gradient": "pooling",
+    "plan": "plans",
     "select": "selection",
+    "options": "config",
+    "set_algorithms": "config",
     "set_num_threads": "config",
     "set_tolerance": "config",
+    "tune": "selection.tuning",
 }
 _MODULES = ("ndimage", "reference", "signal")
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import config, memory
+from fastconv import config, memory, verbose
 from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
@@ -114,10 +114,10 @@ def as_key(arguments: tuple[object, ...]) -> Hashable:
 
 def _prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], key: Hashable) -> _Call:
     """Return the call for these arrays; `key` is what `as_key` makes of the arguments."""
-    threads, bits, configured = config.get_num_threads(), config.vector_bits(), config.requested_tolerance()
-    place = (rank, x.shape, weight.shape, x.dtype, weight.dtype, key, threads, bits, configured)
+    settings = config.settings()
+    place = (rank, x.shape, weight.shape, x.dtype, weight.dtype, key, settings)
     call = kept(_calls, place)
-    return call or keep(_calls, place, _prepare(rank, x, weight, arguments, configured))
+    return call or keep(_calls, place, _prepare(rank, x, weight, arguments, settings.tolerance))
 
 
 def kept(calls: Mapping[Hashable, C], place: Hashable) -> C | None:
@@ -142,7 +142,7 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
     batched = has_batch_axis(x, rank)
     problem = problem_of(x.shape if batched else (1, *x.shape), weight.shape, x.dtype, weight.dtype, of_problem)
     if activation is not None:
-        _check_activation(activation, problem)
+        check_activation(activation, problem)
     result = _result_type(problem)
     limit = config.tolerance_of(problem.dtype, configured if tolerance is None else tolerance)
     options = _options(problem, algorithm, limit)
@@ -151,7 +151,8 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
     def bind(weight: Array) -> Bound | None:
         if not problem.batch:
             return None
-        run = _fitting(options, problem, weight).bind(problem, named, weight)
+        entry = _fitting(options, problem, weight)
+        run = verbose.told(entry.bind(problem, named, weight), problem, entry.name)
         return run if batched else _with_batch_axis(run)
 
     run = _prepared_run(options, problem, named) if problem.batch else None
@@ -175,7 +176,8 @@ def _with_batch_axis(run: Callable[..., None]) -> Callable[..., None]:
 _ACTIVATIONS_OF_INTEGERS = ("relu", "relu6")
 
 
-def _check_activation(activation: object, problem: ConvProblem) -> None:
+def check_activation(activation: object, problem: ConvProblem) -> None:
+    """Raise TypeError or ValueError unless the activation is one for the problem's type."""
     one_of(activation, ACTIVATIONS, "activation")
     if not problem.dtype.startswith("float") and activation not in _ACTIVATIONS_OF_INTEGERS:
         options = ", ".join(_ACTIVATIONS_OF_INTEGERS)
@@ -316,16 +318,18 @@ def _options(problem: ConvProblem, name: object, tolerance: float) -> tuple[Algo
 
 def _prepared_run(options: tuple[Algorithm, ...], problem: ConvProblem, activation: str | None) -> Run:
     """`Algorithm.prepared` of whichever fits the weights of a call."""
-    first = options[0]
-    if first.any_weights:
-        return first.prepared(problem, activation)
+    def ready(entry: Algorithm) -> Run:
+        return verbose.told(entry.prepared(problem, activation), problem, entry.name)
+
+    if options[0].any_weights:
+        return ready(options[0])
     runs: dict[Algorithm, Run] = {}
 
     def run(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         entry = _fitting(options, problem, weight)
         prepared = runs.get(entry)
         if prepared is None:
-            prepared = runs[entry] = entry.prepared(problem, activation)
+            prepared = runs[entry] = ready(entry)
         prepared(x, weight, bias, residual, out)
 
     return run

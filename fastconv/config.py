@@ -1,6 +1,8 @@
-"""Settings: threads, tolerance, vector width, cache directory; each also a ``FASTCONV_*`` environment variable.
+"""Settings: threads, tolerance, algorithms, vector width, directories; each also a ``FASTCONV_*`` environment variable.
 
-Variables are read when a setting is first needed, never at import.
+What an argument of a call says comes first, then the innermost `options` around it that says something, then what was
+set for the process, then the variable, then the default. Variables are read when a setting is first needed, never at
+import.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy.typing as npt
 
@@ -39,6 +43,9 @@ def get_num_threads() -> int:
     >>> fastconv.get_num_threads() >= 1
     True
     """
+    scope = _scope.get()
+    if scope is not None and scope.threads is not None:
+        return scope.threads
     return _threads if _threads is not None else _default_threads()
 
 
@@ -66,8 +73,8 @@ def set_num_threads(count: int) -> None:
     1
     >>> fastconv.set_num_threads(before)
     """
-    global _threads
-    _threads = integer(count, "count", 1)
+    global _threads, _outermost
+    _threads, _outermost = integer(count, "count", 1), []
 
 
 @cache
@@ -166,12 +173,16 @@ def set_tolerance(tolerance: float | None) -> None:
     (0.001, 0.001)
     >>> fastconv.set_tolerance(None)
     """
-    global _tolerance
+    global _tolerance, _outermost
     _tolerance = None if tolerance is None else positive_number(tolerance, "tolerance")
+    _outermost = []
 
 
 def requested_tolerance() -> float | None:
-    """Return the tolerance of `set_tolerance` or ``FASTCONV_TOLERANCE``, None where each data type has its default."""
+    """Return the tolerance that was set in one of the ways, None where each data type has its default."""
+    scope = _scope.get()
+    if scope is not None and scope.tolerance is not None:
+        return scope.tolerance
     return _tolerance if _tolerance is not None else _tolerance_variable()
 
 
@@ -221,10 +232,206 @@ def set_vector_bits(bits: int | None) -> None:
     ValueError
         If `bits` is another number.
     """
-    global _forced_vector_bits
+    global _forced_vector_bits, _outermost
     if bits is not None and integer(bits, "bits", 0) not in VECTOR_BITS:
         raise ValueError(f"bits must be None or one of {VECTOR_BITS}, got {bits!r}")
-    _forced_vector_bits = bits
+    _forced_vector_bits, _outermost = bits, []
+
+
+class Algorithms(NamedTuple):
+    """Which algorithms ``"auto"`` may choose: of those allowed (None: all) whatever is not denied."""
+
+    allow: frozenset[str] | None = None
+    deny: frozenset[str] = frozenset()
+
+    def refusal(self, name: str) -> str | None:
+        """Return None if an algorithm may be chosen, else the reason why not."""
+        if name in self.deny:
+            return f"{name} is denied"
+        if self.allow is not None and name not in self.allow:
+            return f"only {', '.join(sorted(self.allow))} may be chosen"
+        return None
+
+
+_algorithms: Algorithms | None = None
+
+
+def allowed_algorithms() -> Algorithms:
+    """Return which algorithms ``"auto"`` may choose."""
+    scope = _scope.get()
+    if scope is not None and scope.algorithms is not None:
+        return scope.algorithms
+    return _algorithms if _algorithms is not None else _algorithms_of_variables()
+
+
+def set_algorithms(allow: Iterable[str] | None = None, deny: Iterable[str] = ()) -> None:
+    """Set which algorithms ``"auto"`` may choose; without arguments, all.
+
+    An algorithm that is asked for by name runs all the same.
+
+    Parameters
+    ----------
+    allow : iterable of str, optional
+        Names of :func:`fastconv.algorithms`; None for all.
+    deny : iterable of str, optional
+        Names of those that are never chosen.
+
+    Raises
+    ------
+    TypeError
+        If a name is no string.
+    ValueError
+        If there is no such algorithm, or it is both allowed and denied.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> problem = fastconv.ConvProblem.parse("conv2d,n1,c8,9x9,k8,3x3,float32")
+    >>> fastconv.set_algorithms(allow=["im2col"])
+    >>> fastconv.select(problem)
+    'im2col'
+    >>> fastconv.set_algorithms()
+    """
+    global _algorithms, _outermost
+    _algorithms, _outermost = _checked_algorithms(allow, deny), []
+
+
+def _checked_algorithms(allow: Iterable[str] | None, deny: Iterable[str] | None) -> Algorithms:
+    allowed = None if allow is None else _names(allow, "allow")
+    denied = _names(() if deny is None else deny, "deny")
+    both = sorted(denied & (allowed or frozenset()))
+    if both:
+        raise ValueError(f"allow and deny must not name the same algorithm, got {both[0]!r} in both")
+    if allowed is not None and not allowed:
+        raise ValueError("allow must name at least one algorithm, got none")
+    return Algorithms(allowed, denied)
+
+
+def _names(value: object, name: str) -> frozenset[str]:
+    """Return names of algorithms, checked; one string is one name."""
+    from fastconv import selection  # LLVM comes with it
+
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be names of algorithms, got {value!r} of type {type(value).__name__}")
+    names = (value,) if isinstance(value, str) else tuple(value)
+    known = selection.algorithms()
+    for each in names:
+        if not isinstance(each, str):
+            raise TypeError(f"{name} must be names of algorithms, got {each!r} of type {type(each).__name__}")
+        if each not in known:
+            raise ValueError(f"{name} must be names among {', '.join(known)}, got {each!r}")
+    return frozenset(names)
+
+
+@cache
+def _algorithms_of_variables() -> Algorithms:
+    """Read ``FASTCONV_ALLOW`` and ``FASTCONV_DENY``: names with commas between."""
+
+    def read(name: str) -> frozenset[str] | None:
+        return _variable(name, lambda text: _names(text.split(","), name), "names of algorithms with commas between")
+
+    try:
+        return _checked_algorithms(read("FASTCONV_ALLOW"), read("FASTCONV_DENY"))
+    except ValueError as error:
+        warnings.warn(f"FASTCONV_ALLOW and FASTCONV_DENY contradict each other: {error}: ignored", stacklevel=2)
+        return Algorithms()
+
+
+class Settings(NamedTuple):
+    """What is in force for a call, and decides what it runs."""
+
+    threads: int
+    vector_bits: int | None
+    tolerance: float | None  # None: the data type's
+    algorithms: Algorithms
+
+
+class _Scope(NamedTuple):
+    """What `options` say, those around them included; None where they say nothing."""
+
+    threads: int | None
+    tolerance: float | None
+    algorithms: Algorithms | None
+
+
+#: A context variable: threads that are started within a scope do not see it, tasks of asyncio do.
+_scope: ContextVar[_Scope | None] = ContextVar("fastconv options", default=None)
+#: What is in force outside of all scopes, once somebody asked. Each change begins a new list, after the change is made:
+#: whoever was just reading adds what is outdated to a list that nobody looks at.
+_outermost: list[Settings] = []
+
+
+def settings() -> Settings:
+    """Return what is in force here."""
+    inside, kept = _scope.get() is not None, _outermost
+    if kept and not inside:
+        return kept[0]
+    now = Settings(get_num_threads(), vector_bits(), requested_tolerance(), allowed_algorithms())
+    if not inside:
+        kept.append(now)
+    return now
+
+
+def options(
+    *,
+    threads: int | None = None,
+    tolerance: float | None = None,
+    allow: Iterable[str] | None = None,
+    deny: Iterable[str] | None = None,
+) -> AbstractContextManager[None]:
+    """Return a context manager: settings for the calls within.
+
+    They come before what is set for the process, and after arguments of a call; of scopes within each other, the
+    innermost that says something counts. They hold for this thread and for tasks of asyncio that are started within,
+    not for other threads (unless Python is told that these inherit). What counts is when a function or layer is called.
+
+    Parameters
+    ----------
+    threads : int, optional
+        As in :func:`fastconv.set_num_threads`.
+    tolerance : float, optional
+        As in :func:`fastconv.set_tolerance`.
+    allow, deny : iterable of str, optional
+        As in :func:`fastconv.set_algorithms`. Either replaces both of what is around.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of a wrong kind.
+    ValueError
+        If a value is not possible, or an algorithm both allowed and denied.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> problem = fastconv.ConvProblem.parse("conv2d,n1,c8,9x9,k8,3x3,float32")
+    >>> with fastconv.options(threads=1, allow=["direct", "im2col"]):
+    ...     fastconv.get_num_threads(), fastconv.select(problem) in ("direct", "im2col")
+    (1, True)
+    """
+    return _scoped(
+        _Scope(
+            None if threads is None else integer(threads, "threads", 1),
+            None if tolerance is None else positive_number(tolerance, "tolerance"),
+            None if allow is None and deny is None else _checked_algorithms(allow, deny),
+        )
+    )
+
+
+@contextmanager
+def _scoped(scope: _Scope) -> Iterator[None]:
+    around = _scope.get()
+    if around is not None:
+        scope = _Scope(
+            around.threads if scope.threads is None else scope.threads,
+            around.tolerance if scope.tolerance is None else scope.tolerance,
+            around.algorithms if scope.algorithms is None else scope.algorithms,
+        )
+    token = _scope.set(scope)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
 
 
 def cache_directory() -> Path | None:
@@ -239,16 +446,9 @@ def cache_directory() -> Path | None:
 
 @cache
 def _usable_cache_directory(asked: str) -> Path | None:
-    if asked:
-        base = Path(asked)
-    else:
-        from platformdirs import user_cache_path
-
-        try:
-            base = user_cache_path("fastconv", appauthor=False)
-        except (OSError, RuntimeError, KeyError):  # no home directory at all
-            logger.info("no home directory: compiled kernels are kept in memory only")
-            return None
+    base = Path(asked) if asked else _users_directory("user_cache_path", "compiled kernels are kept in memory only")
+    if base is None:
+        return None
     directory = base / f"kernels-{source_digest()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -256,6 +456,28 @@ def _usable_cache_directory(asked: str) -> Path | None:
         logger.info("cannot make %s (%s): compiled kernels stay in memory", directory, error)
         return None
     return directory
+
+
+def answers_directory() -> Path | None:
+    """Return the directory that measured answers are kept in, which need not exist; None where there can be none.
+
+    ``FASTCONV_CACHE_DIR`` or the user's directory for data, not for caches: answers take minutes to measure again.
+    """
+    asked = os.environ.get("FASTCONV_CACHE_DIR", "")
+    return Path(asked) if asked else _users_directory("user_data_path", "measured answers are kept in memory only")
+
+
+@cache
+def _users_directory(kind: str, without: str) -> Path | None:
+    """Return one of the directories that platformdirs knows; `without` says what it means that there is none."""
+    import platformdirs
+
+    try:
+        path: Path = getattr(platformdirs, kind)("fastconv", appauthor=False)
+    except (OSError, RuntimeError, KeyError):  # no home directory at all
+        logger.info("no home directory: %s", without)
+        return None
+    return path
 
 
 @cache

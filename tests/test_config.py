@@ -19,9 +19,10 @@ from fastconv import config
 @pytest.fixture(autouse=True)
 def _restored():
     """Leave threads, tolerance and vector width as they were."""
-    before = config._threads, config._tolerance, config._forced_vector_bits
+    before = config._threads, config._tolerance, config._forced_vector_bits, config._algorithms
     yield
-    config._threads, config._tolerance, config._forced_vector_bits = before
+    config._threads, config._tolerance, config._forced_vector_bits, config._algorithms = before
+    config._outermost = []
 
 
 def evaluate(expression: str, prelude: str = "", **variables: str) -> tuple[object, list[str]]:
@@ -300,3 +301,40 @@ def test_every_version_of_the_source_has_a_folder_of_its_own(monkeypatch, tmp_pa
     assert second is not None
     assert first != second
     assert first.parent == second.parent == tmp_path
+
+
+def test_the_directory_of_answers(tmp_path):
+    directory = "str(config.answers_directory())"
+    assert evaluate(directory, FASTCONV_CACHE_DIR=str(tmp_path)) == (str(tmp_path), [])
+    found, messages = evaluate(directory, **dict.fromkeys(("XDG_DATA_HOME", "HOME", "LOCALAPPDATA"), str(tmp_path)))
+    assert messages == []
+    if sys.platform == "linux":
+        assert Path(str(found)) == tmp_path / "fastconv"
+    assert list(tmp_path.iterdir()) == []  # made when there is something to store
+
+
+# ---------------------------------------------------------------------------------- algorithms
+
+
+def test_variables_come_after_what_is_set():
+    variables = {"FASTCONV_NUM_THREADS": "7", "FASTCONV_TOLERANCE": "0.5", "FASTCONV_DENY": "direct,im2col"}
+    text = "[s.threads, s.tolerance, s.algorithms.allow, sorted(s.algorithms.deny)]"
+    prelude = "    s = config.settings()"
+    assert evaluate(text, prelude, **variables) == ([7, 0.5, None, ["direct", "im2col"]], [])
+    prelude = "    fastconv.set_algorithms(deny='fft')\n    s = config.settings()"
+    assert evaluate(text, prelude, **variables) == ([7, 0.5, None, ["fft"]], [])
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"FASTCONV_ALLOW": "direkt"}, "FASTCONV_ALLOW must be names of algorithms with commas between, got 'direkt'"),
+        ({"FASTCONV_ALLOW": "fft", "FASTCONV_DENY": "fft"}, "FASTCONV_ALLOW and FASTCONV_DENY contradict each other"),
+    ],
+)
+def test_algorithms_that_cannot_be_allowed_or_denied_are_warned_about_once(variables, message):
+    text = "[config.settings().algorithms, config.settings().algorithms == config.Algorithms()]"
+    (_, none), messages = evaluate(f"[None, {text}[1]]", **variables)
+    assert none
+    (warned,) = messages
+    assert warned.startswith(message)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from math import ceil
 
 import fastconv
-from fastconv.bench import ceilings, timing
+from fastconv import timing
+from fastconv.bench import ceilings
 from fastconv.bench.contenders import check, contenders, expected, picked
 from fastconv.bench.kinds import kind_of
 from fastconv.bench.operations import Array, draw

@@ -1,4 +1,4 @@
-"""The command line: ``fastconv bench``, ``report``, ``cold-start``, ``explain``, ``info``."""
+"""The command line: ``fastconv bench``, ``report``, ``cold-start``, ``explain``, ``tune``, ``info``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ try:
     from fastconv.cli.explain import explain
     from fastconv.cli.info import info
     from fastconv.cli.report import report_command
+    from fastconv.cli.tune import tune
 except ImportError as error:
     if error.name is None or error.name.startswith("fastconv"):
         raise
@@ -28,5 +29,5 @@ def main() -> None:
     """Fast convolution and pooling for NumPy arrays."""
 
 
-for command in (bench, report_command, cold_start, explain, info):
+for command in (bench, report_command, cold_start, explain, tune, info):
     main.add_command(command)

@@ -18,7 +18,7 @@ from fastconv.cli.output import console, show_table
 from fastconv.cli.reading import read_report
 from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS
 
-__all__ = ["bench"]
+__all__ = ["bench", "jobs_of"]
 
 PICTURES = (".png", ".svg")
 
@@ -86,7 +86,7 @@ def bench(
         compare.show(compare.compare(before, after), console(), show_table)
         return
     threads = threads or fastconv.get_num_threads()
-    jobs = _jobs(targets or ("resnet50",), batch, dtype, layout, direction, threads)
+    jobs = jobs_of(targets or ("resnet50",), batch, dtype, layout, direction, threads)
     _check_algorithms(names)
     if plot is not None:
         _check_picture(plot)
@@ -101,7 +101,7 @@ def bench(
     context.exit(exit_code(suites))
 
 
-def _jobs(
+def jobs_of(
     targets: Iterable[str], batch: int, dtype: str, layout: str, direction: str, threads: int
 ) -> list[run.Job]:
     """Return the suites named, and one more job for each way in which problems were written out."""

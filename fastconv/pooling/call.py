@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from fastconv import config, memory
+from fastconv import config, memory, verbose
 from fastconv.arguments import Padding, PerAxis, dtype_name, truth
 from fastconv.call import NATIVE, Array, array, as_key, checked_out, dense, has_batch_axis, keep, kept, needs_a_copy
 from fastconv.errors import UnsupportedError
@@ -67,8 +67,7 @@ def pool(
     """
     images = array(x, "x")
     key = as_key((*arguments, return_indices, layout, algorithm))
-    state = config.get_num_threads(), config.vector_bits(), config.requested_tolerance()
-    place = (operation, rank, images.shape, images.dtype, key, *state)
+    place = (operation, rank, images.shape, images.dtype, key, config.settings())
     call = kept(_calls, place)
     if call is None:
         call = keep(_calls, place, _prepare(operation, rank, images, arguments, return_indices, layout, algorithm))
@@ -101,7 +100,8 @@ def _prepare(
     dtype, indices = dtype_name(x.dtype, "x"), truth(return_indices, "return_indices")
     problem = _problem(operation, shape, dtype, arguments, indices, cast("str", layout))
     chosen = _chosen(problem, algorithm)
-    run = chosen.prepared(problem) if 0 not in problem.output_shape else None
+    empty = 0 in problem.output_shape
+    run = None if empty else verbose.told(chosen.prepared(problem), problem, chosen.name)
     shape = problem.output_shape
     if run is not None and not batched:
         run, shape = _with_batch_axis(run), shape[1:]

@@ -1,18 +1,19 @@
-"""The choice: the cheapest algorithm by predicted time, among those that compute the problem accurately enough."""
+"""The choice: the cheapest algorithm, measured or predicted, among those that compute the problem accurately enough."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from logging import DEBUG
+from typing import NamedTuple
 
 import numpy as np
 
 from fastconv.algorithm import Algorithm, Array, Machine
 from fastconv.arguments import one_of
-from fastconv.config import logger, requested_tolerance, tolerance_of
+from fastconv.config import Settings, allowed_algorithms, logger, requested_tolerance, settings, tolerance_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem, PoolProblem, Problem
-from fastconv.selection import pooling
+from fastconv.selection import answers, pooling
 from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate
 from fastconv.selection.table import POOLINGS, TABLE
 
@@ -67,8 +68,8 @@ def algorithm(name: str) -> Algorithm:
 def select(problem: Problem, tolerance: float | None = None, weight: Array | None = None) -> str:
     """Return the name of the algorithm that ``algorithm="auto"`` runs for `problem`.
 
-    That is the cheapest by predicted time of those whose error bound is at most the tolerance, and
-    the most accurate where there is none.
+    That is the fastest that :func:`fastconv.tune` measured, or the cheapest by predicted time, of those
+    whose error bound is at most the tolerance, and the most accurate where there is none.
 
     Parameters
     ----------
@@ -112,59 +113,102 @@ def _limit(problem: Problem, tolerance: float | None) -> float:
     return tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
 
 
-def chosen(problem: ConvProblem, tolerance: float, weight: Array | None = None) -> Algorithm:
-    """Return the algorithm that ``"auto"`` runs: the cheapest within the tolerance, or within the best bound there is.
+def contenders(problem: ConvProblem, tolerance: float) -> list[Algorithm]:
+    """Return what ``"auto"`` chooses among: all that are allowed and within the tolerance, or the best bound there is.
 
-    Where even the best bound is above the tolerance, that is the most accurate algorithm. Without a weight, it is one
-    that takes any.
+    Where even the best bound of those that take any weights is above the tolerance, those are the most accurate.
+    """
+    possible = [entry for entry in TABLE if _refusal(entry, problem) is None]
+    if not possible:
+        refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem)}" for entry in TABLE)
+        raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
+    bounds = {entry: entry.error_bound(problem) for entry in possible}
+    least = min((bound for entry, bound in bounds.items() if entry.any_weights), default=0.0)
+    return [entry for entry in possible if bounds[entry] <= max(tolerance, least)]
+
+
+def _refusal(entry: Algorithm, problem: ConvProblem) -> str | None:
+    """Return why `entry` cannot compute `problem`, or else why it may not; None if it can and may."""
+    return entry.supports(problem) or allowed_algorithms().refusal(entry.name)
+
+
+class _Decision(NamedTuple):
+    order: tuple[Algorithm, ...]  # whose turn it is; the first that fits the weights, and the last fits any
+    answer: answers.Answer | None  # None: it was predicted
+
+
+def chosen(problem: ConvProblem, tolerance: float, weight: Array | None = None) -> Algorithm:
+    """Return the algorithm that ``"auto"`` runs: the contender measured to be fastest, else the cheapest predicted.
+
+    Without a weight, it is one that takes any.
     """
     *picky, any_weights = ranked(problem, tolerance)
     fitting = (entry for entry in picky if weight is not None and entry.fits(problem, weight) is None)
     return next(fitting, any_weights)
 
 
-@lru_cache(maxsize=4096)
 def ranked(problem: ConvProblem, tolerance: float) -> tuple[Algorithm, ...]:
     """Return the algorithms whose turn it is with ``"auto"``, the first that fits the weights; the last fits any."""
+    return _decided(problem, tolerance, settings()).order
+
+
+@lru_cache(maxsize=4096)
+def _decided(problem: ConvProblem, tolerance: float, now: Settings) -> _Decision:
+    """Decide with the settings in force, which are part of the key."""
     machine = Machine()
-    possible = [entry for entry in TABLE if entry.supports(problem) is None]
-    if not possible:
-        refusals = "; ".join(f"{entry.name}: {entry.supports(problem)}" for entry in TABLE)
-        raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
-    costs = {entry: entry.cost(problem, machine) for entry in possible}
-    bounds = {entry: entry.error_bound(problem) for entry in possible}
-    limit = max(tolerance, min(bound for entry, bound in bounds.items() if entry.any_weights))
-    able = sorted([entry for entry in possible if bounds[entry] <= limit], key=costs.__getitem__)
-    picked = next(entry for entry in able if entry.any_weights)
+    costs = {entry: entry.cost(problem, machine) for entry in contenders(problem, tolerance)}
+    takers = [entry for entry in costs if entry.any_weights]
+    if not takers:
+        raise UnsupportedError(f"no algorithm that is allowed computes {problem} with any weights")
+    names = [entry.name for entry in takers]
+    answer = answers.find(problem, now.threads, names)
+    picked = min(takers, key=costs.__getitem__) if answer is None else _BY_NAME[answer.fastest(names)]
+    picky = [entry for entry in costs if not entry.any_weights and costs[entry] < costs[picked]]
     if logger.isEnabledFor(DEBUG):
-        listed = ", ".join(f"{entry.name} {cost * 1e3:.3f} ms" for entry, cost in costs.items())
-        reasons = {entry.name: too_inaccurate(bounds[entry], tolerance) for entry in possible}
-        excluded = "".join(f"; {name}: {why}" for name, why in reasons.items() if why is not None)
-        logger.debug("%s: %s (predicted: %s)%s", problem, picked.name, listed, excluded)
-    return (*able[: able.index(picked)], picked)
+        logger.debug("%s: %s (%s)%s", problem, picked.name, *_in_words(problem, tolerance, answer))
+    return _Decision((*sorted(picky, key=costs.__getitem__), picked), answer)
+
+
+def _in_words(problem: ConvProblem, tolerance: float, answer: answers.Answer | None) -> tuple[str, str]:
+    """What spoke for the pick, and what was left out for which reason."""
+    machine = Machine()
+    candidates = [_candidate(entry, problem, machine, tolerance, None, answer) for entry in TABLE]
+    how = "predicted" if answer is None else "measured"
+    seconds = {each.name: each.predicted_seconds if answer is None else each.measured_seconds for each in candidates}
+    listed = ", ".join(f"{name} {taken * 1e3:.3f} ms" for name, taken in seconds.items() if taken is not None)
+    excluded = [each for each in candidates if each.reason and each.error_bound is not None]
+    reasons = "".join(f"; {each.name}: {each.reason}" for each in excluded)
+    return f"{how}: {listed}", reasons
 
 
 def clear_cache() -> None:
-    """Forget choices, plans and scratch memory."""
-    ranked.cache_clear()
+    """Forget choices, answers that were read, plans and scratch memory."""
+    _decided.cache_clear()
+    answers.forget()
     for entry in TABLE:
         entry.clear_cache()
     pooling.clear_cache()
 
 
 def _candidate(
-    entry: Algorithm, problem: ConvProblem, machine: Machine, tolerance: float, weight: Array | None
+    entry: Algorithm,
+    problem: ConvProblem,
+    machine: Machine,
+    tolerance: float,
+    weight: Array | None,
+    answer: answers.Answer | None,
 ) -> Candidate:
     reason = entry.supports(problem)
     if reason is not None:
-        return Candidate(entry.name, reason, None, None, None)
+        return Candidate(entry.name, reason, None, None, None, None)
     bound = entry.error_bound(problem)
     return Candidate(
         entry.name,
-        too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
+        allowed_algorithms().refusal(entry.name) or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
         entry.workspace(problem),
         entry.cost(problem, machine),
         bound,
+        None if answer is None else answer.seconds.get(entry.name),
     )
 
 
@@ -224,6 +268,6 @@ def explain(problem: Problem, tolerance: float | None = None, weight: Array | No
     if isinstance(problem, PoolProblem):
         return pooling.explain_pooling(problem, limit)
     filters, machine = _checked_weight(problem, weight), Machine()
-    picked = chosen(problem, limit, filters)
-    candidates = tuple(_candidate(entry, problem, machine, limit, filters) for entry in TABLE)
+    picked, answer = chosen(problem, limit, filters), _decided(problem, limit, settings()).answer
+    candidates = tuple(_candidate(entry, problem, machine, limit, filters, answer) for entry in TABLE)
     return Explanation(problem, limit, picked.name, candidates)

@@ -19,7 +19,8 @@ class Candidate:
     """One algorithm's case.
 
     ``reason`` is None where nothing but its time speaks against it. The figures are None where it
-    does not compute the problem; where it is too inaccurate they are there.
+    does not compute the problem; where it is too inaccurate they are there. ``measured_seconds`` is there
+    where :func:`fastconv.tune` has found it, with this number of threads.
     """
 
     name: str
@@ -27,13 +28,15 @@ class Candidate:
     workspace_bytes: int | None
     predicted_seconds: float | None
     error_bound: float | None
+    measured_seconds: float | None
 
     def __str__(self) -> str:
         """One line."""
         if self.predicted_seconds is None or self.workspace_bytes is None:
             return f"{self.name}: no: {self.reason}"
+        measured = "" if self.measured_seconds is None else f"measured {self.measured_seconds * 1e3:.3f} ms, "
         figures = (
-            f"predicted {self.predicted_seconds * 1e3:.3f} ms, "
+            f"{measured}predicted {self.predicted_seconds * 1e3:.3f} ms, "
             f"workspace {self.workspace_bytes / 1024:.0f} KiB, "
             f"relative error below {self.error_bound:.3g}"
         )

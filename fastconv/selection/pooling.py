@@ -49,10 +49,10 @@ def explain_pooling(problem: PoolProblem, tolerance: float) -> Explanation:
     def candidate(entry: PoolAlgorithm) -> Candidate:
         reason = entry.supports(problem)
         if reason is not None:
-            return Candidate(entry.name, reason, None, None, None)
+            return Candidate(entry.name, reason, None, None, None, None)
         bound = entry.error_bound(problem)
         figures = entry.workspace(problem), entry.cost(problem, machine), bound
-        return Candidate(entry.name, too_inaccurate(bound, tolerance), *figures)
+        return Candidate(entry.name, too_inaccurate(bound, tolerance), *figures, None)
 
     picked = chosen_pooling(problem, tolerance).name
     return Explanation(problem, tolerance, picked, tuple(map(candidate, POOLINGS)))

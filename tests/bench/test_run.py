@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import selection
-from fastconv.bench import ceilings, contenders, run, timing
+from fastconv import selection, timing
+from fastconv.bench import ceilings, contenders, run
 from fastconv.bench.operations import ERROR_LIMITS, Array, operation_of
 from fastconv.bench.peers import Peer
 from fastconv.bench.results import AUTO, PACKED, REFERENCE
 from fastconv.bench.run import Job, Settings, measure, measure_layer
 from fastconv.bench.suites import Layer
-from fastconv.bench.timing import Timing
 from fastconv.problem import ConvProblem, parse
 from fastconv.selection import TABLE
+from fastconv.timing import Timing
 
 SMALL = ConvProblem.parse("conv2d,n1,c3,8x8,k4,3x3,p1,float32")
 POOL = parse("max_pool2d,n1,c3,8x8,2x2,s2,float32")

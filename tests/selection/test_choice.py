@@ -157,7 +157,7 @@ def test_explanations_are_ready_for_json(problem):
     assert [candidate["name"] for candidate in told["candidates"]] == list(fastconv.algorithms())
     for candidate, entry in zip(told["candidates"], TABLE, strict=True):
         assert set(candidate) == {
-            "name", "reason", "workspace_bytes", "predicted_seconds", "error_bound",
+            "name", "reason", "workspace_bytes", "predicted_seconds", "error_bound", "measured_seconds",
         }  # fmt: skip
         supported = entry.supports(problem) is None
         if supported and entry.error_bound(problem) > told["tolerance"]:

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastconv.bench import timing
-from fastconv.bench.timing import LONG, MAXIMUM_ROUNDS, MINIMUM_ROUNDS, Timing, Turn, take_turns
+from fastconv import timing
+from fastconv.timing import LONG, MAXIMUM_ROUNDS, MINIMUM_ROUNDS, Timing, Turn, take_turns
 
 
 class World:
@@ -40,6 +40,13 @@ def test_minimum_and_median_of_the_rounds() -> None:
     found = take_turns({"a": world.contender("a", taken)}, 0.0, turn_seconds=1.0, clock=world.clock)["a"]
     assert (found.minimum, found.median) == (1.0, 2.0)
     assert (len(found.samples), found.turn.calls) == (MINIMUM_ROUNDS, 1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "robust"), [((3.0,), 3.0), ((9.0, 1.0), 1.0), ((2.0, 9.0, 1.0), 1.5), ((4.0, 1.0, 9.0, 2.0), 1.5)]
+)
+def test_the_robust_mean_is_that_of_the_faster_half(samples: tuple[float, ...], robust: float) -> None:
+    assert Timing(samples).robust == robust
 
 
 def test_contenders_take_turns_in_alternating_order() -> None:

@@ -1,0 +1,104 @@
+"""``fastconv tune``: measure which algorithm is fastest for problems, and remember it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import click
+from rich.table import Table
+
+import fastconv
+from fastconv.cli.bench import jobs_of
+from fastconv.cli.output import as_text, console, progress, show_table
+from fastconv.problem import DTYPES, LAYOUTS, ConvProblem
+from fastconv.selection import answers
+from fastconv.selection.answers import RIGOURS, Answer
+
+__all__ = ["tune"]
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="SUITE|PROBLEM...")
+@click.option("--threads", type=click.IntRange(min=1), help="That answers are for; the configuration's by default.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, help="Images a call, in suites.")
+@click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0], help="In suites.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", help="In suites.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="The budget for all together; without limit by default.")
+@click.option("--rigour", type=click.Choice(RIGOURS), default=RIGOURS[0], show_default=True)
+@click.option("--tolerance", type=float, help="The largest error bound to choose; the configuration's by default.")
+@click.option("--again", is_flag=True, help="Measure what is known, too.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def tune(
+    targets: tuple[str, ...],
+    threads: int | None,
+    batch: int,
+    layout: str,
+    dtype: str,
+    seconds: float | None,
+    rigour: str,
+    tolerance: float | None,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Measure which algorithm is fastest, and remember it for calls to come.
+
+    A SUITE is a table of layers, such as resnet50; a PROBLEM is text, such as
+    conv2d,n1,c64,56x56,k64,3x3,p1,float32. Each answer is stored as soon as it is whole, so that a
+    run that is interrupted can be continued.
+    """
+    problems = _problems(targets, batch, dtype, layout)
+    try:
+        with fastconv.options(threads=threads, tolerance=tolerance):
+            predicted = {problem: fastconv.select(problem) for problem in problems}
+            found = _measure(problems, seconds, rigour, again=again)
+            _show(found, predicted, as_json=as_json)
+    except (ValueError, fastconv.UnsupportedError) as error:
+        raise click.UsageError(str(error)) from None
+    left = len(problems) - len(found)
+    click.echo(f"stored in {answers.users_file()}{f'; no time for {left} problems' if left else ''}", err=True)
+
+
+def _problems(targets: Sequence[str], batch: int, dtype: str, layout: str) -> tuple[ConvProblem, ...]:
+    """Return the convolutions of all targets, each once; poolings have nothing to choose."""
+    jobs = jobs_of(targets, batch, dtype, layout, "forward", fastconv.get_num_threads())
+    problems = [layer.problem for job in jobs for layer in job.layers]
+    found = tuple(dict.fromkeys(problem for problem in problems if isinstance(problem, ConvProblem)))
+    if not found:
+        raise click.UsageError(f"there are no convolutions in {' '.join(targets)}")
+    return found
+
+
+def _measure(
+    problems: Sequence[ConvProblem], seconds: float | None, rigour: str, *, again: bool
+) -> dict[ConvProblem, Answer]:
+    """Measure with a progress bar on stderr."""
+    with progress() as bar:
+        task = bar.add_task("", total=len(problems))
+
+        def before(problem: ConvProblem, done: int, total: int) -> None:
+            bar.update(task, description=str(problem), completed=done, total=total)
+
+        return fastconv.tune(problems, seconds=seconds, rigour=rigour, again=again, before=before)
+
+
+def _show(found: Mapping[ConvProblem, Answer], predicted: Mapping[ConvProblem, str], *, as_json: bool) -> None:
+    rows = [_row(problem, answer, predicted[problem]) for problem, answer in found.items()]
+    if as_json:
+        click.echo(as_text(rows))
+        return
+    table = Table("problem", "before", "now")
+    for name in ("ms", "was slower by"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        ratio = row["ratio"]
+        cells = str(row["problem"]), str(row["before"]), str(row["now"]), f"{float(str(row['seconds'])) * 1e3:.3f}"
+        table.add_row(*cells, "" if ratio is None or ratio == 1.0 else f"{float(str(ratio)):.2f}")
+    show_table(console(), table)
+
+
+def _row(problem: ConvProblem, answer: Answer, before: str) -> dict[str, object]:
+    """Return what ran before and what runs now; ``ratio`` is between their times, if both were measured."""
+    now = fastconv.select(problem)
+    best, other = answer.seconds[now], answer.seconds.get(before)
+    ratio = None if best is None or other is None else other / best
+    return {"problem": str(problem), "before": before, "now": now, "seconds": best, "ratio": ratio}

@@ -1,0 +1,243 @@
+"""What was measured, and is remembered: times of algorithms for a problem, in memory and in files.
+
+A file is JSON, and holds the answers of one machine and one state of this package's kernels; others are ignored. There
+is the user's, which `fastconv.tune` writes, and below it may be one that the machine's keeper provides
+(``FASTCONV_ANSWERS``), which is only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from stat import S_ISREG
+
+from fastconv import config
+from fastconv.config import logger
+from fastconv.problem import Problem
+
+#: In rising order. An answer serves whoever asks for no more than it was measured with.
+RIGOURS = ("measure", "patient")
+
+FORMAT = 1  # of the files
+MOST_BYTES = 64 * 2**20  # of a file that is read: an answer takes some hundred
+MOST_SECONDS = 1e6  # that a time may be
+LOCK_SECONDS = 30  # to wait for other processes, each of which holds the lock for milliseconds
+LOCK_STEP = 5e-3  # seconds between two tries
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One whole sweep over algorithms.
+
+    Parameters
+    ----------
+    seconds : mapping of str to float or None
+        What a call takes with each algorithm; None where it was left out, since its prediction is hopeless.
+    rigour : str
+        One of `RIGOURS`.
+    """
+
+    seconds: Mapping[str, float | None]
+    rigour: str
+
+    def serves(self, names: Collection[str], rigour: str) -> bool:
+        """Whether it says which of these algorithms is fastest, with no less rigour."""
+        enough = RIGOURS.index(self.rigour) >= RIGOURS.index(rigour)
+        return enough and all(name in self.seconds for name in names) and bool(self._measured(names))
+
+    def fastest(self, names: Collection[str]) -> str:
+        """Return the fastest of these algorithms."""
+        measured = self._measured(names)
+        return min(measured, key=measured.__getitem__)
+
+    def _measured(self, names: Collection[str]) -> dict[str, float]:
+        seconds = {name: self.seconds.get(name) for name in names}
+        return {name: taken for name, taken in seconds.items() if taken is not None}
+
+
+#: Answers by problem and number of threads; several where none of them serves all that another does.
+Entries = dict[str, tuple[Answer, ...]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What times depend on besides the problem: the package and the processor."""
+
+    version: str
+    kernels: str  # digest of their source
+    cpu: str
+    features: str
+    vector_bits: int
+
+    @property
+    def file_name(self) -> str:
+        """A name that no other origin's file has."""
+        digest = hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        return f"answers-{self.version}-{self.cpu}-{digest}.json"
+
+
+def origin() -> Origin:
+    """Return the origin of what is measured now."""
+    from fastconv import __version__
+    from fastconv.codegen import target
+
+    now = target.current()
+    return Origin(__version__, config.source_digest(), now.cpu, now.features, now.vector_bits)
+
+
+def find(problem: Problem, threads: int, names: Collection[str], rigour: str = RIGOURS[0]) -> Answer | None:
+    """Return what was measured of these algorithms, with that rigour or a better one; None if nothing was.
+
+    This process's own answers that could not be stored come first, then those of the user's file, then the provided.
+    """
+    key, here = _key(problem, threads), origin()
+    for entries in (_unstored.get(here, {}), _entries(users_file(), here), _entries(provided_file(), here)):
+        serving = [answer for answer in entries.get(key, ()) if answer.serves(names, rigour)]
+        if serving:
+            return max(reversed(serving), key=lambda answer: RIGOURS.index(answer.rigour))  # the last of equals
+    return None
+
+
+def remember(problem: Problem, threads: int, answer: Answer) -> None:
+    """Store an answer in the user's file; where that cannot be written, keep it for this process."""
+    added: Entries = {_key(problem, threads): (answer,)}
+    here, path = origin(), users_file()
+    if path is None or not merge(path, here, added):
+        with _lock:
+            _unstored[here] = _merged(_unstored.get(here, {}), added)
+    _entries.cache_clear()
+
+
+def forget() -> None:
+    """Forget what was read from files; what could not be stored stays."""
+    _entries.cache_clear()
+
+
+def users_file() -> Path | None:
+    """Return the file that answers are stored in, None where there is no place for one."""
+    directory = config.answers_directory()
+    return None if directory is None else directory / origin().file_name
+
+
+def provided_file() -> Path | None:
+    """Return the file that is read below the user's: ``FASTCONV_ANSWERS``, or this machine's file in that directory."""
+    asked = os.environ.get("FASTCONV_ANSWERS", "")
+    if not asked:
+        return None
+    path = Path(asked)
+    return path / origin().file_name if path.is_dir() else path
+
+
+_lock = threading.Lock()
+_unstored: dict[Origin, Entries] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def _key(problem: Problem, threads: int) -> str:
+    return f"{problem} threads={threads}"
+
+
+def _merged(old: Entries, new: Entries) -> Entries:
+    """Both; of one problem, a new answer replaces those that serve nothing that it does not."""
+    merged = dict(old)
+    for key, answers in new.items():
+        for answer in answers:
+            kept = [before for before in merged.get(key, ()) if not answer.serves(before.seconds, before.rigour)]
+            merged[key] = (*kept, answer)
+    return merged
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def _entries(path: Path | None, here: Origin) -> Entries:
+    return {} if path is None else read(path, here)
+
+
+def read(path: Path, here: Origin) -> Entries:
+    """Return what a file holds of this origin; nothing if there is none, or it is another's, or damaged."""
+    try:
+        return _loaded(path, here)
+    except OSError as error:
+        logger.info("cannot read measured answers of %s: %s", path, error)
+        return {}
+
+
+def _loaded(path: Path, here: Origin) -> Entries:
+    """As `read`, but what there is and cannot be read raises OSError."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return {}
+    if not S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:  # a pipe would be waited for
+        raise OSError(f"no file of at most {MOST_BYTES} bytes")
+    import json  # only where there is something to read
+
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict) or not isinstance(found.get("answers"), dict):
+            raise ValueError("it has no answers")
+    except (ValueError, RecursionError) as error:  # brackets in brackets without end
+        logger.warning("measured answers of %s are ignored, the file is damaged: %s", path, error)
+        return {}
+    if found.get("format") != FORMAT or found.get("origin") != asdict(here):
+        logger.info("measured answers of %s are ignored: another version or machine wrote them", path)
+        return {}
+    entries = {key: tuple(_valid(answers)) for key, answers in found["answers"].items()}
+    if not all(entries.values()):
+        logger.warning("some measured answers of %s are ignored, they are damaged", path)
+    return {key: answers for key, answers in entries.items() if answers}
+
+
+def _valid(answers: object) -> Iterator[Answer]:
+    """Yield the answers that are what they should be."""
+    for answer in answers if isinstance(answers, list) else ():
+        if not isinstance(answer, dict) or answer.get("rigour") not in RIGOURS:
+            continue
+        seconds = answer.get("seconds")
+        if isinstance(seconds, dict) and seconds and all(map(_is_time, seconds.values())):
+            yield Answer(seconds, answer["rigour"])
+
+
+def _is_time(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and 0 < value < MOST_SECONDS)  # type: ignore[operator]
+
+
+def merge(path: Path, here: Origin, added: Entries) -> bool:
+    """Add to what a file holds, all at once; return whether that was possible.
+
+    Processes do it in turns, under a lock that the system releases when its holder dies; who dies leaves the old file
+    or the new one.
+    """
+    # Not by hand: systems differ in their locks, and file systems in whether there are any.
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock", timeout=LOCK_SECONDS, poll_interval=LOCK_STEP):
+            _write(path, here, _merged(_loaded(path, here), added))
+    except (OSError, NotImplementedError) as error:  # one of them: the lock took too long
+        logger.info("cannot store measured answers in %s: %s", path, error)
+        return False
+    return True
+
+
+def _write(path: Path, here: Origin, entries: Entries) -> None:
+    """Replace the file; the lock is held, so that one name for what is not finished is enough."""
+    import json
+
+    answers = {key: [asdict(answer) for answer in found] for key, found in sorted(entries.items())}
+    content = {"format": FORMAT, "origin": asdict(here), "answers": answers}
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with unfinished.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)

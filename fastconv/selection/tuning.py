@@ -1,0 +1,198 @@
+"""Measuring: every algorithm that may compute a problem runs, in turns, and the answer is remembered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from fastconv import timing
+from fastconv.algorithm import Algorithm, Machine
+from fastconv.arguments import one_of, positive_number
+from fastconv.call import clear_calls
+from fastconv.config import get_num_threads, requested_tolerance, tolerance_of
+from fastconv.problem import ConvProblem
+from fastconv.selection import answers, choice
+from fastconv.selection.answers import RIGOURS, Answer
+
+HOPELESS = 20.0  # times the cheapest prediction: who is predicted so is not run; predictions err by less than 3
+BEHIND = 1.5  # times as long as the fastest: who takes longer takes part in no further round,
+FAR_BEHIND = 4.0  # and so many times after the first round: one sample may be a disturbance
+ROUNDS = 3  # between two looks at the figures
+ALIKE = 0.02  # two looks agree where the fastest is the same, and its time differs by at most this share
+
+#: How many looks in a row agree before an answer is whole, and after how many rounds it is one anyway.
+_ENOUGH = {"measure": (1, 30), "patient": (4, 120)}
+assert tuple(_ENOUGH) == RIGOURS
+
+Before = Callable[[ConvProblem, int, int], object]
+
+
+def tune(
+    problems: ConvProblem | str | Iterable[ConvProblem],
+    *,
+    seconds: float | None = None,
+    rigour: str = "measure",
+    tolerance: float | None = None,
+    again: bool = False,
+    before: Before | None = None,
+) -> dict[ConvProblem, Answer]:
+    """Measure which algorithm is fastest, and remember it: ``"auto"`` runs it from then on.
+
+    All algorithms within the tolerance take turns, with the number of threads in force, until the fastest one's time no
+    longer changes; those whose prediction is hopeless are left out. Each answer is stored as soon as it is whole, for
+    this processor and this version of the package. Calls of other processes see it when they start, or after
+    :func:`fastconv.clear_cache`.
+
+    Parameters
+    ----------
+    problems : ConvProblem, iterable of ConvProblem, or str
+        What to measure. A text is a problem's string form, or the name of a suite of the benchmark, such as
+        ``"resnet50"``.
+    seconds : float, optional
+        The budget for all problems together. A sweep that it interrupts leaves no answer.
+    rigour : {"measure", "patient"}, optional
+        How often the figures have to agree before they are believed.
+    tolerance : float, optional
+        As in :func:`fastconv.select`.
+    again : bool, optional
+        Whether to measure what has an answer of this rigour or a better one.
+    before : callable, optional
+        Called before each problem with the problem, the number of those before it, and the number of all.
+
+    Returns
+    -------
+    dict of ConvProblem to Answer
+        Old and new answers; it lacks those problems that the budget did not suffice for.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of a wrong kind.
+    ValueError
+        If a text is neither a convolution nor a suite of them, or a value is not possible.
+    UnsupportedError
+        If no algorithm computes a problem. What was measured before is stored.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> problem = fastconv.ConvProblem.parse("conv2d,n1,c4,9x9,k4,3x3,float32")
+    >>> fastconv.tune(problem, seconds=0)  # too little for a single answer
+    {}
+    """
+    one_of(rigour, RIGOURS, "rigour")
+    if type(again) is not bool:
+        raise TypeError(f"again must be a bool, got {again!r} of type {type(again).__name__}")
+    wanted = _problems(problems)
+    end = float("inf") if seconds is None else time.perf_counter() + _budget(seconds)
+    found: dict[ConvProblem, Answer] = {}
+    for done, problem in enumerate(wanted):
+        if before is not None:
+            before(problem, done, len(wanted))
+        limit = tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
+        answer = _answer(problem, limit, rigour, end, again=again)
+        if answer is not None:
+            found[problem] = answer
+    return found
+
+
+def _budget(seconds: float) -> float:
+    return 0.0 if seconds == 0 else positive_number(seconds, "seconds")
+
+
+def _problems(wanted: object) -> tuple[ConvProblem, ...]:
+    if isinstance(wanted, ConvProblem):
+        found: tuple[object, ...] = (wanted,)
+    elif isinstance(wanted, str):
+        found = _named(wanted)
+    elif isinstance(wanted, Iterable):
+        found = tuple(wanted)
+    else:
+        raise TypeError(f"problems must be ConvProblems or a str, got {wanted!r} of type {type(wanted).__name__}")
+    for problem in found:
+        if not isinstance(problem, ConvProblem):
+            raise TypeError(f"problems must be ConvProblems, got {problem!r} of type {type(problem).__name__}")
+        if 0 in problem.output_shape:
+            raise ValueError(f"problems must have results to compute, got {problem}")
+    return tuple(dict.fromkeys(found))  # type: ignore[arg-type]
+
+
+def _named(text: str) -> tuple[object, ...]:
+    """Return the problem that a text is the string form of, or the convolutions of the suite of that name."""
+    from fastconv.bench.suites import SUITES, suite  # tables of text
+
+    if "," in text:
+        return (ConvProblem.parse(text),)
+    if text not in SUITES:
+        raise ValueError(f"problems must be a problem's string form or one of {', '.join(SUITES)}, got {text!r}")
+    found = tuple(layer.problem for layer in suite(text).layers() if isinstance(layer.problem, ConvProblem))
+    if not found:
+        raise ValueError(f"problems must be convolutions, got {text!r}")
+    return found
+
+
+def _answer(problem: ConvProblem, tolerance: float, rigour: str, end: float, *, again: bool) -> Answer | None:
+    """Return what is remembered of a problem, or measure and remember it; None if the time is over before."""
+    threads = get_num_threads()
+    among = [entry for entry in choice.contenders(problem, tolerance) if entry.any_weights]
+    known = None if again else answers.find(problem, threads, [entry.name for entry in among], rigour)
+    if known is not None:
+        return known
+    seconds = _sweep(problem, among, rigour, end)
+    if seconds is None:
+        return None
+    answer = Answer(seconds, rigour)
+    answers.remember(problem, threads, answer)
+    clear_calls()  # which hold what was chosen before
+    return answer
+
+
+def _sweep(
+    problem: ConvProblem, among: Sequence[Algorithm], rigour: str, end: float
+) -> dict[str, float | None] | None:
+    """Return the seconds of each algorithm; None if the time is over before they are certain."""
+    machine = Machine()
+    costs = {entry: entry.cost(problem, machine) for entry in among}
+    hopeful = [entry for entry, cost in costs.items() if cost <= HOPELESS * min(costs.values())]
+    runs = _ready(problem, hopeful)
+    for run in runs.values():  # the first call may compile
+        if time.perf_counter() >= end:
+            return None
+        run()
+    relative = _compared(runs, *_ENOUGH[rigour], end)
+    return None if relative is None else {entry.name: relative.get(entry.name) for entry in among}
+
+
+def _compared(runs: Mapping[str, Callable[[], None]], looks: int, most: int, end: float) -> dict[str, float] | None:
+    """Return the seconds of each call, once so many looks in a row agree, or after so many rounds at most."""
+    timings = timing.take_turns(runs, 0.0, rounds=1)
+    ratios: dict[str, float] = {}  # of those behind to the fastest in the same rounds: later ones may be slower for all
+    agreed, fastest, seconds, behind = 0, "", 0.0, FAR_BEHIND
+    for _ in range(most // ROUNDS):
+        if time.perf_counter() >= end:
+            return None
+        best = min(taken.robust for taken in timings.values())
+        ratios |= {name: taken.robust / best for name, taken in timings.items() if taken.robust > behind * best}
+        timings = {name: taken for name, taken in timings.items() if name not in ratios}
+        timings = timing.take_turns({name: runs[name] for name in timings}, 0.0, rounds=ROUNDS, before=timings)
+        before, fastest = fastest, min(timings, key=lambda name: timings[name].robust)
+        change, seconds = abs(timings[fastest].robust - seconds), timings[fastest].robust
+        agreed = agreed + 1 if fastest == before and change <= ALIKE * seconds else 0
+        behind = BEHIND
+        if agreed == looks:
+            break
+    together = {name: taken.robust for name, taken in timings.items()}
+    return together | {name: ratio * seconds for name, ratio in ratios.items()}
+
+
+def _ready(problem: ConvProblem, among: Iterable[Algorithm]) -> Mapping[str, Callable[[], None]]:
+    """Return calls on one set of operands, by name: of plain weights, which each call packs, as functions do."""
+    dtype, random = np.dtype(problem.dtype), np.random.default_rng(0)
+    x, weight = (
+        random.uniform(1, 2, shape).astype(dtype) for shape in (problem.input_shape, problem.weight_shape)
+    )  # no denormal numbers, and small integers
+    out = np.empty(problem.output_shape, dtype if dtype.kind == "f" else np.int64)
+    return {entry.name: partial(entry.prepared(problem, None), x, weight, None, None, out) for entry in among}
