@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastconv
-from fastconv import reference
+from fastconv import reference, selection
 from fastconv.arguments import padding_pairs
 from fastconv.problem import ACTIVATIONS, LAYOUTS, PADDING_MODES, ConvProblem
 from fastconv.selection import TABLE
@@ -342,7 +342,10 @@ def test_nan_and_infinities_stay_where_they_belong(case, specials, holder):
     target[places] = specials
     expected = case.expected(operands)
     finite = np.isfinite(expected)
+    weight = np.require(operands["weight"], case.problem.dtype, ["C", "A"])
     for algorithm in supporting(case.problem):
+        if selection.algorithm(algorithm).fits(case.problem, weight) is not None:
+            continue  # a kernel that holds NaN has no rank
         result = case.call(operands, algorithm)
         np.testing.assert_array_equal(result[~finite], expected[~finite], algorithm)
         atol = 1e-6 * smeared(algorithm, operands)
