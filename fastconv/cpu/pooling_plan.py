@@ -140,8 +140,8 @@ def windows(planes: Planes, strides: Ints, count: int, target: targets.Target) -
         large = caches.level2 * LEVEL2_SHARE / (item * (2 if p.fold.indices else 1))
         rows = most // room if most // room >= 2 * span + p.stride[0] else large // room
         band = max(1, min(out_height, int((rows - span) // p.stride[0]) + 1))
-    if code.blocks:
-        band = p.kernel[0]
+    if code.blocks:  # each begins with a row of its plane: a task has one plane
+        group, band = 1, p.kernel[0]
     code = dataclasses.replace(code, whole=band >= out_height and parts == 1)
     part_rows = -(-out_height // parts)
     if code.blocks:  # which begin at the same rows then, however a plane is cut, so that sums are the same

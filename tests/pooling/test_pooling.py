@@ -377,3 +377,13 @@ def test_what_was_right_does_not_make_right_what_is_wrong():
     for wrong in ((True, 1), (1.0, 1), True):
         with pytest.raises(TypeError, match="kernel_size must be"):
             fastconv.max_pool2d(X, wrong)
+
+
+@pytest.mark.parametrize("kernel", [7, 9, 13])
+@pytest.mark.parametrize("size", [12, 13, 20])
+def test_large_windows_of_several_small_planes(kernel, size):
+    """More planes than threads have tasks, each higher than a block of rows."""
+    x = np.random.default_rng(0).standard_normal((1, 17, size, size)).astype(np.float32)
+    for function in (fastconv.max_pool2d, fastconv.avg_pool2d):
+        y, expected = (function(x, kernel, 1, kernel // 2, algorithm=name) for name in ("windows", "reference"))
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
