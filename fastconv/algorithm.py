@@ -36,7 +36,7 @@ class Machine:
     call: float = 10e-6  # seconds before the first operation
 
 
-P = TypeVar("P", ConvProblem, PoolProblem)
+P = TypeVar("P", bound=ConvProblem | PoolProblem)
 
 
 class AnyAlgorithm(ABC, Generic[P]):

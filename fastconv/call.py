@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -16,7 +16,7 @@ from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
 
 if TYPE_CHECKING:
-    from fastconv.algorithm import Algorithm, Bound, Run
+    from fastconv.algorithm import Algorithm, AnyAlgorithm, Bound, P, Run
 
 Array: TypeAlias = npt.NDArray[np.generic]
 C = TypeVar("C")
@@ -116,16 +116,7 @@ def _prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...],
     """Return the call for these arrays; `key` is what `as_key` makes of the arguments."""
     settings = config.settings()
     place = (rank, x.shape, weight.shape, x.dtype, weight.dtype, key, settings)
-    call = kept(_calls, place)
-    return call or keep(_calls, place, _prepare(rank, x, weight, arguments, settings.tolerance))
-
-
-def kept(calls: Mapping[Hashable, C], place: Hashable) -> C | None:
-    """Return the call that is kept for a place, if any."""
-    try:
-        return calls.get(place)
-    except TypeError:  # an argument that cannot be a key cannot be right either: refused when the call is made
-        return None
+    return _calls.get(place) or keep(_calls, place, _prepare(rank, x, weight, arguments, settings.tolerance))
 
 
 def keep(calls: dict[Hashable, C], place: Hashable, call: C) -> C:
@@ -145,17 +136,17 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
         check_activation(activation, problem)
     result = _result_type(problem)
     limit = config.tolerance_of(problem.dtype, configured if tolerance is None else tolerance)
-    options = _options(problem, algorithm, limit)
+    entries = cast("tuple[Algorithm, ...]", options(problem, algorithm, limit))
     named = cast("str | None", activation)
 
     def bind(weight: Array) -> Bound | None:
         if not problem.batch:
             return None
-        entry = _fitting(options, problem, weight)
+        entry = _fitting(entries, problem, weight)
         run = verbose.told(entry.bind(problem, named, weight), problem, entry.name)
         return run if batched else _with_batch_axis(run)
 
-    run = _prepared_run(options, problem, named) if problem.batch else None
+    run = _prepared_run(entries, problem, named) if problem.batch else None
     shape = problem.output_shape
     if run is not None and not batched:
         run, shape = _with_batch_axis(run), shape[1:]
@@ -303,30 +294,31 @@ def needs_a_copy(out: Array, operands: tuple[Array | None, ...]) -> bool:
     return any(array is not None and np.may_share_memory(out, array) for array in operands)
 
 
-def _options(problem: ConvProblem, name: object, tolerance: float) -> tuple[Algorithm, ...]:
+def options(problem: P, name: object, tolerance: float) -> tuple[AnyAlgorithm[P], ...]:
     """The algorithms whose turn it is, the first that fits the weights: one that was named, or for auto."""
     from fastconv import selection  # LLVM comes with it: not before the first call
 
     if name == "auto":
         return selection.ranked(problem, tolerance)
-    entry = selection.algorithm(name)  # type: ignore[arg-type]  # refuses what is no name
+    entry = selection.named(problem, name)  # type: ignore[arg-type]  # refuses what is no name
     reason = entry.supports(problem)
     if reason is not None:
         raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
     return (entry,)
 
 
-def _prepared_run(options: tuple[Algorithm, ...], problem: ConvProblem, activation: str | None) -> Run:
+def _prepared_run(entries: tuple[Algorithm, ...], problem: ConvProblem, activation: str | None) -> Run:
     """`Algorithm.prepared` of whichever fits the weights of a call."""
+
     def ready(entry: Algorithm) -> Run:
         return verbose.told(entry.prepared(problem, activation), problem, entry.name)
 
-    if options[0].any_weights:
-        return ready(options[0])
+    if entries[0].any_weights:
+        return ready(entries[0])
     runs: dict[Algorithm, Run] = {}
 
     def run(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
-        entry = _fitting(options, problem, weight)
+        entry = _fitting(entries, problem, weight)
         prepared = runs.get(entry)
         if prepared is None:
             prepared = runs[entry] = ready(entry)
@@ -335,9 +327,9 @@ def _prepared_run(options: tuple[Algorithm, ...], problem: ConvProblem, activati
     return run
 
 
-def _fitting(options: tuple[Algorithm, ...], problem: ConvProblem, weight: Array) -> Algorithm:
+def _fitting(entries: tuple[Algorithm, ...], problem: ConvProblem, weight: Array) -> Algorithm:
     """The first that fits the weights; where none does, the last says why not."""
-    for entry in options:
+    for entry in entries:
         reason = None if entry.any_weights else entry.fits(problem, weight)
         if reason is None:
             return entry

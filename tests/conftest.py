@@ -12,7 +12,7 @@ import fastconv
 from fastconv import config
 from fastconv.cpu import scratch
 from fastconv.cpu.reference import Reference
-from fastconv.selection import TABLE, choice
+from fastconv.selection import TABLE, table
 
 GENERAL = ("direct", "im2col", "reference")  # compute every convolution of floats; others may refuse one
 
@@ -94,9 +94,8 @@ def pretend(monkeypatch):
 
     def add(name, bound, seconds=0.0):
         entry = Pretender(name, bound, seconds)
-        table = (*choice.TABLE[:-1], entry, choice.TABLE[-1])  # the reference is last
-        monkeypatch.setattr(choice, "TABLE", table)
-        monkeypatch.setattr(choice, "_BY_NAME", {one.name: one for one in table})
+        *others, reference = table.TABLE
+        monkeypatch.setattr(table, "TABLE", (*others, entry, reference))
         return entry
 
     yield add

@@ -10,8 +10,7 @@ import numpy as np
 
 from fastconv import config, memory, verbose
 from fastconv.arguments import Padding, PerAxis, dtype_name, truth
-from fastconv.call import NATIVE, Array, array, as_key, checked_out, dense, has_batch_axis, keep, kept, needs_a_copy
-from fastconv.errors import UnsupportedError
+from fastconv.call import NATIVE, Array, array, as_key, checked_out, dense, has_batch_axis, keep, needs_a_copy, options
 from fastconv.problem import PoolProblem
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def pool(
     images = array(x, "x")
     key = as_key((*arguments, return_indices, layout, algorithm))
     place = (operation, rank, images.shape, images.dtype, key, config.settings())
-    call = kept(_calls, place)
+    call = _calls.get(place)
     if call is None:
         call = keep(_calls, place, _prepare(operation, rank, images, arguments, return_indices, layout, algorithm))
     images = dense(images, call.dtype)
@@ -99,7 +98,8 @@ def _prepare(
     shape = x.shape if batched else (1, *x.shape)
     dtype, indices = dtype_name(x.dtype, "x"), truth(return_indices, "return_indices")
     problem = _problem(operation, shape, dtype, arguments, indices, cast("str", layout))
-    chosen = _chosen(problem, algorithm)
+    limit = config.tolerance_of(dtype, config.requested_tolerance())
+    chosen = cast("PoolAlgorithm", options(problem, algorithm, limit)[-1])
     empty = 0 in problem.output_shape
     run = None if empty else verbose.told(chosen.prepared(problem), problem, chosen.name)
     shape = problem.output_shape
@@ -139,15 +139,3 @@ def _with_batch_axis(run: PoolRun) -> PoolRun:
         run(x[np.newaxis], out[np.newaxis], None if indices is None else indices[np.newaxis])
 
     return run_one
-
-
-def _chosen(problem: PoolProblem, name: object) -> PoolAlgorithm:
-    from fastconv import selection  # LLVM comes with it: not before the first call
-
-    if name == "auto":
-        return selection.chosen_pooling(problem, config.tolerance_of(problem.dtype, config.requested_tolerance()))
-    entry = selection.pool_algorithm(name)  # type: ignore[arg-type]  # refuses what is no name
-    reason = entry.supports(problem)
-    if reason is not None:
-        raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
-    return entry

@@ -8,11 +8,12 @@ from fastconv.selection.choice import (
     chosen,
     clear_cache,
     explain,
+    named,
+    pool_algorithm,
     ranked,
     select,
 )
 from fastconv.selection.explanation import Candidate, Explanation
-from fastconv.selection.pooling import chosen_pooling, pool_algorithm
 from fastconv.selection.table import POOLINGS, TABLE, table_of
 
 __all__ = [
@@ -23,9 +24,9 @@ __all__ = [
     "algorithm",
     "algorithms",
     "chosen",
-    "chosen_pooling",
     "clear_cache",
     "explain",
+    "named",
     "pool_algorithm",
     "ranked",
     "select",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from logging import DEBUG
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fastconv.algorithm import Algorithm, Array, Machine
+from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, Machine, P, PoolAlgorithm
 from fastconv.arguments import one_of
 from fastconv.config import Settings, allowed_algorithms, logger, requested_tolerance, settings, tolerance_of
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem, PoolProblem, Problem
-from fastconv.selection import answers, pooling
+from fastconv.selection import answers, table
 from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate
-from fastconv.selection.table import POOLINGS, TABLE
 
 _KINDS = ("convolution", "pooling")
-_BY_NAME = {entry.name: entry for entry in TABLE}
 
 
 def algorithms(kind: str = "convolution") -> tuple[str, ...]:
@@ -42,12 +41,12 @@ def algorithms(kind: str = "convolution") -> tuple[str, ...]:
     >>> fastconv.algorithms()[:4]
     ('direct', 'depthwise', 'separable', 'im2col')
     """
-    table = TABLE if one_of(kind, _KINDS, "kind") == "convolution" else POOLINGS
-    return tuple(entry.name for entry in table)
+    entries = table.TABLE if one_of(kind, _KINDS, "kind") == "convolution" else table.POOLINGS
+    return tuple(entry.name for entry in entries)
 
 
 def algorithm(name: str) -> Algorithm:
-    """Return the algorithm called `name`.
+    """Return the algorithm for convolutions that is called `name`.
 
     Raises
     ------
@@ -56,13 +55,34 @@ def algorithm(name: str) -> Algorithm:
     ValueError
         If no algorithm has that name.
     """
+    return _called(name, table.TABLE)
+
+
+def pool_algorithm(name: str) -> PoolAlgorithm:
+    """Return the algorithm for poolings that is called `name`, see :func:`algorithm`."""
+    return _called(name, table.POOLINGS)
+
+
+def named(problem: P, name: str) -> AnyAlgorithm[P]:
+    """Return the algorithm for problems of this kind that is called `name`, see :func:`algorithm`."""
+    return _called(name, table.table_of(problem))
+
+
+class _Named(Protocol):
+    name: str
+
+
+E = TypeVar("E", bound=_Named)
+
+
+def _called(name: str, entries: Sequence[E]) -> E:
     if not isinstance(name, str):
         raise TypeError(f"algorithm must be a str, got {name!r} of type {type(name).__name__}")
-    found = _BY_NAME.get(name)
-    if found is None:
-        options = ", ".join(("auto", *_BY_NAME))
-        raise ValueError(f"algorithm must be one of {options}, got {name!r}")
-    return found
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    options = ", ".join(("auto", *(entry.name for entry in entries)))
+    raise ValueError(f"algorithm must be one of {options}, got {name!r}")
 
 
 def select(problem: Problem, tolerance: float | None = None, weight: Array | None = None) -> str:
@@ -96,8 +116,6 @@ def select(problem: Problem, tolerance: float | None = None, weight: Array | Non
     'reference'
     """
     limit = _limit(_checked(problem), tolerance)
-    if isinstance(problem, PoolProblem):
-        return pooling.chosen_pooling(problem, limit).name
     return chosen(problem, limit, _checked_weight(problem, weight)).name
 
 
@@ -113,47 +131,53 @@ def _limit(problem: Problem, tolerance: float | None) -> float:
     return tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
 
 
-def contenders(problem: ConvProblem, tolerance: float) -> list[Algorithm]:
+def contenders(problem: P, tolerance: float) -> list[AnyAlgorithm[P]]:
     """Return what ``"auto"`` chooses among: all that are allowed and within the tolerance, or the best bound there is.
 
     Where even the best bound of those that take any weights is above the tolerance, those are the most accurate.
     """
-    possible = [entry for entry in TABLE if _refusal(entry, problem) is None]
+    entries = table.table_of(problem)
+    possible = [entry for entry in entries if _refusal(entry, problem) is None]
     if not possible:
-        refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem)}" for entry in TABLE)
+        refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem)}" for entry in entries)
         raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
     bounds = {entry: entry.error_bound(problem) for entry in possible}
     least = min((bound for entry, bound in bounds.items() if entry.any_weights), default=0.0)
     return [entry for entry in possible if bounds[entry] <= max(tolerance, least)]
 
 
-def _refusal(entry: Algorithm, problem: ConvProblem) -> str | None:
+def _refusal(entry: AnyAlgorithm[P], problem: P) -> str | None:
     """Return why `entry` cannot compute `problem`, or else why it may not; None if it can and may."""
-    return entry.supports(problem) or allowed_algorithms().refusal(entry.name)
+    return entry.supports(problem) or _prohibition(entry)
 
 
-class _Decision(NamedTuple):
-    order: tuple[Algorithm, ...]  # whose turn it is; the first that fits the weights, and the last fits any
+def _prohibition(entry: AnyAlgorithm[P]) -> str | None:
+    """Return why `entry` may not be chosen; what is allowed and denied are convolutions' algorithms."""
+    return allowed_algorithms().refusal(entry.name) if isinstance(entry, Algorithm) else None
+
+
+class _Decision(NamedTuple, Generic[P]):
+    order: tuple[AnyAlgorithm[P], ...]  # whose turn it is; the first that fits the weights, and the last fits any
     answer: answers.Answer | None  # None: it was predicted
 
 
-def chosen(problem: ConvProblem, tolerance: float, weight: Array | None = None) -> Algorithm:
+def chosen(problem: P, tolerance: float, weight: Array | None = None) -> AnyAlgorithm[P]:
     """Return the algorithm that ``"auto"`` runs: the contender measured to be fastest, else the cheapest predicted.
 
     Without a weight, it is one that takes any.
     """
     *picky, any_weights = ranked(problem, tolerance)
-    fitting = (entry for entry in picky if weight is not None and entry.fits(problem, weight) is None)
+    fitting = (entry for entry in picky if weight is not None and _misfit(entry, problem, weight) is None)
     return next(fitting, any_weights)
 
 
-def ranked(problem: ConvProblem, tolerance: float) -> tuple[Algorithm, ...]:
+def ranked(problem: P, tolerance: float) -> tuple[AnyAlgorithm[P], ...]:
     """Return the algorithms whose turn it is with ``"auto"``, the first that fits the weights; the last fits any."""
     return _decided(problem, tolerance, settings()).order
 
 
 @lru_cache(maxsize=4096)
-def _decided(problem: ConvProblem, tolerance: float, now: Settings) -> _Decision:
+def _decided(problem: P, tolerance: float, now: Settings) -> _Decision[P]:
     """Decide with the settings in force, which are part of the key."""
     machine = Machine()
     costs = {entry: entry.cost(problem, machine) for entry in contenders(problem, tolerance)}
@@ -162,17 +186,17 @@ def _decided(problem: ConvProblem, tolerance: float, now: Settings) -> _Decision
         raise UnsupportedError(f"no algorithm that is allowed computes {problem} with any weights")
     names = [entry.name for entry in takers]
     answer = answers.find(problem, now.threads, names)
-    picked = min(takers, key=costs.__getitem__) if answer is None else _BY_NAME[answer.fastest(names)]
+    picked = min(takers, key=costs.__getitem__) if answer is None else _called(answer.fastest(names), takers)
     picky = [entry for entry in costs if not entry.any_weights and costs[entry] < costs[picked]]
     if logger.isEnabledFor(DEBUG):
         logger.debug("%s: %s (%s)%s", problem, picked.name, *_in_words(problem, tolerance, answer))
     return _Decision((*sorted(picky, key=costs.__getitem__), picked), answer)
 
 
-def _in_words(problem: ConvProblem, tolerance: float, answer: answers.Answer | None) -> tuple[str, str]:
+def _in_words(problem: P, tolerance: float, answer: answers.Answer | None) -> tuple[str, str]:
     """What spoke for the pick, and what was left out for which reason."""
     machine = Machine()
-    candidates = [_candidate(entry, problem, machine, tolerance, None, answer) for entry in TABLE]
+    candidates = [_candidate(entry, problem, machine, tolerance, None, answer) for entry in table.table_of(problem)]
     how = "predicted" if answer is None else "measured"
     seconds = {each.name: each.predicted_seconds if answer is None else each.measured_seconds for each in candidates}
     listed = ", ".join(f"{name} {taken * 1e3:.3f} ms" for name, taken in seconds.items() if taken is not None)
@@ -185,14 +209,15 @@ def clear_cache() -> None:
     """Forget choices, answers that were read, plans and scratch memory."""
     _decided.cache_clear()
     answers.forget()
-    for entry in TABLE:
-        entry.clear_cache()
-    pooling.clear_cache()
+    for convolution in table.TABLE:
+        convolution.clear_cache()
+    for pooling in table.POOLINGS:
+        pooling.clear_cache()
 
 
 def _candidate(
-    entry: Algorithm,
-    problem: ConvProblem,
+    entry: AnyAlgorithm[P],
+    problem: P,
     machine: Machine,
     tolerance: float,
     weight: Array | None,
@@ -204,7 +229,7 @@ def _candidate(
     bound = entry.error_bound(problem)
     return Candidate(
         entry.name,
-        allowed_algorithms().refusal(entry.name) or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
+        _prohibition(entry) or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
         entry.workspace(problem),
         entry.cost(problem, machine),
         bound,
@@ -212,15 +237,15 @@ def _candidate(
     )
 
 
-def _misfit(entry: Algorithm, problem: ConvProblem, weight: Array | None) -> str | None:
-    if weight is not None:
+def _misfit(entry: AnyAlgorithm[P], problem: P, weight: Array | None) -> str | None:
+    if weight is not None and isinstance(problem, ConvProblem):
         return entry.fits(problem, weight)
     return None if entry.any_weights else f"{entry.name} fits some weights only, and none were given"
 
 
-def _checked_weight(problem: ConvProblem, weight: Array | None) -> Array | None:
-    """Return `weight` as algorithms get it."""
-    if weight is None:
+def _checked_weight(problem: Problem, weight: Array | None) -> Array | None:
+    """Return `weight` as algorithms get it; poolings have none."""
+    if weight is None or not isinstance(problem, ConvProblem):
         return None
     found = np.asarray(weight)
     if found.shape != problem.weight_shape:
@@ -265,9 +290,7 @@ def explain(problem: Problem, tolerance: float | None = None, weight: Array | No
     error bound 2e-06 is above the tolerance 1e-06
     """
     limit = _limit(_checked(problem), tolerance)
-    if isinstance(problem, PoolProblem):
-        return pooling.explain_pooling(problem, limit)
     filters, machine = _checked_weight(problem, weight), Machine()
     picked, answer = chosen(problem, limit, filters), _decided(problem, limit, settings()).answer
-    candidates = tuple(_candidate(entry, problem, machine, limit, filters, answer) for entry in TABLE)
+    candidates = tuple(_candidate(entry, problem, machine, limit, filters, answer) for entry in table.table_of(problem))
     return Explanation(problem, limit, picked.name, candidates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import cast
 
 import numpy as np
 
@@ -137,7 +138,8 @@ def _named(text: str) -> tuple[object, ...]:
 def _answer(problem: ConvProblem, tolerance: float, rigour: str, end: float, *, again: bool) -> Answer | None:
     """Return what is remembered of a problem, or measure and remember it; None if the time is over before."""
     threads = get_num_threads()
-    among = [entry for entry in choice.contenders(problem, tolerance) if entry.any_weights]
+    contenders = cast("list[Algorithm]", choice.contenders(problem, tolerance))
+    among = [entry for entry in contenders if entry.any_weights]
     known = None if again else answers.find(problem, threads, [entry.name for entry in among], rigour)
     if known is not None:
         return known
