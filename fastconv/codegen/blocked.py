@@ -59,7 +59,7 @@ def _layout(channels_first: bool) -> str:
 def emit_into(name: str, dtype: str, channels_first: bool, target: targets.Target) -> ir.Module:
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(name, dtype, target)
-    b, get = _begin(own, name)
+    b, get = own.step(name, OPERANDS)
     vector = own.lanes * own.bytes
 
     def zeros(to: ir.Value, pixels: ir.Value) -> None:
@@ -91,12 +91,6 @@ def emit_into(name: str, dtype: str, channels_first: bool, target: targets.Targe
     rows_of_zeros(b.at(first, b.mul(get[ROWS], get[ROW_TO])), get[BELOW])
     b.ret_void()
     return own.module
-
-
-def _begin(own: VectorModule, name: str) -> tuple[Builder, list[ir.Value]]:
-    """Begin a function; returns a builder and its operands."""
-    function, b = own.define(name, ir.VoidType(), [I64])
-    return b, [b.load_int(b.at(b.pointer(function.args[0]), 8 * slot)) for slot in range(OPERANDS)]
 
 
 def _lines(b: Builder, first: ir.Value, stride: ir.Value, count: ir.Value) -> list[ir.Value]:
@@ -144,7 +138,7 @@ def emit_out_of(
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(name, dtype, target)
     finish = activations.declare(own, activation) if activation else None
-    b, get = _begin(own, name)
+    b, get = own.step(name, OPERANDS)
     out = _Out(b, get, finish)
     fewer = b.icmp_signed("<", get[CHANNELS], I64(own.lanes))
     b.do_if(fewer, lambda: out.rows(channels_first, True), "fewer")

@@ -96,7 +96,7 @@ def emit_panels(name: str, dtype: str, pitch: int, target: targets.Target, some:
     own = VectorModule(name, dtype, target)
     function, b = own.define(name, ir.VoidType(), [I64] * 4)
     operands, _, first, last = function.args
-    slots = [b.load_int(b.at(b.pointer(operands), 8 * slot)) for slot in range(PANEL_OPERANDS)]
+    slots = b.load_slots(operands, PANEL_OPERANDS)
     to, source, parts, size, larger, filters, steps, filter_stride, stride, places = slots
     lanes, item = own.lanes, I64(own.bytes)
     bases = range(0, pitch, lanes)

@@ -15,7 +15,7 @@ The inverse is the forward transform with the two parts exchanged, and is not sc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -77,21 +77,21 @@ def radices(size: int) -> tuple[int, ...] | None:
     found = [
         (radix, *rest) for radix in RADICES if size % radix == 0 and (rest := radices(size // radix)) is not None
     ]
-    return min(found, key=lambda factors: (sum(map(work, factors)), factors), default=None)
+    return min(found, key=lambda factors: (_work(factors), factors), default=None)
 
 
 #: Cycles of a butterfly for each of its elements, measured in the first level cache with vectors of 256 bits.
 CYCLES = {2: 2.5, 3: 3.3, 4: 3.0, 5: 4.3, 8: 4.5}
 
 
-def work(radix: int) -> float:
-    """Return the cycles of a pass for each vector element of a line."""
-    return CYCLES[radix]
+def _work(factors: Iterable[int]) -> float:
+    """Return the cycles of passes of these radices, for each vector element of a line."""
+    return sum(CYCLES[radix] for radix in factors)
 
 
 def cycles(size: int) -> float:
     """Return the cycles of a line of `size` elements."""
-    return size * sum(map(work, radices(size) or ()))
+    return size * _work(radices(size) or ())
 
 
 class Passes:
@@ -135,15 +135,6 @@ def _twiddles(dtype: str, length: int, radix: int) -> npt.NDArray[np.floating]:
     return np.ascontiguousarray(np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(dtype))
 
 
-def frequencies(size: int) -> npt.NDArray[np.int64]:
-    """Return the frequency at each place after the forward passes: its digits in the order of the radices."""
-    found, step = np.zeros(1, np.int64), 1
-    for radix in radices(size) or ():
-        found = (found[:, np.newaxis] + step * np.arange(radix)).reshape(-1)
-        step *= radix
-    return found
-
-
 # ------------------------------------------------------------------------------------------------ code
 
 
@@ -163,10 +154,7 @@ def lines(dtype: str) -> int:
 def emit_lines(name: str, dtype: str, target: targets.Target) -> ir.Module:
     """Return the loops over lines and passes as an LLVM module."""
     own = VectorModule(name, dtype, target)
-    function, b = own.define(name, ir.VoidType(), [I64])
-    data, line, count, passes, many = (
-        b.load_int(b.at(b.pointer(function.args[0]), 8 * slot)) for slot in range(OPERANDS)
-    )
+    b, (data, line, count, passes, many) = own.step(name, OPERANDS)
     kind = ir.FunctionType(ir.VoidType(), [I64, I64])
 
     def one(i: ir.Value) -> None:

@@ -46,7 +46,7 @@ def emit(name: str, dtype: str, stride: int, target: targets.Target) -> ir.Modul
     own = VectorModule(name, dtype, target)
     function, b = own.define(name, ir.VoidType(), [I64] * 4)
     operands, _, first, last = function.args
-    get = [b.load_int(b.at(b.pointer(operands), 8 * slot)) for slot in range(OPERANDS)]
+    get = b.load_slots(operands, OPERANDS)
     row_to, inside, item = get[ROW_TO], get[INSIDE], I64(own.bytes)
     row = _Row(b, stride, inside, get[PLANE_FROM], get[COLUMN_FROM])
 

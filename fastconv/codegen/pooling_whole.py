@@ -78,7 +78,7 @@ def emit(code: Whole, target: targets.Target) -> ir.Module:
     function, start = own.define(code.name, ir.VoidType(), [I64] * 4)
     b = Folder(own, start.block, careful=False)
     operands, _, first, last = function.args
-    numbers, x, y = (b.load_int(b.at(b.pointer(operands), 8 * slot)) for slot in range(3))
+    numbers, x, y = b.load_slots(operands, 3)
     whole = _Whole(code, b, numbers, x, y)
     b.count_up(first, last, 1, whole.task, "tasks")
     b.ret_void()
@@ -90,7 +90,7 @@ class _Whole:
 
     def __init__(self, code: Whole, b: Folder, numbers: ir.Value, x: ir.Value, y: ir.Value) -> None:
         self.code, self.b, self.own, self.x, self.y = code, b, b.owner, x, y
-        self.get = [b.load_int(b.at(b.pointer(numbers), 8 * slot)) for slot in range(SLOTS)]
+        self.get = b.load_slots(numbers, SLOTS)
         self.divisor = None
         if code.fold.after == "divide":
             self.divisor = b.load(b.pointer(self.get[DIVISOR]), typ=self.own.element, align=self.own.bytes)

@@ -88,7 +88,7 @@ def emit(code: Windows, target: targets.Target) -> ir.Module:
     function, start = own.define(code.name, ir.VoidType(), [I64] * 4)
     b = Folder(own, start.block, careful=True)
     operands, scratch, first, last = function.args
-    numbers, x, y, indices = (b.load_int(b.at(b.pointer(operands), 8 * slot)) for slot in range(OPERANDS))
+    numbers, x, y, indices = b.load_slots(operands, OPERANDS)
     if code.padded:
         _fill(b, numbers, scratch)
 

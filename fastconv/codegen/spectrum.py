@@ -78,12 +78,6 @@ def product(dtype: str, x: str, w: str) -> int:
     return jit.address(name, lambda: str(emit_product(name, dtype, x, w, target)), target)
 
 
-def _begin(own: VectorModule, name: str, slots: int) -> tuple[Builder, list[ir.Value]]:
-    """Begin a function; returns a builder and its operands."""
-    function, b = own.define(name, ir.VoidType(), [I64])
-    return b, [b.load_int(b.at(b.pointer(function.args[0]), 8 * slot)) for slot in range(slots)]
-
-
 def _tiles(b: Builder, table: ir.Value, part: int, slots: int) -> list[ir.Value]:
     """The rows of a table for the tiles of one part."""
     lanes = b.owner.lanes
@@ -101,7 +95,7 @@ def _blocks(b: Builder, columns: ir.Value, block: ir.Value, name: str) -> None:
 def emit_gather(name: str, dtype: str, target: targets.Target) -> ir.Module:
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(name, dtype, target)
-    b, get = _begin(own, name, LINE_OPERANDS)
+    b, get = own.step(name, LINE_OPERANDS)
     vector = own.lanes * own.bytes
     for part in range(2):
         lines = []
@@ -132,7 +126,7 @@ def emit_scatter(name: str, dtype: str, activation: str | None, target: targets.
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(name, dtype, target)
     finish = activations.declare(own, activation) if activation else None
-    b, get = _begin(own, name, LINE_OPERANDS)
+    b, get = own.step(name, LINE_OPERANDS)
     for part in range(2):
         _Part(b, get, finish, part).write()
     b.ret_void()
@@ -210,7 +204,7 @@ class _Part:
 def emit_product(name: str, dtype: str, x: str, w: str, target: targets.Target) -> ir.Module:
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(name, dtype, target)
-    b, get = _begin(own, name, PRODUCT_OPERANDS)
+    b, get = own.step(name, PRODUCT_OPERANDS)
     vector = own.lanes * own.bytes
     zero = own.constant(0.0)
     together = 2  # elements, each with four sums: as many as hide the time that a product takes

@@ -70,8 +70,7 @@ def address(codelet: Codelet) -> int:
 def emit(codelet: Codelet, target: targets.Target) -> ir.Module:
     """Return the codelet as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(codelet.name, codelet.dtype, target)
-    function, b = own.define(codelet.name, ir.VoidType(), [I64])
-    get = [b.load_int(b.at(b.pointer(function.args[0]), 8 * slot)) for slot in range(OPERANDS)]
+    b, get = own.step(codelet.name, OPERANDS)
     rows, columns = codelet.programs()
 
     def row(i: ir.Value) -> None:

@@ -52,6 +52,11 @@ class VectorModule:
             function.attributes.add("noinline")
         return function, Builder(self, function.append_basic_block("entry"))
 
+    def step(self, name: str, operands: int) -> tuple[Builder, list[ir.Value]]:
+        """Begin a step, void f(address of its operands); return a builder, and so many operands, of 8 bytes each."""
+        function, b = self.define(name, ir.VoidType(), [I64])
+        return b, b.load_slots(function.args[0], operands)
+
     def constant(self, value: float) -> ir.Constant:
         """`value` in every lane."""
         rounded = float(np.float32(value)) if self.dtype == "float32" else float(value)
@@ -83,6 +88,11 @@ class Builder(ir.IRBuilder):
     def load_int(self, pointer: ir.Value, name: str = "") -> ir.Value:
         """The i64 at `pointer`."""
         return self.load(pointer, name, typ=I64)
+
+    def load_slots(self, address: ir.Value, count: int) -> list[ir.Value]:
+        """So many i64 from an address on."""
+        first = self.pointer(address)
+        return [self.load_int(self.at(first, 8 * slot)) for slot in range(count)]
 
     # -- vectors
 

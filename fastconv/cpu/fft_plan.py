@@ -23,7 +23,7 @@ from fastconv.cpu.exact import Exact
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
-from fastconv.cpu.plan import Request, common_numbers
+from fastconv.cpu.plan import Request, common_numbers, input_strides, placed
 from fastconv.problem import ConvProblem
 
 Numbers = npt.NDArray[np.int64]
@@ -340,7 +340,8 @@ def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:
     numbers, tables = common_numbers(request, shape)
     depthwise = _depthwise(problem, shape) and not cut.planes
     pairs = _block_pairs(cut, problem, shape)
-    numbers |= _tiling_numbers(cut, problem) | _input_strides(problem, shape)
+    numbers |= _tiling_numbers(cut, problem)
+    numbers |= zip((step.IMAGE, step.CHANNEL, step.ROW, step.PIXEL), input_strides(problem), strict=True)
     numbers |= {
         step.KERNEL_H: shape.kernel[1],
         step.KERNEL_W: shape.kernel[2],
@@ -385,18 +386,6 @@ def _tiling_numbers(cut: Tiling, problem: ConvProblem) -> dict[int, int]:
     }
 
 
-def _input_strides(problem: ConvProblem, shape: Geometry) -> dict[int, int]:
-    _, height, width = shape.size
-    channels = problem.channels
-    pixel, channel = (1, height * width) if problem.layout == "channels_first" else (channels, 1)
-    return {
-        step.IMAGE: channels * height * width,
-        step.CHANNEL: channel,
-        step.ROW: width * pixel,
-        step.PIXEL: pixel,
-    }
-
-
 def _buffers(cut: Tiling, spectra: int, item: int) -> tuple[dict[int, int], int]:
     """Places of buffers, and the elements of what a worker has to itself."""
     tiles = 2 * cut.lanes
@@ -407,9 +396,4 @@ def _buffers(cut: Tiling, spectra: int, item: int) -> tuple[dict[int, int], int]
         step.SUMS: tiles,
         step.SPECTRA: spectra * cut.spectrum + cut.lanes * tiles,  # the last block of a row is whole
     }
-    line = LINE // item
-    numbers, place = {}, 0
-    for name, size in sizes.items():
-        numbers[name] = place
-        place += -(-size // line) * line
-    return numbers, place
+    return placed(sizes, LINE // item)

@@ -349,6 +349,22 @@ def natural_strides(problem: ConvProblem) -> tuple[int, int, int]:
     return problem.filters * pixels, 1, problem.filters
 
 
+def input_strides(problem: ConvProblem) -> tuple[int, int, int, int]:
+    """(image, channel, row, pixel) strides of the input; a row is one of its last axis."""
+    pixels, width = math.prod(problem.size), problem.size[-1]
+    pixel, channel = (1, pixels) if problem.layout == "channels_first" else (problem.channels, 1)
+    return problem.channels * pixels, channel, width * pixel, pixel
+
+
+def placed(sizes: Mapping[int, int], line: int) -> tuple[dict[int, int], int]:
+    """The place of each buffer, one behind the other at multiples of `line`, and where the last one ends."""
+    places, place = {}, 0
+    for slot, size in sizes.items():
+        places[slot] = place
+        place += -(-size // line) * line
+    return places, place
+
+
 def common_numbers(request: Request, geometry: Geometry) -> tuple[dict[int, int], list[npt.NDArray[np.int64]]]:
     """The slots that depend on the problem alone, and the tables to keep alive."""
     maps = list(geometry.maps)

@@ -22,7 +22,7 @@ from fastconv.cpu.exact import Exact
 from fastconv.cpu.geometry import Geometry, balanced, geometry
 from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
-from fastconv.cpu.plan import Request, common_numbers, tile_slot
+from fastconv.cpu.plan import Request, common_numbers, input_strides, placed, tile_slot
 
 Axis = tuple[int, int]  # (m, r) of F(m, r)
 Numbers = npt.NDArray[np.int64]
@@ -317,7 +317,7 @@ def make(request: Request, axes: tuple[Axis, Axis], exact: Callable[[Request], A
     numbers, tables = common_numbers(request, shape)
     numbers |= _tiling_numbers(cut)
     numbers |= weights_in_panels(numbers, shape.channels * shape.taps)
-    numbers |= _input_strides(problem.layout, problem.channels, shape)
+    numbers |= zip((step.IMAGE, step.CHANNEL, step.ROW, step.PIXEL), input_strides(problem), strict=True)
     numbers[step.REVERSED] = int(shape.flip)
     numbers[step.BY_MAPS] = int(shape.padding_mode != "zeros" and shape.padded)
     buffers, sizes = _buffers(cut, shape, lanes, LINE // item)
@@ -360,17 +360,6 @@ def _tiling_numbers(cut: Tiling) -> dict[int, int]:
     }
 
 
-def _input_strides(layout: str, channels: int, shape: Geometry) -> dict[int, int]:
-    _, height, width = shape.size
-    pixel, channel = (1, height * width) if layout == "channels_first" else (channels, 1)
-    return {
-        step.IMAGE: channels * height * width,
-        step.CHANNEL: channel,
-        step.ROW: width * pixel,
-        step.PIXEL: pixel,
-    }
-
-
 def _buffers(cut: Tiling, shape: Geometry, lanes: int, line: int) -> tuple[dict[int, int], tuple[int, int]]:
     """Strides and places of buffers, and the elements of what is shared and of what a worker has to itself.
 
@@ -403,8 +392,5 @@ def _buffers(cut: Tiling, shape: Geometry, lanes: int, line: int) -> tuple[dict[
         step.M: cut.frequencies * numbers[step.M_FREQUENCY],
         step.Y: tile_h * numbers[step.Y_ROW] + room,
     }
-    place = 0
-    for slot, size in sizes.items():
-        numbers[slot] = place
-        place += -(-size // line) * line
-    return numbers, (numbers[step.V_GROUP], place)
+    places, own = placed(sizes, line)
+    return numbers | places, (numbers[step.V_GROUP], own)
