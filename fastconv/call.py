@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -30,38 +30,19 @@ def convolve(
     residual: object,
     arguments: tuple[object, ...],
     out: object,
-    bindings: Bindings | None = None,
 ) -> Array:
     """Validate, make the problem, choose the algorithm (unless an earlier call did all that), run it.
 
-    Arguments are those of a problem, activation, algorithm and tolerance. A layer has bindings of weight and bias.
+    Arguments are those of a problem, activation, algorithm and tolerance.
     """
     images, filters = array(x, "x"), array(weight, "weight")
-    call = _prepared(rank, images, filters, arguments, as_key(arguments) if bindings is None else bindings.key)
-    result, shape = call.result, call.shape
-    if bindings is None:
-        filters, bound = dense(filters, call.operand), None
-        term = None if bias is None else as_addend(bias, call.bias_shape, result, "bias")
-    else:
-        bound, term = bindings.kept.get(call) or bindings.bind(call)
-    addend = None if residual is None else as_addend(residual, shape, result, "residual")
-    images = dense(images, call.operand)
-    if out is None:
-        target = written = memory.empty(shape, result)
-    else:
-        target = written = checked_out(out, shape, result)
-        if needs_a_copy(target, (images, filters, term, addend)):
-            written = memory.empty(shape, result)
-    if bound is not None:
-        bound(images, term, addend, written)
-    elif call.run is not None:
-        call.run(images, filters, term, addend, written)
-    if written is not target:
-        target[...] = written
-    return target
+    call = _prepared(rank, images, filters, arguments, as_key(arguments), config.settings())
+    filters = dense(filters, call.operand)
+    term = None if bias is None else as_addend(bias, call.bias_shape, call.result, "bias")
+    return _result(call, call.run, images, (filters, term), residual, out)
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Call:
     """What a call needs that its shapes, types and arguments decide."""
 
@@ -73,26 +54,65 @@ class _Call:
     bind: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bind`
 
 
+def _result(
+    call: _Call,
+    run: Callable[..., None] | None,
+    images: Array,
+    constants: tuple[Array | None, ...],
+    residual: object,
+    out: object,
+) -> Array:
+    """Run on images, constants, residual and what receives the result."""
+    shape, result = call.shape, call.result
+    addend = None if residual is None else as_addend(residual, shape, result, "residual")
+    images = dense(images, call.operand)
+    if out is None:
+        target = written = memory.empty(shape, result)
+    else:
+        target = written = checked_out(out, shape, result)
+        if needs_a_copy(target, (images, *constants, addend)):
+            written = memory.empty(shape, result)
+    if run is not None:
+        run(images, *constants, addend, written)
+    if written is not target:
+        target[...] = written
+    return target
+
+
 #: Kinds of calls (shapes, types, settings) that a layer keeps packed weights for; with one more it begins anew.
 MOST_BINDINGS = 4
 
+_Binding = tuple["Bound | None", _Call, tuple["Array | None"]]  # what to run, of which call, with which bias
+
 
 class Bindings:
-    """A layer's weight and bias, which nobody changes, made ready for calls; `key` is that of its arguments."""
+    """A layer's weight and bias, which nobody changes, made ready for calls."""
 
-    def __init__(self, weight: Array, bias: Array | None, key: Hashable) -> None:
-        self._weight, self._bias, self.key = weight, bias, key
-        #: What to run (None: there are no images), and the bias. A call that is forgotten takes its own along.
-        self.kept: WeakKeyDictionary[_Call, tuple[Bound | None, Array | None]] = WeakKeyDictionary()
+    def __init__(self, rank: int, weight: Array, bias: Array | None, arguments: tuple[object, ...]) -> None:
+        self._rank, self._weight, self._bias, self._arguments = rank, weight, bias, arguments
+        self._key = as_key(arguments)
+        self.kept: dict[Hashable, _Binding] = {}
+        _bindings[id(self)] = self
 
-    def bind(self, call: _Call) -> tuple[Bound | None, Array | None]:
+    def convolve(self, x: object, residual: object, out: object) -> Array:
+        """Do what the function of the same arguments does."""
+        images, settings = array(x, "x"), config.settings()
+        run, call, constants = self.kept.get((images.shape, images.dtype, settings)) or self._bind(images, settings)
+        return _result(call, run, images, constants, residual, out)
+
+    def _bind(self, images: Array, settings: config.Settings) -> _Binding:
         """Pack for a call; threads that do it together do it twice, which is no harm."""
+        kept = self.kept  # what is cleared meanwhile is kept by nobody
+        call = _prepared(self._rank, images, self._weight, self._arguments, self._key, settings)
         bias = None if self._bias is None else as_addend(self._bias, call.bias_shape, call.result, "bias")
-        binding = call.bind(dense(self._weight, call.operand)), bias
-        if len(self.kept) >= MOST_BINDINGS:
-            self.kept = WeakKeyDictionary()
-        self.kept[call] = binding
+        binding = call.bind(dense(self._weight, call.operand)), call, (bias,)
+        if len(kept) >= MOST_BINDINGS:
+            kept.clear()
+        kept[images.shape, images.dtype, settings] = binding
         return binding
+
+
+_bindings: WeakValueDictionary[int, Bindings] = WeakValueDictionary()  # of all layers that there are
 
 
 # Making a problem takes tens of microseconds, and all that follows hundreds: those of earlier calls are kept. A small
@@ -112,9 +132,10 @@ def as_key(arguments: tuple[object, ...]) -> Hashable:
     return (arguments, kinds) if _PLAIN.issuperset(kinds) else repr(arguments)
 
 
-def _prepared(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], key: Hashable) -> _Call:
+def _prepared(
+    rank: int, x: Array, weight: Array, arguments: tuple[object, ...], key: Hashable, settings: config.Settings
+) -> _Call:
     """Return the call for these arrays; `key` is what `as_key` makes of the arguments."""
-    settings = config.settings()
     place = (rank, x.shape, weight.shape, x.dtype, weight.dtype, key, settings)
     return _calls.get(place) or keep(_calls, place, _prepare(rank, x, weight, arguments, settings.tolerance))
 
@@ -342,6 +363,10 @@ def clear_calls() -> None:
     from fastconv.pooling import call as pooling
 
     _calls.clear()
+    for reference in _bindings.valuerefs():  # a list: layers may come and go meanwhile
+        bindings = reference()
+        if bindings is not None:
+            bindings.kept = {}
     pooling.clear()
     memory.clear()
     selection.clear_cache()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastconv import config
 from fastconv.arguments import MAX_ELEMENTS, Padding, PerAxis, dtype_name, integer, one_of, padding_pairs, per_axis
 from fastconv.arguments import receptive_fields as fields_of
-from fastconv.call import Array, Bindings, array, as_addend, as_key, check_weight_axes, convolve, problem_of
+from fastconv.call import Array, Bindings, array, as_addend, check_weight_axes, problem_of
 from fastconv.problem import ACTIVATIONS
 
 # In the order in which `fastconv.call` takes them
@@ -76,7 +76,7 @@ class Layer:
         self._weight = _own(filters)
         self._bias = None if bias is None else _own(_checked_bias(bias, len(filters)))
         self._arguments = copy.deepcopy(arguments)  # there may be lists among them
-        self._bindings = Bindings(self._weight, self._bias, as_key(self._arguments))
+        self._bindings = Bindings(self.rank, self._weight, self._bias, self._arguments)
 
     @property
     def weight(self) -> Array:
@@ -111,7 +111,7 @@ class Layer:
         TypeError, ValueError, UnsupportedError, OverflowError
             As the function does, where it depends on these arguments.
         """
-        return convolve(self.rank, x, self._weight, self._bias, residual, self._arguments, out, self._bindings)
+        return self._bindings.convolve(x, residual, out)
 
     def _named_arguments(self) -> dict[str, object]:
         """The arguments behind weight and bias."""

@@ -46,7 +46,7 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generi
     """Return an array of undefined values, as `numpy.empty`, in kept memory if it is large."""
     array = np.empty(shape, dtype)  # costs next to nothing before it is touched, however large
     size = array.nbytes
-    if not LEAST < size <= MOST:
+    if size <= LEAST or size > MOST:
         return array
     return np.asarray(_Lease(_taken(size) or _Block(size), shape, array.dtype))
 

@@ -105,6 +105,8 @@ def memory_seconds(problem: ConvProblem, machine: Machine) -> float:
 class DepthwisePlan(TaskPlan):
     """A plan of planes."""
 
+    repairs = True
+
     code: Planes
     numbers: int  # the address of the slots
     tasks: int

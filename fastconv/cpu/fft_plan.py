@@ -304,7 +304,7 @@ class FourierPlan:
     def _transform(self, workspace: scratch.Workspace, weight: Array, to: int) -> None:
         """Spectra of all weights."""
         memory = workspace.scratch(self._sizes[0], self.request.problem.dtype)
-        self._of_weights(workspace.job, (address(self._array), address(weight), to), memory, self._pitch)
+        self._of_weights.run(workspace.job, (address(self._array), address(weight), to), memory, self._pitch)
 
     def _compute(self, weights: Weights, x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         steps = self._planes if self.tiling.planes else self._channels
@@ -318,7 +318,7 @@ class FourierPlan:
             to = workspace.scratch(spectra, f"{dtype} spectra")
             self._transform(workspace, weights.array, to)
         memory = workspace.scratch(own, dtype)
-        self._of_tiles(workspace.job, (address(self._array), x, to, *rest), memory, self._pitch)
+        self._of_tiles.run(workspace.job, (address(self._array), x, to, *rest), memory, self._pitch)
 
     def _channels(self, weights: Weights, x: int, workspace: scratch.Workspace, rest: tuple[int, ...]) -> None:
         own, _, inputs, _ = self._sizes
@@ -328,8 +328,8 @@ class FourierPlan:
         w = weights.spectra or address(weights.array)
         of_channels, of_filters = self._of_block
         for first in range(0, self.numbers[step.ALL_PAIRS], self.block_pairs):
-            of_channels(workspace.job, (numbers, x, v, first), memory, self._pitch)
-            of_filters(workspace.job, (numbers, v, w, *rest, first), memory, self._pitch)
+            of_channels.run(workspace.job, (numbers, x, v, first), memory, self._pitch)
+            of_filters.run(workspace.job, (numbers, v, w, *rest, first), memory, self._pitch)
 
 
 def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:

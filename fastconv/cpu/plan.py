@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +80,7 @@ class TaskPlan(ABC):
     request: Request
     scratch_bytes: int = 0  # of one worker
     weight_bytes: int = 0  # of packed weights; 0: they are read as they lie
+    repairs: ClassVar[bool] = False  # whether the function may say that it got something wrong
 
     @abstractmethod
     def addresses(self, residual: bool, careful: bool) -> tuple[int, int]:
@@ -112,6 +114,10 @@ class TaskPlan(ABC):
         return self.weight_bytes
 
     @cached_property
+    def _purpose(self) -> str:
+        return self.request.problem.dtype
+
+    @cached_property
     def _weights_purpose(self) -> str:
         return f"{self.request.problem.dtype} weights"
 
@@ -128,11 +134,12 @@ class TaskPlan(ABC):
 
     def launch(self, residual: bool, careful: bool) -> tuple[threads.Launch, int, int]:
         """Make what a call needs, or return it; see `addresses`."""
-        ready = self._ready.get((residual, careful))
-        if ready is None:
-            function, numbers = self.addresses(residual, careful)
-            made = threads.Launch(function, operand.OPERANDS, self.tasks, self.request.threads)
-            ready = self._ready[residual, careful] = made, numbers, self.pitch * self.working
+        return self._ready.get((residual, careful)) or self._make_ready(residual, careful)
+
+    def _make_ready(self, residual: bool, careful: bool) -> tuple[threads.Launch, int, int]:
+        function, numbers = self.addresses(residual, careful)
+        made = threads.Launch(function, operand.OPERANDS, self.tasks, self.request.threads)
+        ready = self._ready[residual, careful] = made, numbers, self.pitch * self.working
         return ready
 
     def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
@@ -148,12 +155,22 @@ class TaskPlan(ABC):
     def bind(self, weight: Array) -> Bound:
         """Return `run` for these weights, which nobody changes from now on: packed once, in memory of their own."""
         if not self.weight_bytes:
-            return _Binding(self, address(weight), False, weight)
+            return self._bound(address(weight), False, weight)
         to, block = scratch.aligned(self.weight_bytes)
         workspace = scratch.take()
         careful = self.pack(workspace.job, to, address(weight))
         scratch.give(workspace)
-        return _Binding(self, to, careful, block)
+        return self._bound(to, careful, block)
+
+    def _bound(self, weights: int, careful: bool, memory: Array) -> Bound:
+        """`compute` with weights at an address in memory that is held on to."""
+
+        def run(x: Array, bias: Array | None, residual: Array | None, out: Array, *, _memory: Array = memory) -> None:
+            workspace = scratch.take()
+            self.compute(workspace, weights, careful, x, bias, residual, out)
+            scratch.give(workspace)
+
+        return run
 
     def compute(
         self,
@@ -166,29 +183,16 @@ class TaskPlan(ABC):
         out: Array,
     ) -> None:
         """Launch the tasks; `weights` is the address of weights as the function takes them."""
-        ready, numbers, size = self.launch(residual is not None, careful)
-        memory = workspace.scratch(size, self.request.problem.dtype) if size else 0
+        launch, numbers, size = self._ready.get((residual is not None, careful)) or self._make_ready(
+            residual is not None, careful
+        )
+        memory = workspace.scratch(size, self._purpose) if size else 0
         b = 0 if bias is None else address(bias)
         r = 0 if residual is None else address(residual)
-        operands = numbers, address(x), weights, b, r, address(out), 0
-        ready(workspace.job, operands, memory, size // ready.threads)
-        if workspace.job[LEFT_OUT]:
+        job, operands = workspace.job, (numbers, address(x), weights, b, r, address(out), 0)
+        launch.run(job, operands, memory, size // launch.threads)
+        if self.repairs and job[LEFT_OUT]:
             self.repair(workspace, operands, memory)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Binding:
-    """A plan with its weights."""
-
-    plan: TaskPlan
-    weights: int  # the address of the weights as the function takes them
-    careful: bool
-    memory: Array  # that they lie in
-
-    def __call__(self, x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
-        workspace = scratch.take()
-        self.plan.compute(workspace, self.weights, self.careful, x, bias, residual, out)
-        scratch.give(workspace)
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,7 @@ class Packing:
 
     def __call__(self, job: Slots, to: int, weight: int) -> None:
         """Copy."""
-        self._launch(job, (to, weight, *self.tail))
+        self._launch.run(job, (to, weight, *self.tail))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ first, as planes, and then the volume across its slices, each of which is then o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +82,7 @@ class Pooling(PoolAlgorithm):
     def prepared(self, problem: PoolProblem) -> PoolRun:
         """Return `run` for one problem, with the plan at hand."""
         natural = _natural_strides(problem)
-        plans: dict[tuple[int, int], Callable[[Array, Array, Array | None], None]] = {}
+        plans: dict[tuple[int, int], _Plan] = {}
 
         def run(x: Array, out: Array, indices: Array | None) -> None:
             strides = natural if out.flags.c_contiguous else _strides(problem, out)
@@ -95,7 +94,7 @@ class Pooling(PoolAlgorithm):
             plan = plans.get(strides)
             if plan is None:
                 plan = plans[strides] = _Plan(problem, strides)
-            plan(x, out, indices)
+            plan.run(x, out, indices)
 
         return run
 
@@ -212,14 +211,15 @@ class _Plan:
             size = math.prod(shape) * np.dtype(dtype).itemsize
         return size + max(each.workspace for each in self.passes)
 
-    def __call__(self, x: Array, out: Array, indices: Array | None) -> None:
+    def run(self, x: Array, out: Array, indices: Array | None) -> None:
+        """Compute; the input is contiguous, and the result has the plan's strides."""
         places = 0 if indices is None else address(indices)
         if self.between is None:
-            self.passes[0](address(x), address(out), places)
+            self.passes[0].run(address(x), address(out), places)
             return
         between = memory.empty(*self.between)
-        self.passes[0](address(x), address(between), 0)
-        self.passes[1](address(between), address(out), 0)
+        self.passes[0].run(address(x), address(between), 0)
+        self.passes[1].run(address(between), address(out), 0)
 
 
 def _is_whole(problem: PoolProblem) -> bool:

@@ -99,12 +99,12 @@ class Pass:
         launch = Launch(self.function, slot.OPERANDS, self.tasks, self.threads)
         return launch, address(self.numbers), self.pitch
 
-    def __call__(self, x: int, y: int, indices: int) -> None:
-        """Run on addresses."""
+    def run(self, x: int, y: int, indices: int) -> None:
+        """Pool what is at addresses."""
         workspace = scratch.take()
         launch, numbers, pitch = self._ready
         memory = workspace.scratch(pitch * launch.threads, "pooling") if pitch else 0
-        launch(workspace.job, (numbers, x, y, indices), memory, pitch)
+        launch.run(workspace.job, (numbers, x, y, indices), memory, pitch)
         scratch.give(workspace)
 
 

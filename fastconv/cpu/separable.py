@@ -92,6 +92,8 @@ class Separable(Planned):
 class SeparablePlan(TaskPlan):
     """A plan of both passes, and the one of planes that have values that are not finite."""
 
+    repairs = True
+
     code: Passes
     numbers: npt.NDArray[np.int64]  # the slots
     tasks: int
@@ -106,15 +108,15 @@ class SeparablePlan(TaskPlan):
             super().run(x, weight, bias, residual, out)
             return
         values = weight.tobytes()
-        bound = self._bound.get(values)
+        bound = self._recent.get(values)
         if bound is None:
-            if len(self._bound) >= MOST_BOUND:
-                self._bound.clear()
-            bound = self._bound[values] = self.bind(weight)
+            if len(self._recent) >= MOST_BOUND:
+                self._recent.clear()
+            bound = self._recent[values] = self.bind(weight)
         bound(x, bias, residual, out)
 
     @cached_property
-    def _bound(self) -> dict[bytes, Bound]:
+    def _recent(self) -> dict[bytes, Bound]:
         """`run` with weights, by their bytes."""
         return {}
 
@@ -159,7 +161,7 @@ class SeparablePlan(TaskPlan):
         weights = operands[operand.WEIGHT] + self._factor_bytes
         defined = (numbers, operands[operand.X], weights, *operands[operand.WEIGHT + 1 : operand.LEFT_OUT], 0)
         if planes == 1:
-            sums(workspace.job, defined, room, size // sums.threads)
+            sums.run(workspace.job, defined, room, size // sums.threads)
             return
         parts, exact_parts = self.tasks // planes, exact.tasks // planes
         for plane in range(planes):

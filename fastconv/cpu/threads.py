@@ -51,12 +51,12 @@ class Launch:
         self._address, self._entry = function, _ENTRY(function)
         self._pack = struct.Struct(f"{operands}q").pack_into
 
-    def __call__(self, job: Slots, operands: tuple[int, ...], memory: int = 0, pitch: int = 0) -> None:
+    def run(self, job: Slots, operands: tuple[int, ...], memory: int = 0, pitch: int = 0) -> None:
         """Do all tasks; worker w has the scratch at `memory` + w * `pitch`, the caller being worker 0."""
+        self._pack(job.memory, job.offset + 8 * launch.OPERANDS, *operands)
         if self.threads == 1:
-            self.alone(job, operands, memory, 0, self.tasks)
+            self._entry(job.address + 8 * launch.OPERANDS, memory, 0, self.tasks)
         else:
-            self._pack(job.memory, job.offset + 8 * launch.OPERANDS, *operands)
             _HEAD.pack_into(job.memory, job.offset, self._address, memory, pitch, self.tasks, self.threads)
             _pool.launch(job.address, self.threads - 1)
 

@@ -272,7 +272,7 @@ class WinogradPlan:
         to, block = scratch.aligned(size)
         workspace = scratch.take()
         memory = workspace.scratch(self._pitch * launch.threads, self.request.problem.dtype)
-        launch(workspace.job, (address(array), address(weight), to), memory, self._pitch)
+        launch.run(workspace.job, (address(array), address(weight), to), memory, self._pitch)
         scratch.give(workspace)
         return Weights(weight, step.TRANSFORMED, to, block)
 
@@ -288,8 +288,8 @@ class WinogradPlan:
         (transform, of_tiles), (multiply, of_filters) = self.steps(weights.form)
         of_tiles_at, of_filters_at = address(of_tiles), address(of_filters)
         for block in range(self.tiling.blocks[0] * self.tiling.blocks[1]):
-            transform(workspace.job, (of_tiles_at, x, v, block), memory, self._pitch)
-            multiply(workspace.job, (of_filters_at, v, weights.address, *rest, block), memory, self._pitch)
+            transform.run(workspace.job, (of_tiles_at, x, v, block), memory, self._pitch)
+            multiply.run(workspace.job, (of_filters_at, v, weights.address, *rest, block), memory, self._pitch)
 
 
 def _codelets(dtype: str, axes: tuple[Axis, Axis]) -> dict[int, codelet.Codelet]:

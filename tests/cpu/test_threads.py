@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import config, selection
+from fastconv import selection
 from fastconv.codegen import launch
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.native import Slots, held_lock
@@ -32,13 +32,9 @@ def able(problem: ConvProblem) -> list[str]:
 
 
 @pytest.fixture
-def _two_threads(monkeypatch):
+def _two_threads(always_threads):
     """Give every call, however small, two threads."""
-    monkeypatch.setattr(config, "_threads", 2)
-    monkeypatch.setattr(threads, "WORTH_A_THREAD", 0.0)
-    fastconv.clear_cache()  # plans made for one thread
-    yield
-    fastconv.clear_cache()
+    always_threads(2)
 
 
 # ------------------------------------------------------------------------------- handing out
@@ -68,7 +64,7 @@ def hand_out_entry(
     entry = ENTRY(nothing_returned)
     address = ctypes.cast(entry, ctypes.c_void_p).value
     assert address is not None
-    threads.Launch(address, len(operands), tasks, count)(job, operands, memory, pitch)
+    threads.Launch(address, len(operands), tasks, count).run(job, operands, memory, pitch)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 16])
@@ -215,7 +211,7 @@ def call(problem: ConvProblem, algorithm: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def serial() -> dict[tuple[ConvProblem, str], bytes]:
-    before = config._threads
+    before = fastconv.get_num_threads()
     fastconv.set_num_threads(1)
     try:
         return {
@@ -224,7 +220,7 @@ def serial() -> dict[tuple[ConvProblem, str], bytes]:
             for name in able(problem)
         }
     finally:
-        config._threads = before
+        fastconv.set_num_threads(before)
 
 
 def mixed(serial: dict[tuple[ConvProblem, str], bytes], calls: int) -> list[tuple]:
@@ -234,16 +230,16 @@ def mixed(serial: dict[tuple[ConvProblem, str], bytes], calls: int) -> list[tupl
     return [keys[place] for place in order]
 
 
-@pytest.mark.usefixtures("_two_threads")
 @pytest.mark.parametrize("count", [2, 3, 8])
-def test_the_result_does_not_depend_on_the_number_of_threads(serial, monkeypatch, count):
-    monkeypatch.setattr(config, "_threads", count)
+def test_the_result_does_not_depend_on_the_number_of_threads(serial, always_threads, count):
+    always_threads(count)
     wrong = [key for key, expected in serial.items() if call(*key) != expected]
     assert wrong == []
 
 
-def test_calls_from_several_threads_at_once(serial):
+def test_calls_from_several_threads_at_once(serial, set_threads):
     """Each call is serial: they share plans, code and nothing that they write."""
+    set_threads(1)
     keys = mixed(serial, 300)
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda key: call(*key), keys))

@@ -16,8 +16,8 @@ SETTINGS, ARRAYS = 45, 12  # for each operation: arguments, which code is compil
 def random_arguments(random, *, dilated):
     """Draw an input, and arguments that PyTorch takes: equal padding, half a window at most."""
     rank = int(random.integers(1, 4))
-    size = random.integers(4, {1: 60, 2: 24, 3: 9}[rank], rank)
-    kernel = random.integers(1, 4 if rank == 3 else 6, rank)
+    size = random.integers(4, {1: 200, 2: 40, 3: 9}[rank], rank)
+    kernel = random.integers(1, {1: 30, 2: int(random.choice([5, 15])), 3: 4}[rank] + 1, rank)
     stride = random.integers(1, 4, rank)
     padding = [int(random.integers(0, k // 2 + 1)) for k in kernel]
     dilation = random.integers(1, 3, rank) if dilated else np.ones(rank, int)
