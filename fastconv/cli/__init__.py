@@ -1,4 +1,4 @@
-"""The command line: ``fastconv bench``, ``report``, ``cold-start``, ``explain``, ``tune``, ``info``."""
+"""The command line: ``fastconv bench``, ``report``, ``regret``, ``cold-start``, ``explain``, ``tune``, ``info``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ try:
     from fastconv.cli.cold_start import cold_start
     from fastconv.cli.explain import explain
     from fastconv.cli.info import info
+    from fastconv.cli.regret import regret
     from fastconv.cli.report import report_command
     from fastconv.cli.tune import tune
 except ImportError as error:
@@ -29,5 +30,5 @@ def main() -> None:
     """Fast convolution and pooling for NumPy arrays."""
 
 
-for command in (bench, report_command, cold_start, explain, tune, info):
+for command in (bench, report_command, regret, cold_start, explain, tune, info):
     main.add_command(command)

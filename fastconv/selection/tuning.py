@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -138,34 +139,40 @@ def _named(text: str) -> tuple[object, ...]:
 def _answer(problem: ConvProblem, tolerance: float, rigour: str, end: float, *, again: bool) -> Answer | None:
     """Return what is remembered of a problem, or measure and remember it; None if the time is over before."""
     threads = get_num_threads()
-    contenders = cast("list[Algorithm]", choice.contenders(problem, tolerance))
-    among = [entry for entry in contenders if entry.any_weights]
+    among = contenders(problem, tolerance)
     known = None if again else answers.find(problem, threads, [entry.name for entry in among], rigour)
     if known is not None:
         return known
-    seconds = _sweep(problem, among, rigour, end)
-    if seconds is None:
+    answer = sweep(problem, among, rigour, end)
+    if answer is None:
         return None
-    answer = Answer(seconds, rigour)
     answers.remember(problem, threads, answer)
     clear_calls()  # which hold what was chosen before
     return answer
 
 
-def _sweep(
-    problem: ConvProblem, among: Sequence[Algorithm], rigour: str, end: float
-) -> dict[str, float | None] | None:
-    """Return the seconds of each algorithm; None if the time is over before they are certain."""
+def contenders(problem: ConvProblem, tolerance: float) -> list[Algorithm]:
+    """Return what is measured: all that ``"auto"`` chooses among that take any weights."""
+    return [entry for entry in cast("list[Algorithm]", choice.contenders(problem, tolerance)) if entry.any_weights]
+
+
+def hopeful(problem: ConvProblem, among: Iterable[Algorithm]) -> list[Algorithm]:
+    """Return those whose prediction is not hopeless, the cheapest first."""
     machine = Machine()
     costs = {entry: entry.cost(problem, machine) for entry in among}
-    hopeful = [entry for entry, cost in costs.items() if cost <= HOPELESS * min(costs.values())]
-    runs = _ready(problem, hopeful)
+    ordered = sorted(costs, key=costs.__getitem__)
+    return [entry for entry in ordered if costs[entry] <= HOPELESS * costs[ordered[0]]]
+
+
+def sweep(problem: ConvProblem, among: Sequence[Algorithm], rigour: str, end: float = math.inf) -> Answer | None:
+    """Return what was measured; None if the time is over before it is certain."""
+    runs = calls(problem, hopeful(problem, among))
     for run in runs.values():  # the first call may compile
         if time.perf_counter() >= end:
             return None
         run()
     relative = _compared(runs, *_ENOUGH[rigour], end)
-    return None if relative is None else {entry.name: relative.get(entry.name) for entry in among}
+    return None if relative is None else Answer({entry.name: relative.get(entry.name) for entry in among}, rigour)
 
 
 def _compared(runs: Mapping[str, Callable[[], None]], looks: int, most: int, end: float) -> dict[str, float] | None:
@@ -190,7 +197,7 @@ def _compared(runs: Mapping[str, Callable[[], None]], looks: int, most: int, end
     return together | {name: ratio * seconds for name, ratio in ratios.items()}
 
 
-def _ready(problem: ConvProblem, among: Iterable[Algorithm]) -> Mapping[str, Callable[[], None]]:
+def calls(problem: ConvProblem, among: Iterable[Algorithm]) -> Mapping[str, Callable[[], None]]:
     """Return calls on one set of operands, by name: of plain weights, which each call packs, as functions do."""
     dtype, random = np.dtype(problem.dtype), np.random.default_rng(0)
     x, weight = (

@@ -6,7 +6,7 @@ to show, and :func:`save` writes one. Nothing here keeps state or asks for a scr
 
 from __future__ import annotations
 
-from fastconv.bench.plots.choices import regret_curve
+from fastconv.bench.plots.choices import pick_curves, regret_curve
 from fastconv.bench.plots.composition import sheet
 from fastconv.bench.plots.kernels import kernel_panel
 from fastconv.bench.plots.layers import ratio_bars, time_dots
@@ -23,6 +23,7 @@ __all__ = [
     "find_series",
     "kernel_panel",
     "new_figure",
+    "pick_curves",
     "ratio_bars",
     "ratio_overview",
     "regret_curve",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import geometric_mean
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from fastconv.bench.plots.style import (
     BLACK,
+    BLUE,
     GREY,
     PLATE,
     SMALL,
@@ -22,7 +24,7 @@ from fastconv.bench.plots.style import (
 )
 from fastconv.bench.results import LayerResult, SuiteResult
 
-__all__ = ["regret_curve"]
+__all__ = ["pick_curves", "regret_curve"]
 
 NAMED = 3  # of the worst picks
 LEAST_RANGE = 1.1  # of the axis, so that picks that are all good look good
@@ -59,8 +61,7 @@ def regret_curve(axes: Axes, suites: Sequence[SuiteResult]) -> None:
     ratio_axis(axes, last**-0.04, last ** (1 / DATA_PART))
     axes.set_ylim(0, 1.04)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    shares = [(index + 1) / len(layers) for index in range(len(layers))]
-    axes.step([1, *regrets, axes.get_xlim()[1]], [0, *shares, 1], where="post", color=BLACK, linewidth=1.4, zorder=2)
+    shares = _curve(axes, regrets, BLACK)
     points = [(regret, share, layer) for (regret, layer), share in zip(layers, shares, strict=True) if regret > 1]
     for regret, share, layer in points:
         axes.plot([regret], [share], linestyle="", zorder=3, **kind_mark(layer.kind).point(7))
@@ -70,6 +71,36 @@ def regret_curve(axes: Axes, suites: Sequence[SuiteResult]) -> None:
         by_kind.setdefault(layer.kind, []).append(regret)
     notes = {kind: f"{kind}: {geometric_mean(found):.3f}" for kind, found in by_kind.items()}
     legend_beside(axes, kind_handles(by_kind, notes), "mean by class")
+
+
+def pick_curves(axes: Axes, regrets: Mapping[str, Sequence[float]]) -> None:
+    """Draw the share of problems whose pick takes at most so many times the fastest one's time, a curve for each kind.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        To draw on.
+    regrets : mapping of str to sequence of float
+        By kind of pick; at least one each.
+    """
+    counts = {len(found) for found in regrets.values()}
+    title, detail = "What the choice of an algorithm costs", f"{max(counts)} problems"
+    dress(axes, title, detail, "time of the pick / time of the fastest", "problems")
+    ratio_axis(axes, 0.99, max(LEAST_RANGE, *map(max, regrets.values())))
+    axes.set_ylim(0, 1.04)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    colours = dict(zip(regrets, (BLACK, BLUE), strict=False))
+    for pick, found in regrets.items():
+        _curve(axes, sorted(found), colours[pick])
+    labels = {pick: f"{pick}: {geometric_mean(found):.3f}" for pick, found in regrets.items()}
+    legend_beside(axes, [Line2D([], [], color=colours[pick], label=labels[pick]) for pick in regrets], "geometric mean")
+
+
+def _curve(axes: Axes, rising: Sequence[float], colour: str) -> list[float]:
+    """Draw the share of values up to each, and return these shares."""
+    shares = [(index + 1) / len(rising) for index in range(len(rising))]
+    axes.step([1, *rising, axes.get_xlim()[1]], [0, *shares, 1], where="post", color=colour, linewidth=1.4, zorder=2)
+    return shares
 
 
 def _name(axes: Axes, worst: Sequence[tuple[float, float, LayerResult]]) -> None:
