@@ -68,6 +68,10 @@ if TYPE_CHECKING:
     from fastconv.selection import algorithms as algorithms
     from fastconv.selection import explain as explain
     from fastconv.selection import select as select
+    from fastconv.selection.keeping import export_answers as export_answers
+    from fastconv.selection.keeping import forget_answers as forget_answers
+    from fastconv.selection.keeping import import_answers as import_answers
+    from fastconv.selection.keeping import remembered as remembered
     from fastconv.selection.tuning import tune as tune
 
 _HOME = {
@@ -96,11 +100,14 @@ _HOME = {
     "conv2d": "convolution",
     "conv3d": "convolution",
     "explain": "selection",
+    "export_answers": "selection.keeping",
+    "forget_answers": "selection.keeping",
     "get_num_threads": "config",
     "get_tolerance": "config",
     "global_avg_pool": "pooling",
     "global_lp_pool": "pooling",
     "global_max_pool": "pooling",
+    "import_answers": "selection.keeping",
     "lp_pool1d": "pooling",
     "lp_pool2d": "pooling",
     "lp_pool3d": "pooling",
@@ -114,6 +121,7 @@ _HOME = {
     "max_unpool3d": "pooling",
     "max_unpool_gradient": "pooling",
     "plan": "plans",
+    "remembered": "selection.keeping",
     "select": "selection",
     "options": "config",
     "set_algorithms": "config",

@@ -1,4 +1,4 @@
-"""The command line: ``fastconv bench``, ``report``, ``regret``, ``cold-start``, ``explain``, ``tune``, ``info``."""
+"""The command line: ``fastconv bench``, ``report``, ``regret``, ``cold-start``, ``explain``, ``tune`` and others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ try:
     import click
     import rich  # noqa: F401  (the commands need it)
 
+    from fastconv.cli.answers import answers
     from fastconv.cli.bench import bench
     from fastconv.cli.cold_start import cold_start
     from fastconv.cli.explain import explain
@@ -30,5 +31,5 @@ def main() -> None:
     """Fast convolution and pooling for NumPy arrays."""
 
 
-for command in (bench, report_command, regret, cold_start, explain, tune, info):
+for command in (bench, report_command, regret, cold_start, explain, tune, answers, info):
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -16,7 +17,7 @@ from fastconv.cli import problems
 from fastconv.cli.measuring import exit_code, measure
 from fastconv.cli.output import console, show_table
 from fastconv.cli.reading import read_report
-from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS
+from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS, Problem
 
 __all__ = ["bench", "jobs_of"]
 
@@ -24,7 +25,7 @@ PICTURES = (".png", ".svg")
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="[SUITE|PROBLEM]...")
+@click.argument("targets", nargs=-1, metavar="[SUITE|PROBLEM|@FILE]...")
 @click.option("--peers", is_flag=True, help="Add the other libraries that are installed.")
 @click.option("--threads", type=click.IntRange(min=1), help="For fastconv and for every peer.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, help="Images a call, in suites.")
@@ -75,7 +76,8 @@ def bench(
     """Check every algorithm against the reference and time them side by side.
 
     A SUITE is a table of layers (resnet50 is the default; `fastconv bench nothing` lists them); a
-    PROBLEM is one layer as text, such as conv2d,n1,c64,56x56,k64,3x3,p1,float32.
+    PROBLEM is one layer as text, such as conv2d,n1,c64,56x56,k64,3x3,p1,float32; a FILE has one a
+    line, and # begins a comment.
 
     The table gives the minimum of the rounds in milliseconds, the algorithm that is picked, and
     its time divided by the best one's; with --peers, the best peer's time divided by that of
@@ -104,10 +106,11 @@ def bench(
 def jobs_of(
     targets: Iterable[str], batch: int, dtype: str, layout: str, direction: str, threads: int
 ) -> list[run.Job]:
-    """Return the suites named, and one more job for each way in which problems were written out."""
+    """Return the suites named, and one more job for each way in which problems were written out, here or in files."""
     jobs: list[run.Job] = []
     written_out: dict[tuple[str, str, int], list[Layer]] = {}
-    for number, target in enumerate(targets, start=1):
+    numbers = itertools.count(1)
+    for target in targets:
         if target in SUITES:
             suite = SUITES[target]
             try:
@@ -115,18 +118,25 @@ def jobs_of(
             except (TypeError, ValueError) as error:  # an average of integers, a pooling's gradient
                 raise click.UsageError(f"{target}: {error}") from None
             jobs.append(run.Job(target, suite.source, layers, (threads,)))
-        elif "," in target:
-            problem = problems.problem(target)
+            continue
+        for problem in _written_out(target):
             alike = written_out.setdefault((problem.dtype, problem.layout, problem.batch), [])
-            alike.append(Layer(f"problem {number}", problem))
-        else:
-            raise click.UsageError(
-                f"{target!r} is neither a suite ({', '.join(SUITES)}) nor a problem such as {problems.EXAMPLE}"
-            )
+            alike.append(Layer(f"problem {next(numbers)}", problem))
     return [
         *jobs,
         *(run.Job("problems", "the command line", tuple(alike), (threads,)) for alike in written_out.values()),
     ]
+
+
+def _written_out(target: str) -> tuple[Problem, ...]:
+    """Return the problem that a target is, or those of the file that it names."""
+    if target.startswith("@"):
+        return problems.of_file(target[1:])
+    if "," in target:
+        return (problems.problem(target),)
+    raise click.UsageError(
+        f"{target!r} is neither a suite ({', '.join(SUITES)}) nor a problem such as {problems.EXAMPLE} nor @FILE"
+    )
 
 
 def _check_algorithms(names: Iterable[str]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from fastconv.problem import ConvProblem, Problem, parse
+from fastconv.problem import ConvProblem, Problem, parse, read
 
-__all__ = ["EXAMPLE", "forward_convolution", "problem"]
+__all__ = ["EXAMPLE", "forward_convolution", "of_file", "problem"]
 
 EXAMPLE = "conv2d,n1,c64,56x56,k64,3x3,p1,float32"
 
@@ -37,3 +37,17 @@ def forward_convolution(text: str) -> ConvProblem:
     if not isinstance(found, ConvProblem) or found.direction != "forward":
         raise click.UsageError(f"only forward convolutions can be run, got {text!r}")
     return found
+
+
+def of_file(path: str) -> tuple[Problem, ...]:
+    """Return the problems of a text file, see :func:`fastconv.problem.read`.
+
+    Raises
+    ------
+    click.UsageError
+        If it cannot be read, or a line is no problem.
+    """
+    try:
+        return read(path)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(str(error)) from None

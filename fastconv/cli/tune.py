@@ -18,7 +18,7 @@ __all__ = ["tune"]
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="SUITE|PROBLEM...")
+@click.argument("targets", nargs=-1, required=True, metavar="SUITE|PROBLEM|@FILE...")
 @click.option("--threads", type=click.IntRange(min=1), help="That answers are for; the configuration's by default.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, help="Images a call, in suites.")
 @click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0], help="In suites.")
@@ -43,8 +43,8 @@ def tune(
     """Measure which algorithm is fastest, and remember it for calls to come.
 
     A SUITE is a table of layers, such as resnet50; a PROBLEM is text, such as
-    conv2d,n1,c64,56x56,k64,3x3,p1,float32. Each answer is stored as soon as it is whole, so that a
-    run that is interrupted can be continued.
+    conv2d,n1,c64,56x56,k64,3x3,p1,float32; a FILE has one a line, and # begins a comment. Each
+    answer is stored as soon as it is whole, so that a run that is interrupted can be continued.
     """
     problems = _problems(targets, batch, dtype, layout)
     try:

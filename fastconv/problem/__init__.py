@@ -6,6 +6,8 @@ which :func:`parse` reads whatever the kind of problem.
 
 from __future__ import annotations
 
+from os import PathLike
+from pathlib import Path
 from typing import TypeAlias
 
 from fastconv.arguments import DTYPES
@@ -26,6 +28,7 @@ __all__ = [
     "Problem",
     "image_shape",
     "parse",
+    "read",
 ]
 
 Problem: TypeAlias = ConvProblem | PoolProblem
@@ -61,3 +64,43 @@ def parse(text: str) -> Problem:
     if text.startswith("conv"):
         return ConvProblem.parse(text)
     raise ValueError(f"text must begin with conv, {' or '.join(POOLINGS)}, got {text!r}")
+
+
+def read(path: str | PathLike[str]) -> tuple[Problem, ...]:
+    r"""Read the problems of a text file: a string form a line; ``#`` begins a comment.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, in UTF-8.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If a line is no problem (the message has its number), or the file is no text.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = Path(directory, "problems.txt")
+    ...     _ = path.write_text("# the first layers\n\nconv2d,n1,c8,9x9,k8,3x3,float32\n")
+    ...     [problem.output_shape for problem in read(path)]
+    [(1, 8, 7, 7)]
+    """
+    found = []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            found.append(parse(text))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+    return tuple(found)

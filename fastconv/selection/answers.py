@@ -7,10 +7,11 @@ is the user's, which `fastconv.tune` writes, and below it may be one that the ma
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from stat import S_ISREG
 
 from fastconv import config
 from fastconv.config import logger
-from fastconv.problem import Problem
+from fastconv.problem import Problem, parse
 
 #: In rising order. An answer serves whoever asks for no more than it was measured with.
 RIGOURS = ("measure", "patient")
@@ -91,16 +92,25 @@ def origin() -> Origin:
 
 
 def find(problem: Problem, threads: int, names: Collection[str], rigour: str = RIGOURS[0]) -> Answer | None:
-    """Return what was measured of these algorithms, with that rigour or a better one; None if nothing was.
-
-    This process's own answers that could not be stored come first, then those of the user's file, then the provided.
-    """
-    key, here = _key(problem, threads), origin()
-    for entries in (_unstored.get(here, {}), _entries(users_file(), here), _entries(provided_file(), here)):
+    """Return what was measured of these algorithms, with that rigour or a better one; None if nothing was."""
+    key = _key(problem, threads)
+    for entries in sources(origin()).values():
         serving = [answer for answer in entries.get(key, ()) if answer.serves(names, rigour)]
         if serving:
             return max(reversed(serving), key=lambda answer: RIGOURS.index(answer.rigour))  # the last of equals
     return None
+
+
+def sources(here: Origin) -> dict[str, Entries]:
+    """Return what is remembered by where it is from, in the order in which it counts.
+
+    This process's own answers that could not be stored come first, then those of the user's file, then the provided.
+    """
+    return {
+        "process": _unstored.get(here, {}),
+        "user": _entries(users_file(), here),
+        "provided": _entries(provided_file(), here),
+    }
 
 
 def remember(problem: Problem, threads: int, answer: Answer) -> None:
@@ -108,8 +118,7 @@ def remember(problem: Problem, threads: int, answer: Answer) -> None:
     added: Entries = {_key(problem, threads): (answer,)}
     here, path = origin(), users_file()
     if path is None or not merge(path, here, added):
-        with _lock:
-            _unstored[here] = _merged(_unstored.get(here, {}), added)
+        update_unstored(here, lambda entries: merged(entries, added))
     _entries.cache_clear()
 
 
@@ -129,7 +138,11 @@ def provided_file() -> Path | None:
     asked = os.environ.get("FASTCONV_ANSWERS", "")
     if not asked:
         return None
-    path = Path(asked)
+    return machines_file(Path(asked))
+
+
+def machines_file(path: Path) -> Path:
+    """Return this machine's file in a directory; what is no directory is a file itself."""
     return path / origin().file_name if path.is_dir() else path
 
 
@@ -139,18 +152,41 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
+def update_unstored(here: Origin, change: Callable[[Entries], Entries]) -> None:
+    """Replace what this process could not store by what `change` makes of it."""
+    with _lock:
+        _unstored[here] = change(_unstored.get(here, {}))
+
+
 def _key(problem: Problem, threads: int) -> str:
     return f"{problem} threads={threads}"
 
 
-def _merged(old: Entries, new: Entries) -> Entries:
+def is_for(key: str, problem: Problem) -> bool:
+    """Whether an entry is for a problem, with any number of threads."""
+    return key.partition(" threads=")[0] == str(problem)
+
+
+def asked(key: str) -> tuple[Problem, int]:
+    """Return the problem and the number of threads that an entry is for; ValueError if nobody would ask for it so."""
+    text, _, threads = key.partition(" threads=")
+    try:
+        problem, number = parse(text), int(threads)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{key!r} is no problem with a number of threads: {error}") from None
+    if number < 1 or _key(problem, number) != key:
+        raise ValueError(f"{key!r} is not how {_key(problem, number)!r} is written")
+    return problem, number
+
+
+def merged(old: Entries, new: Entries) -> Entries:
     """Both; of one problem, a new answer replaces those that serve nothing that it does not."""
-    merged = dict(old)
+    both = dict(old)
     for key, answers in new.items():
         for answer in answers:
-            kept = [before for before in merged.get(key, ()) if not answer.serves(before.seconds, before.rigour)]
-            merged[key] = (*kept, answer)
-    return merged
+            kept = [before for before in both.get(key, ()) if not answer.serves(before.seconds, before.rigour)]
+            both[key] = (*kept, answer)
+    return both
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -173,27 +209,85 @@ def read(path: Path, here: Origin) -> Entries:
 def _loaded(path: Path, here: Origin) -> Entries:
     """As `read`, but what there is and cannot be read raises OSError."""
     try:
-        status = path.stat()
+        content = _content(path)
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        logger.warning("measured answers of %s are ignored, the file is damaged: %s", path, error)
+        return {}
+    difference = _difference(content, here)
+    if difference:
+        logger.info("measured answers of %s are ignored, another version or machine wrote them: %s", path, difference)
+        return {}
+    entries, damaged = _checked(content)
+    if damaged:
+        logger.warning("some measured answers of %s are ignored, they are damaged", path)
+    return entries
+
+
+def load(path: Path, here: Origin) -> Entries:
+    """As `read`, for a file that is asked for by name.
+
+    Raises
+    ------
+    OSError
+        If there is none, or it cannot be read.
+    ValueError
+        If it is another machine's or version's, or anything in it is damaged.
+    """
+    try:
+        content = _content(path)
+    except ValueError as error:
+        raise ValueError(f"path must be a file of measured answers, got {str(path)!r}: {error}") from None
+    difference = _difference(content, here)
+    if difference:
+        raise ValueError(f"path must hold answers of this machine and version, got {str(path)!r}: {difference}")
+    entries, damaged = _checked(content)
+    if damaged:
+        raise ValueError(f"path must be a file without damage, got {str(path)!r}: {damaged[0]!r} has no such answers")
+    for key in entries:
+        try:
+            asked(key)
+        except ValueError as error:
+            raise ValueError(f"path must hold answers for problems, got {str(path)!r}: {error}") from None
+    return entries
+
+
+def _content(path: Path) -> Mapping[str, object]:
+    """Return what a file holds, whoever wrote it: OSError if it cannot be read, ValueError if it has no answers."""
+    status = path.stat()
     if not S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:  # a pipe would be waited for
-        raise OSError(f"no file of at most {MOST_BYTES} bytes")
+        raise OSError(errno.EINVAL, f"no file of at most {MOST_BYTES} bytes", str(path))
     import json  # only where there is something to read
 
     try:
         found = json.loads(path.read_bytes())
-        if not isinstance(found, dict) or not isinstance(found.get("answers"), dict):
-            raise ValueError("it has no answers")
-    except (ValueError, RecursionError) as error:  # brackets in brackets without end
-        logger.warning("measured answers of %s are ignored, the file is damaged: %s", path, error)
-        return {}
-    if found.get("format") != FORMAT or found.get("origin") != asdict(here):
-        logger.info("measured answers of %s are ignored: another version or machine wrote them", path)
-        return {}
-    entries = {key: tuple(_valid(answers)) for key, answers in found["answers"].items()}
-    if not all(entries.values()):
-        logger.warning("some measured answers of %s are ignored, they are damaged", path)
-    return {key: answers for key, answers in entries.items() if answers}
+    except RecursionError as error:  # brackets in brackets without end
+        raise ValueError(str(error)) from None
+    if not isinstance(found, dict) or not isinstance(found.get("answers"), dict):
+        raise ValueError("it has no answers")
+    return found
+
+
+def _difference(content: Mapping[str, object], here: Origin) -> str:
+    """Say in what way a file is of another machine or version; nothing if it is not."""
+    if content.get("format") != FORMAT:
+        return f"format is {content.get('format')!r}, and {FORMAT} here"
+    found, expected = content.get("origin"), asdict(here)
+    if not isinstance(found, dict):
+        return "it does not say where it is from"
+    names = [*expected, *(found.keys() - expected)]
+    differing = [name for name in names if name not in found or found[name] != expected.get(name)]
+    return "; ".join(f"{name} is {found.get(name)!r}, and {expected.get(name)!r} here" for name in differing)
+
+
+def _checked(content: Mapping[str, object]) -> tuple[Entries, list[str]]:
+    """Return the answers that are what they should be, and the keys of others."""
+    given = content["answers"]
+    assert isinstance(given, dict)  # `_content` looked
+    entries = {key: tuple(_valid(answers)) for key, answers in given.items()}
+    damaged = [key for key, answers in given.items() if not entries[key] or len(entries[key]) < len(answers)]
+    return {key: answers for key, answers in entries.items() if answers}, damaged
 
 
 def _valid(answers: object) -> Iterator[Answer]:
@@ -211,7 +305,17 @@ def _is_time(value: object) -> bool:
 
 
 def merge(path: Path, here: Origin, added: Entries) -> bool:
-    """Add to what a file holds, all at once; return whether that was possible.
+    """Add to what a file holds; return whether that was possible."""
+    try:
+        update(path, here, lambda entries: merged(entries, added))
+    except OSError as error:
+        logger.info("cannot store measured answers in %s: %s", path, error)
+        return False
+    return True
+
+
+def update(path: Path, here: Origin, change: Callable[[Entries], Entries]) -> None:
+    """Replace what a file holds by what `change` makes of it, all at once; OSError if that is not possible.
 
     Processes do it in turns, under a lock that the system releases when its holder dies; who dies leaves the old file
     or the new one.
@@ -221,16 +325,14 @@ def merge(path: Path, here: Origin, added: Entries) -> bool:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=LOCK_SECONDS, poll_interval=LOCK_STEP):
-            _write(path, here, _merged(_loaded(path, here), added))
-    except (OSError, NotImplementedError) as error:  # one of them: the lock took too long
-        logger.info("cannot store measured answers in %s: %s", path, error)
-        return False
-    return True
+        with FileLock(f"{path}.lock", timeout=LOCK_SECONDS, poll_interval=LOCK_STEP):  # in vain: a TimeoutError
+            write(path, here, change(_loaded(path, here)))
+    except NotImplementedError as error:
+        raise OSError(errno.ENOLCK, str(error), str(path)) from error
 
 
-def _write(path: Path, here: Origin, entries: Entries) -> None:
-    """Replace the file; the lock is held, so that one name for what is not finished is enough."""
+def write(path: Path, here: Origin, entries: Entries) -> None:
+    """Replace a file that nobody else writes: one name for what is not finished is enough."""
     import json
 
     answers = {key: [asdict(answer) for answer in found] for key, found in sorted(entries.items())}

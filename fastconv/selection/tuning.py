@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from fastconv.algorithm import Algorithm, Machine
 from fastconv.arguments import one_of, positive_number
 from fastconv.call import clear_calls
 from fastconv.config import get_num_threads, requested_tolerance, tolerance_of
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, Problem, read
 from fastconv.selection import answers, choice
 from fastconv.selection.answers import RIGOURS, Answer
 
@@ -33,7 +34,7 @@ Before = Callable[[ConvProblem, int, int], object]
 
 
 def tune(
-    problems: ConvProblem | str | Iterable[ConvProblem],
+    problems: ConvProblem | str | os.PathLike[str] | Iterable[ConvProblem],
     *,
     seconds: float | None = None,
     rigour: str = "measure",
@@ -50,9 +51,10 @@ def tune(
 
     Parameters
     ----------
-    problems : ConvProblem, iterable of ConvProblem, or str
+    problems : ConvProblem, iterable of ConvProblem, str, or path
         What to measure. A text is a problem's string form, or the name of a suite of the benchmark, such as
-        ``"resnet50"``.
+        ``"resnet50"``. A path, such as ``Path("layers.txt")``, is a text file with a string form a line; ``#`` begins a
+        comment, and poolings are passed over, as those of a suite are.
     seconds : float, optional
         The budget for all problems together. A sweep that it interrupts leaves no answer.
     rigour : {"measure", "patient"}, optional
@@ -74,7 +76,10 @@ def tune(
     TypeError
         If an argument is of a wrong kind.
     ValueError
-        If a text is neither a convolution nor a suite of them, or a value is not possible.
+        If a text is neither a convolution nor a suite of them, a file has none or a line that is no problem, or a value
+        is not possible.
+    OSError
+        If a file cannot be read.
     UnsupportedError
         If no algorithm computes a problem. What was measured before is stored.
 
@@ -110,10 +115,13 @@ def _problems(wanted: object) -> tuple[ConvProblem, ...]:
         found: tuple[object, ...] = (wanted,)
     elif isinstance(wanted, str):
         found = _named(wanted)
+    elif isinstance(wanted, os.PathLike):
+        found = _convolutions(read(wanted), str(wanted))
     elif isinstance(wanted, Iterable):
         found = tuple(wanted)
     else:
-        raise TypeError(f"problems must be ConvProblems or a str, got {wanted!r} of type {type(wanted).__name__}")
+        kind = type(wanted).__name__
+        raise TypeError(f"problems must be ConvProblems, a str or a path, got {wanted!r} of type {kind}")
     for problem in found:
         if not isinstance(problem, ConvProblem):
             raise TypeError(f"problems must be ConvProblems, got {problem!r} of type {type(problem).__name__}")
@@ -130,9 +138,14 @@ def _named(text: str) -> tuple[object, ...]:
         return (ConvProblem.parse(text),)
     if text not in SUITES:
         raise ValueError(f"problems must be a problem's string form or one of {', '.join(SUITES)}, got {text!r}")
-    found = tuple(layer.problem for layer in suite(text).layers() if isinstance(layer.problem, ConvProblem))
+    return _convolutions((layer.problem for layer in suite(text).layers()), text)
+
+
+def _convolutions(problems: Iterable[Problem], name: str) -> tuple[object, ...]:
+    """Leave out poolings, which have nothing to choose."""
+    found = tuple(problem for problem in problems if isinstance(problem, ConvProblem))
     if not found:
-        raise ValueError(f"problems must be convolutions, got {text!r}")
+        raise ValueError(f"problems must be convolutions, got {name!r}")
     return found
 
 

@@ -164,6 +164,14 @@ def test_problems_written_in_several_ways_are_several_jobs() -> None:
     ]
 
 
+def test_problems_of_a_file_are_counted_on(tmp_path: Path) -> None:
+    file = tmp_path / "problems.txt"
+    file.write_text(f"{STRIDED}\n# and\n{POOL}\n")
+    (found,) = report(TINY, f"@{file}").suites
+    expected = [("problem 1", TINY), ("problem 2", STRIDED), ("problem 3", POOL)]
+    assert [(layer.layer, layer.problem) for layer in found.layers] == expected
+
+
 @pytest.mark.usefixtures("suite")
 def test_options_reach_the_layers_of_a_suite() -> None:
     (found,) = report("small", "--batch", "2", "--dtype", "float64", "--layout", "channels_last").suites

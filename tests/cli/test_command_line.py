@@ -18,7 +18,7 @@ from fastconv.cli import main
 def test_every_command_is_in_the_help() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
-    for name in ("bench", "report", "cold-start", "explain", "tune", "info"):
+    for name in ("bench", "report", "cold-start", "explain", "tune", "answers", "info"):
         assert f"\n  {name} " in result.stdout
         assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
 

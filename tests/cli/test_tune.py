@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,35 @@ def test_a_budget_that_is_too_small_is_told() -> None:
     result = call("alexnet", "--seconds", "0")
     assert result.exit_code == 0, result.output
     assert "; no time for 5 problems" in result.stderr
+    assert not answers.users_file().exists()
+
+
+def test_problems_of_a_file(tmp_path: Path) -> None:
+    other = TINY.replace("n1", "n2")
+    file = tmp_path / "problems.txt"
+    file.write_text(f"# a comment\n\n{TINY}\n  {other}  # twice as many\nmax_pool2d,n1,c2,6x5,3x3,float32\n{TINY}\n")
+    rows = json.loads(call(f"@{file}", TINY, "--json").stdout)
+    assert [row["problem"] for row in rows] == [TINY, other]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"{TINY}\n\nresnet50\n", "problems.txt, line 3: text must begin with conv"),
+        ("avg_pool2d,n1,c2,6x5,3x3,int32", "problems.txt, line 1: "),
+        ("# nothing", "no convolutions in @"),
+        ("max_pool2d,n1,c2,6x5,3x3,float32", "no convolutions in @"),
+        (b"\xff\xfe", "problems.txt is no text"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_file_that_is_none_of_problems_is_refused(tmp_path: Path, content: str | bytes | None, message: str) -> None:
+    file = tmp_path / "problems.txt"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = call(f"@{file}")
+    assert result.exit_code == 2
+    assert message.replace(" ", "") in "".join(result.stderr.replace("│", " ").split())
     assert not answers.users_file().exists()
 
 

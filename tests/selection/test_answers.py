@@ -87,7 +87,7 @@ def test_a_new_answer_replaces_what_it_makes_superfluous():
     ]:
         merged = {}
         for answer in given:
-            merged = answers._merged(merged, {"key": (answer,)})
+            merged = answers.merged(merged, {"key": (answer,)})
         assert merged["key"] == expected
 
 

@@ -190,10 +190,27 @@ def test_a_suite_by_its_name(monkeypatch):
     assert len(asked) == 5
 
 
+def test_a_file_of_problems(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(tuning, "_answer", lambda problem, *arguments, **others: asked.append(problem))
+    path = tmp_path / "problems.txt"
+    path.write_text(f"# a comment\n\n{PROBLEM}\nmax_pool2d,n1,c2,6x5,3x3,float32\n{FLOATS} # another\n{PROBLEM}\n")
+    fastconv.tune(path)
+    assert asked == [PROBLEM, FLOATS]
+    path.write_text("max_pool2d,n1,c2,6x5,3x3,float32")
+    with pytest.raises(ValueError, match=f"problems must be convolutions, got '{path}'"):
+        fastconv.tune(path)
+    path.write_text(f"{PROBLEM}\nresnet50")
+    with pytest.raises(ValueError, match=f"{path}, line 2: text must begin with conv"):
+        fastconv.tune(path)
+    with pytest.raises(FileNotFoundError):
+        fastconv.tune(tmp_path / "nowhere")
+
+
 @pytest.mark.parametrize(
     ("problems", "others", "error", "message"),
     [
-        (3, {}, TypeError, "problems must be ConvProblems or a str, got 3 of type int"),
+        (3, {}, TypeError, "problems must be ConvProblems, a str or a path, got 3 of type int"),
         ([PROBLEM, 3], {}, TypeError, "problems must be ConvProblems, got 3 of type int"),
         ("lenet", {}, ValueError, "problems must be a problem's string form or one of .*resnet50.*, got 'lenet'"),
         ("pooling", {}, ValueError, "problems must be convolutions, got 'pooling'"),
