@@ -410,6 +410,8 @@ def fft_channels(
     channels = plan[LANE_CHANNELS]
     for task in range(first_task, last_task):
         pair, rest = divmod(task, plan[at.GROUPS] * vectors)
+        if first_pair + pair >= plan[ALL_PAIRS]:  # the last block has fewer
+            break
         group, vector = divmod(rest, vectors)
         lanes_are_channels(plan, memory, first_pair + pair)
         to = v + task * plan[SPECTRUM] * plan[at.ITEM]
