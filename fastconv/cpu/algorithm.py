@@ -15,7 +15,7 @@ from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.geometry import Geometry, geometry
-from fastconv.cpu.plan import Request, natural_strides
+from fastconv.cpu.plan import Request, natural_strides, pixels_lie_apart
 from fastconv.problem import ConvProblem
 
 DTYPES = ("float32", "float64")
@@ -183,7 +183,7 @@ def _by_strides(
 def _strides(problem: ConvProblem, out: Array) -> tuple[int, ...]:
     """(image, filter, pixel) strides of `out` in elements, () if tiles cannot write it as it lies.
 
-    Vectors are stored along pixels (channels first) or filters (channels last): that axis must be dense, and the
+    Vectors are stored along pixels (planes) or filters (where pixels lie apart): that axis must be dense, and the
     spatial axes must be as regular as one.
     """
     item = out.itemsize
@@ -200,5 +200,5 @@ def _strides(problem: ConvProblem, out: Array) -> tuple[int, ...]:
         if stride != expected and size > 1:
             return ()
         expected = stride * size
-    dense = pixel if problem.layout == "channels_first" else filter_
+    dense = filter_ if pixels_lie_apart(problem) else pixel
     return (image, filter_, pixel) if dense == 1 else ()

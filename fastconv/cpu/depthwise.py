@@ -29,7 +29,7 @@ from fastconv.cpu.algorithm import Planned
 from fastconv.cpu.depthwise_channels_last import PixelsPlan
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.native import LINE, address
-from fastconv.cpu.plan import LEFT_OUT, Request, TaskPlan, natural_strides
+from fastconv.cpu.plan import LEFT_OUT, Request, TaskPlan, natural_strides, pixels_lie_apart
 from fastconv.problem import ConvProblem
 
 MOST_TAPS = 4096  # summed in one register: more would cost digits
@@ -59,17 +59,17 @@ class Depthwise(Planned):
 
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse what sums over channels, and planes that the kernel cannot read as they lie."""
-        shape = geometry(problem)
+        shape, apart = geometry(problem), pixels_lie_apart(problem)
         reasons = {
             f"{self.name} reads one channel a filter, not {shape.channels}": shape.channels != 1,
             f"{self.name} computes one filter a channel in channels_last, not {shape.filters}": (
-                problem.layout == "channels_last" and shape.filters > 1
+                apart and shape.filters > 1
             ),
             f"{self.name} computes one and two dimensions in channels_last, not {problem.rank}": (
-                problem.layout == "channels_last" and problem.rank == 3
+                apart and problem.rank == 3
             ),
             f"{self.name} pads with zeros in channels_last, not by {problem.padding_mode}": (
-                problem.layout == "channels_last" and problem.padding_mode != "zeros" and shape.padded
+                apart and problem.padding_mode != "zeros" and shape.padded
             ),
             f"{self.name} sums {MOST_TAPS} taps at most, not {shape.taps}": shape.taps > MOST_TAPS,
         }
@@ -81,7 +81,7 @@ class Depthwise(Planned):
         target = targets.current()
         planes = problem.batch * problem.filters
         cycle = FLOPS_A_CYCLE / machine.vector_flops
-        if problem.layout == "channels_last":
+        if pixels_lie_apart(problem):
             cycles = depthwise_channels_last.cycles(problem, target)
         else:
             cycles = planes * _plane_cycles(_tile(shape, problem.dtype, target), shape, target)
@@ -89,7 +89,7 @@ class Depthwise(Planned):
 
     def make_plan(self, request: Request) -> DepthwisePlan | PixelsPlan:
         """Return the plan of a request."""
-        if request.problem.layout == "channels_last":
+        if pixels_lie_apart(request.problem):
             return depthwise_channels_last.plan(request)
         return planes_plan(request)
 

@@ -23,7 +23,7 @@ from fastconv.cpu.exact import Exact
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
-from fastconv.cpu.plan import Request, common_numbers, input_strides, placed
+from fastconv.cpu.plan import Request, common_numbers, input_strides, natural_strides, placed
 from fastconv.problem import ConvProblem
 
 Numbers = npt.NDArray[np.int64]
@@ -347,7 +347,7 @@ def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:
         step.KERNEL_W: shape.kernel[2],
         step.COMPACT: int(cut.planes),
         step.DEPTHWISE: int(depthwise),
-        step.AS_THEY_LIE: int(problem.layout == "channels_first" and max(shape.stride) == 1),
+        step.AS_THEY_LIE: int(natural_strides(problem)[2] == request.out_strides[2] == 1 and max(shape.stride) == 1),
         step.BLOCK_PAIRS: pairs,
         at.BLOCK: 1 if depthwise else math.gcd(CHUNK, cut.lanes),
     }

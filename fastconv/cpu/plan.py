@@ -353,6 +353,11 @@ def natural_strides(problem: ConvProblem) -> tuple[int, int, int]:
     return problem.filters * pixels, 1, problem.filters
 
 
+def pixels_lie_apart(problem: ConvProblem) -> bool:
+    """Whether the pixels of a plane lie apart: those of a single channel are a plane in either layout."""
+    return problem.layout == "channels_last" and max(problem.channels, problem.filters) > 1
+
+
 def input_strides(problem: ConvProblem) -> tuple[int, int, int, int]:
     """(image, channel, row, pixel) strides of the input; a row is one of its last axis."""
     pixels, width = math.prod(problem.size), problem.size[-1]

@@ -80,6 +80,27 @@ def test_padding_times_what_is_not_finite_is_not_left_out(
     np.testing.assert_array_equal(y[:, 1], [expected] * 2)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv1d,n2,c1,40,k1,5,s2,p2,channels_last,float32",
+        "conv2d,n3,c1,17x19,k1,3x3,p2,reflect,channels_last,float32",
+        "conv3d,n2,c1,9x10x11,k1,3x3x3,p1,channels_last,float64",
+    ],
+)
+def test_the_pixels_of_a_single_channel_are_a_plane_in_either_layout(text: str, operands_of) -> None:
+    problem = ConvProblem.parse(text)
+    x, weight, *_ = operands_of(problem)
+    convolve, arguments = getattr(fastconv, f"conv{problem.rank}d"), problem.arguments()
+    y = convolve(x, weight, algorithm="depthwise", **arguments)
+    planes = convolve(np.moveaxis(x, -1, 1), weight, algorithm="depthwise", **arguments | {"layout": "channels_first"})
+    assert y.tobytes() == planes.tobytes()
+    among_others = np.zeros((*y.shape[:-1], 3), y.dtype)
+    convolve(x, weight, algorithm="depthwise", out=among_others[..., 1:2], **arguments)
+    assert among_others[..., 1:2].tobytes() == y.tobytes()
+    assert not among_others[..., ::2].any()
+
+
 @pytest.mark.parametrize("size", [7, 40])
 def test_a_weight_that_is_not_finite_changes_no_bit_of_other_filters(size: int) -> None:
     random = np.random.default_rng(size)
