@@ -80,21 +80,6 @@ def test_no_more_threads_than_processors_that_may_be_used():
     assert evaluate("fastconv.get_num_threads()", one) == (1, [])
 
 
-@pytest.mark.parametrize("limit", ["max 100000", "150000 100000", "50000 100000", "nonsense"])
-def test_the_quota_of_the_control_group(monkeypatch, limit):
-    monkeypatch.setattr(Path, "read_text", lambda self, encoding: limit)
-    quota = {"150000 100000": 1.5, "50000 100000": 0.5}.get(limit)
-    assert config._control_group_quota() == quota
-
-
-@pytest.mark.parametrize(("quota", "threads"), [(None, 8), (0.5, 1), (1.5, 2), (4.0, 4), (64.0, 8)])
-def test_a_quota_bounds_the_threads(monkeypatch, quota, threads):
-    monkeypatch.delenv("FASTCONV_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
-    monkeypatch.setattr(config, "_control_group_quota", lambda: quota)
-    assert config._default_threads.__wrapped__() == threads
-
-
 def test_the_environment_is_read_when_needed_and_not_at_import():
     late = "    os.environ['FASTCONV_NUM_THREADS'] = '5'"
     assert evaluate("fastconv.get_num_threads()", late) == (5, [])
