@@ -321,11 +321,7 @@ def options(problem: P, name: object, tolerance: float) -> tuple[AnyAlgorithm[P]
 
     if name == "auto":
         return selection.ranked(problem, tolerance)
-    entry = selection.named(problem, name)  # type: ignore[arg-type]  # refuses what is no name
-    reason = entry.supports(problem)
-    if reason is not None:
-        raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
-    return (entry,)
+    return (selection.named(problem, name),)  # type: ignore[arg-type]  # refuses what is no name
 
 
 def _prepared_run(entries: tuple[Algorithm, ...], problem: ConvProblem, activation: str | None) -> Run:

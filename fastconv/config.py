@@ -1,4 +1,4 @@
-"""Settings: threads, tolerance, algorithms, vector width, directories; each also a ``FASTCONV_*`` environment variable.
+"""Settings: threads, tolerance, workspace, algorithms, vector width, directories; each also a ``FASTCONV_*`` variable.
 
 What an argument of a call says comes first, then the innermost `options` around it that says something, then what was
 set for the process, then the variable, then the default. Variables are read when a setting is first needed, never at
@@ -152,6 +152,58 @@ def tolerance_of(dtype: str, requested: object) -> float:
     return _TOLERANCES.get(dtype, _EXACT) if requested is None else positive_number(requested, "tolerance")
 
 
+_workspace_limit: int | None = None
+
+
+def get_workspace_limit() -> int | None:
+    """Return the most bytes of scratch memory that an algorithm may allocate in a call, None where there is no limit.
+
+    The default is ``FASTCONV_WORKSPACE_LIMIT`` if set, else None.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.options(workspace_limit=1 << 20):
+    ...     fastconv.get_workspace_limit()
+    1048576
+    """
+    scope = _scope.get()
+    if scope is not None and scope.workspace_limit is not None:
+        return scope.workspace_limit
+    return _workspace_limit if _workspace_limit is not None else environment.workspace_limit()
+
+
+def set_workspace_limit(limit: int | None) -> None:
+    """Set the most bytes of scratch memory that an algorithm may allocate in a call; None restores the default.
+
+    ``"auto"`` leaves out algorithms whose workspace for a problem, with all threads, is above the limit. One that is
+    asked for by name raises `UnsupportedError` then, and so does ``"auto"`` where no algorithm is left.
+
+    Parameters
+    ----------
+    limit : int or None
+        Bytes, at least 0. Arguments that have to be copied, results, and the packed weights of layers do not count.
+
+    Raises
+    ------
+    TypeError
+        If `limit` is no integer.
+    ValueError
+        If it is negative.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.set_workspace_limit(1 << 20)
+    >>> fastconv.get_workspace_limit()
+    1048576
+    >>> fastconv.set_workspace_limit(None)
+    """
+    global _workspace_limit, _outermost
+    _workspace_limit = None if limit is None else integer(limit, "limit", 0)
+    _outermost = []
+
+
 _forced_vector_bits: int | None = None
 
 
@@ -228,6 +280,7 @@ class Settings(NamedTuple):
     vector_bits: int | None
     tolerance: float | None  # None: the data type's
     algorithms: Algorithms
+    workspace_limit: int | None  # None: there is none
 
 
 class _Scope(NamedTuple):
@@ -236,6 +289,7 @@ class _Scope(NamedTuple):
     threads: int | None
     tolerance: float | None
     algorithms: Algorithms | None
+    workspace_limit: int | None
 
 
 #: A context variable: threads that are started within a scope do not see it, tasks of asyncio do.
@@ -250,7 +304,8 @@ def settings() -> Settings:
     inside, kept = _scope.get() is not None, _outermost
     if kept and not inside:
         return kept[0]
-    now = Settings(get_num_threads(), vector_bits(), requested_tolerance(), allowed_algorithms())
+    limit = get_workspace_limit()
+    now = Settings(get_num_threads(), vector_bits(), requested_tolerance(), allowed_algorithms(), limit)
     if not inside:
         kept.append(now)
     return now
@@ -262,6 +317,7 @@ def options(
     tolerance: float | None = None,
     allow: Iterable[str] | None = None,
     deny: Iterable[str] | None = None,
+    workspace_limit: int | None = None,
 ) -> AbstractContextManager[None]:
     """Return a context manager: settings for the calls within.
 
@@ -277,6 +333,8 @@ def options(
         As in :func:`fastconv.set_tolerance`.
     allow, deny : iterable of str, optional
         As in :func:`fastconv.set_algorithms`. Either replaces both of what is around.
+    workspace_limit : int, optional
+        As in :func:`fastconv.set_workspace_limit`. A higher one than what is around counts, too.
 
     Raises
     ------
@@ -298,6 +356,7 @@ def options(
             None if threads is None else integer(threads, "threads", 1),
             None if tolerance is None else positive_number(tolerance, "tolerance"),
             None if allow is None and deny is None else checked(allow, deny),
+            None if workspace_limit is None else integer(workspace_limit, "workspace_limit", 0),
         )
     )
 
@@ -310,6 +369,7 @@ def _scoped(scope: _Scope) -> Iterator[None]:
             around.threads if scope.threads is None else scope.threads,
             around.tolerance if scope.tolerance is None else scope.tolerance,
             around.algorithms if scope.algorithms is None else scope.algorithms,
+            around.workspace_limit if scope.workspace_limit is None else scope.workspace_limit,
         )
     token = _scope.set(scope)
     try:

@@ -55,9 +55,13 @@ def _variable(name: str, read: Callable[[str], T], expected: str) -> T | None:
 
 
 def _positive_integer(text: str) -> int:
+    return integer(_digits(text), "text", 1)
+
+
+def _digits(text: str) -> int:
     if not text.isdecimal():  # int takes signs, spaces and underscores, too
         raise ValueError(text)
-    return integer(int(text), "text", 1)
+    return integer(int(text), "text", 0)
 
 
 @cache
@@ -68,6 +72,12 @@ def tolerance() -> float | None:
 
 def _positive_float(text: str) -> float:
     return positive_number(float(text), "text")
+
+
+@cache
+def workspace_limit() -> int | None:
+    """``FASTCONV_WORKSPACE_LIMIT``."""
+    return _variable("FASTCONV_WORKSPACE_LIMIT", _digits, "a number of bytes")
 
 
 @cache
