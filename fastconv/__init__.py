@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from fastconv import signal as signal
     from fastconv.config import get_num_threads as get_num_threads
     from fastconv.config import get_tolerance as get_tolerance
+    from fastconv.config import get_workspace_limit as get_workspace_limit
     from fastconv.config import options as options
     from fastconv.config import set_algorithms as set_algorithms
     from fastconv.config import set_num_threads as set_num_threads
     from fastconv.config import set_tolerance as set_tolerance
+    from fastconv.config import set_workspace_limit as set_workspace_limit
     from fastconv.convolution import clear_cache as clear_cache
     from fastconv.convolution import conv1d as conv1d
     from fastconv.convolution import conv2d as conv2d
@@ -104,6 +106,7 @@ _HOME = {
     "forget_answers": "selection.keeping",
     "get_num_threads": "config",
     "get_tolerance": "config",
+    "get_workspace_limit": "config",
     "global_avg_pool": "pooling",
     "global_lp_pool": "pooling",
     "global_max_pool": "pooling",
@@ -127,6 +130,7 @@ _HOME = {
     "set_algorithms": "config",
     "set_num_threads": "config",
     "set_tolerance": "config",
+    "set_workspace_limit": "config",
     "tune": "selection.tuning",
 }
 _MODULES = ("ndimage", "reference", "signal")

@@ -16,7 +16,7 @@ from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
 
 if TYPE_CHECKING:
-    from fastconv.algorithm import Algorithm, AnyAlgorithm, Bound, P, Run
+    from fastconv.algorithm import Algorithm, AnyAlgorithm, Bound, BoundRun, P, Run
 
 Array: TypeAlias = npt.NDArray[np.generic]
 C = TypeVar("C")
@@ -51,7 +51,7 @@ class _Call:
     shape: tuple[int, ...]  # of the result
     bias_shape: tuple[int, ...]
     run: Run | None  # None: there are no images
-    bind: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bind`
+    bind: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bind`; None: there are no images
 
 
 def _result(
@@ -82,7 +82,8 @@ def _result(
 #: Kinds of calls (shapes, types, settings) that a layer keeps packed weights for; with one more it begins anew.
 MOST_BINDINGS = 4
 
-_Binding = tuple["Bound | None", _Call, tuple["Array | None"]]  # what to run, of which call, with which bias
+#: What to run, of which call, with which bias, and how many bytes are there for it alone.
+_Binding = tuple["BoundRun | None", _Call, tuple["Array | None"], Callable[[], int]]
 
 
 class Bindings:
@@ -97,7 +98,7 @@ class Bindings:
     def convolve(self, x: object, residual: object, out: object) -> Array:
         """Do what the function of the same arguments does."""
         images, settings = array(x, "x"), config.settings()
-        run, call, constants = self.kept.get((images.shape, images.dtype, settings)) or self._bind(images, settings)
+        run, call, constants, _ = self.kept.get((images.shape, images.dtype, settings)) or self._bind(images, settings)
         return _result(call, run, images, constants, residual, out)
 
     def _bind(self, images: Array, settings: config.Settings) -> _Binding:
@@ -105,11 +106,22 @@ class Bindings:
         kept = self.kept  # what is cleared meanwhile is kept by nobody
         call = _prepared(self._rank, images, self._weight, self._arguments, self._key, settings)
         bias = None if self._bias is None else as_addend(self._bias, call.bias_shape, call.result, "bias")
-        binding = call.bind(dense(self._weight, call.operand)), call, (bias,)
+        weight = dense(self._weight, call.operand)
+        bound = call.bind(weight)
+        run, packed = (None, int) if bound is None else bound
+        cast_weight = 0 if bound is None or weight is self._weight else weight.nbytes
+        cast_bias = 0 if bias is None or bias is self._bias else bias.nbytes
+        binding = run, call, (bias,), lambda: cast_weight + cast_bias + packed()
         if len(kept) >= MOST_BINDINGS:
             kept.clear()
         kept[images.shape, images.dtype, settings] = binding
         return binding
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weight and bias, and of what is kept of them for calls: of another type, packed or transformed."""
+        own = self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return own + sum(size() for _, _, _, size in tuple(self.kept.values()))
 
 
 _bindings: WeakValueDictionary[int, Bindings] = WeakValueDictionary()  # of all layers that there are
@@ -164,8 +176,9 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
         if not problem.batch:
             return None
         entry = _fitting(entries, problem, weight)
-        run = verbose.told(entry.bind(problem, named, weight), problem, entry.name)
-        return run if batched else _with_batch_axis(run)
+        bound = entry.bind(problem, named, weight)
+        run = verbose.told(bound.run, problem, entry.name)
+        return bound._replace(run=run if batched else _with_batch_axis(run))
 
     run = _prepared_run(entries, problem, named) if problem.batch else None
     shape = problem.output_shape
@@ -321,11 +334,7 @@ def options(problem: P, name: object, tolerance: float) -> tuple[AnyAlgorithm[P]
 
     if name == "auto":
         return selection.ranked(problem, tolerance)
-    entry = selection.named(problem, name)  # type: ignore[arg-type]  # refuses what is no name
-    reason = entry.supports(problem)
-    if reason is not None:
-        raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
-    return (entry,)
+    return (selection.named(problem, name),)  # type: ignore[arg-type]  # refuses what is no name
 
 
 def _prepared_run(entries: tuple[Algorithm, ...], problem: ConvProblem, activation: str | None) -> Run:

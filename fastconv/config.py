@@ -1,4 +1,4 @@
-"""Settings: threads, tolerance, algorithms, vector width, directories; each also a ``FASTCONV_*`` environment variable.
+"""Settings: threads, tolerance, workspace, algorithms, vector width, directories; each also a ``FASTCONV_*`` variable.
 
 What an argument of a call says comes first, then the innermost `options` around it that says something, then what was
 set for the process, then the variable, then the default. Variables are read when a setting is first needed, never at
@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy.typing as npt
 
+from fastconv import environment
+from fastconv.allowed import Algorithms, checked
 from fastconv.arguments import dtype_name, integer, positive_number
+from fastconv.environment import VECTOR_BITS
 
 logger = logging.getLogger("fastconv")
 logger.addHandler(logging.NullHandler())
-
-T = TypeVar("T")
 
 _threads: int | None = None
 
@@ -46,7 +45,7 @@ def get_num_threads() -> int:
     scope = _scope.get()
     if scope is not None and scope.threads is not None:
         return scope.threads
-    return _threads if _threads is not None else _default_threads()
+    return _threads if _threads is not None else environment.threads()
 
 
 def set_num_threads(count: int) -> None:
@@ -75,44 +74,6 @@ def set_num_threads(count: int) -> None:
     """
     global _threads, _outermost
     _threads, _outermost = integer(count, "count", 1), []
-
-
-@cache
-def _default_threads() -> int:
-    asked = _variable("FASTCONV_NUM_THREADS", _positive_integer, "a positive integer")
-    if asked is not None:
-        return asked
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    available = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = _control_group_quota()
-    return available if quota is None else max(1, min(available, math.ceil(quota)))
-
-
-def _control_group_quota() -> float | None:
-    """Processors that the control group (version 2) grants, None where there is no limit."""
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return int(limit) / int(period)
-    except (OSError, ValueError):  # no such file, or "max" for no limit
-        return None
-
-
-def _variable(name: str, read: Callable[[str], T], expected: str) -> T | None:
-    """Return what `read` makes of an environment variable; warn about one that it refuses by ValueError."""
-    text = os.environ.get(name)
-    if not text:
-        return None
-    try:
-        return read(text)
-    except ValueError:
-        warnings.warn(f"{name} must be {expected}, got {text!r}: ignored", stacklevel=3)
-        return None
-
-
-def _positive_integer(text: str) -> int:
-    if not text.isdecimal():  # int takes signs, spaces and underscores, too
-        raise ValueError(text)
-    return integer(int(text), "text", 1)
 
 
 # Room for algorithms that round more than plain sums do: about 10, 80 and 450 units in the last place.
@@ -183,16 +144,7 @@ def requested_tolerance() -> float | None:
     scope = _scope.get()
     if scope is not None and scope.tolerance is not None:
         return scope.tolerance
-    return _tolerance if _tolerance is not None else _tolerance_variable()
-
-
-@cache
-def _tolerance_variable() -> float | None:
-    return _variable("FASTCONV_TOLERANCE", _positive_float, "a positive number")
-
-
-def _positive_float(text: str) -> float:
-    return positive_number(float(text), "text")
+    return _tolerance if _tolerance is not None else environment.tolerance()
 
 
 def tolerance_of(dtype: str, requested: object) -> float:
@@ -200,7 +152,58 @@ def tolerance_of(dtype: str, requested: object) -> float:
     return _TOLERANCES.get(dtype, _EXACT) if requested is None else positive_number(requested, "tolerance")
 
 
-VECTOR_BITS = (128, 256, 512)
+_workspace_limit: int | None = None
+
+
+def get_workspace_limit() -> int | None:
+    """Return the most bytes of scratch memory that an algorithm may allocate in a call, None where there is no limit.
+
+    The default is ``FASTCONV_WORKSPACE_LIMIT`` if set, else None.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.options(workspace_limit=1 << 20):
+    ...     fastconv.get_workspace_limit()
+    1048576
+    """
+    scope = _scope.get()
+    if scope is not None and scope.workspace_limit is not None:
+        return scope.workspace_limit
+    return _workspace_limit if _workspace_limit is not None else environment.workspace_limit()
+
+
+def set_workspace_limit(limit: int | None) -> None:
+    """Set the most bytes of scratch memory that an algorithm may allocate in a call; None restores the default.
+
+    ``"auto"`` leaves out algorithms whose workspace for a problem, with all threads, is above the limit. One that is
+    asked for by name raises `UnsupportedError` then, and so does ``"auto"`` where no algorithm is left.
+
+    Parameters
+    ----------
+    limit : int or None
+        Bytes, at least 0. Arguments that have to be copied, results, and the packed weights of layers do not count.
+
+    Raises
+    ------
+    TypeError
+        If `limit` is no integer.
+    ValueError
+        If it is negative.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.set_workspace_limit(1 << 20)
+    >>> fastconv.get_workspace_limit()
+    1048576
+    >>> fastconv.set_workspace_limit(None)
+    """
+    global _workspace_limit, _outermost
+    _workspace_limit = None if limit is None else integer(limit, "limit", 0)
+    _outermost = []
+
+
 _forced_vector_bits: int | None = None
 
 
@@ -210,18 +213,7 @@ def vector_bits() -> int | None:
     ``FASTCONV_VECTOR_BITS`` or `set_vector_bits`. A width the processor lacks still computes the
     same: the compiler splits such vectors.
     """
-    return _forced_vector_bits or _vector_bits_variable()
-
-
-@cache
-def _vector_bits_variable() -> int | None:
-    asked = _variable("FASTCONV_VECTOR_BITS", _positive_integer, "a positive integer")
-    if asked is None or asked in VECTOR_BITS:
-        return asked
-    warnings.warn(
-        f"FASTCONV_VECTOR_BITS must be one of {VECTOR_BITS}, got {asked}: ignored", stacklevel=2
-    )
-    return None
+    return _forced_vector_bits or environment.vector_bits()
 
 
 def set_vector_bits(bits: int | None) -> None:
@@ -238,21 +230,6 @@ def set_vector_bits(bits: int | None) -> None:
     _forced_vector_bits, _outermost = bits, []
 
 
-class Algorithms(NamedTuple):
-    """Which algorithms ``"auto"`` may choose: of those allowed (None: all) whatever is not denied."""
-
-    allow: frozenset[str] | None = None
-    deny: frozenset[str] = frozenset()
-
-    def refusal(self, name: str) -> str | None:
-        """Return None if an algorithm may be chosen, else the reason why not."""
-        if name in self.deny:
-            return f"{name} is denied"
-        if self.allow is not None and name not in self.allow:
-            return f"only {', '.join(sorted(self.allow))} may be chosen"
-        return None
-
-
 _algorithms: Algorithms | None = None
 
 
@@ -261,7 +238,7 @@ def allowed_algorithms() -> Algorithms:
     scope = _scope.get()
     if scope is not None and scope.algorithms is not None:
         return scope.algorithms
-    return _algorithms if _algorithms is not None else _algorithms_of_variables()
+    return _algorithms if _algorithms is not None else environment.algorithms()
 
 
 def set_algorithms(allow: Iterable[str] | None = None, deny: Iterable[str] = ()) -> None:
@@ -293,48 +270,7 @@ def set_algorithms(allow: Iterable[str] | None = None, deny: Iterable[str] = ())
     >>> fastconv.set_algorithms()
     """
     global _algorithms, _outermost
-    _algorithms, _outermost = _checked_algorithms(allow, deny), []
-
-
-def _checked_algorithms(allow: Iterable[str] | None, deny: Iterable[str] | None) -> Algorithms:
-    allowed = None if allow is None else _names(allow, "allow")
-    denied = _names(() if deny is None else deny, "deny")
-    both = sorted(denied & (allowed or frozenset()))
-    if both:
-        raise ValueError(f"allow and deny must not name the same algorithm, got {both[0]!r} in both")
-    if allowed is not None and not allowed:
-        raise ValueError("allow must name at least one algorithm, got none")
-    return Algorithms(allowed, denied)
-
-
-def _names(value: object, name: str) -> frozenset[str]:
-    """Return names of algorithms, checked; one string is one name."""
-    from fastconv import selection  # LLVM comes with it
-
-    if not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be names of algorithms, got {value!r} of type {type(value).__name__}")
-    names = (value,) if isinstance(value, str) else tuple(value)
-    known = selection.algorithms()
-    for each in names:
-        if not isinstance(each, str):
-            raise TypeError(f"{name} must be names of algorithms, got {each!r} of type {type(each).__name__}")
-        if each not in known:
-            raise ValueError(f"{name} must be names among {', '.join(known)}, got {each!r}")
-    return frozenset(names)
-
-
-@cache
-def _algorithms_of_variables() -> Algorithms:
-    """Read ``FASTCONV_ALLOW`` and ``FASTCONV_DENY``: names with commas between."""
-
-    def read(name: str) -> frozenset[str] | None:
-        return _variable(name, lambda text: _names(text.split(","), name), "names of algorithms with commas between")
-
-    try:
-        return _checked_algorithms(read("FASTCONV_ALLOW"), read("FASTCONV_DENY"))
-    except ValueError as error:
-        warnings.warn(f"FASTCONV_ALLOW and FASTCONV_DENY contradict each other: {error}: ignored", stacklevel=2)
-        return Algorithms()
+    _algorithms, _outermost = checked(allow, deny), []
 
 
 class Settings(NamedTuple):
@@ -344,6 +280,7 @@ class Settings(NamedTuple):
     vector_bits: int | None
     tolerance: float | None  # None: the data type's
     algorithms: Algorithms
+    workspace_limit: int | None  # None: there is none
 
 
 class _Scope(NamedTuple):
@@ -352,6 +289,7 @@ class _Scope(NamedTuple):
     threads: int | None
     tolerance: float | None
     algorithms: Algorithms | None
+    workspace_limit: int | None
 
 
 #: A context variable: threads that are started within a scope do not see it, tasks of asyncio do.
@@ -366,7 +304,8 @@ def settings() -> Settings:
     inside, kept = _scope.get() is not None, _outermost
     if kept and not inside:
         return kept[0]
-    now = Settings(get_num_threads(), vector_bits(), requested_tolerance(), allowed_algorithms())
+    limit = get_workspace_limit()
+    now = Settings(get_num_threads(), vector_bits(), requested_tolerance(), allowed_algorithms(), limit)
     if not inside:
         kept.append(now)
     return now
@@ -378,6 +317,7 @@ def options(
     tolerance: float | None = None,
     allow: Iterable[str] | None = None,
     deny: Iterable[str] | None = None,
+    workspace_limit: int | None = None,
 ) -> AbstractContextManager[None]:
     """Return a context manager: settings for the calls within.
 
@@ -393,6 +333,8 @@ def options(
         As in :func:`fastconv.set_tolerance`.
     allow, deny : iterable of str, optional
         As in :func:`fastconv.set_algorithms`. Either replaces both of what is around.
+    workspace_limit : int, optional
+        As in :func:`fastconv.set_workspace_limit`. A higher one than what is around counts, too.
 
     Raises
     ------
@@ -413,7 +355,8 @@ def options(
         _Scope(
             None if threads is None else integer(threads, "threads", 1),
             None if tolerance is None else positive_number(tolerance, "tolerance"),
-            None if allow is None and deny is None else _checked_algorithms(allow, deny),
+            None if allow is None and deny is None else checked(allow, deny),
+            None if workspace_limit is None else integer(workspace_limit, "workspace_limit", 0),
         )
     )
 
@@ -426,6 +369,7 @@ def _scoped(scope: _Scope) -> Iterator[None]:
             around.threads if scope.threads is None else scope.threads,
             around.tolerance if scope.tolerance is None else scope.tolerance,
             around.algorithms if scope.algorithms is None else scope.algorithms,
+            around.workspace_limit if scope.workspace_limit is None else scope.workspace_limit,
         )
     token = _scope.set(scope)
     try:

@@ -27,9 +27,9 @@ _CONSTRUCTOR = """
     The arguments have the meaning, the order and the defaults that they have in :func:`fastconv.%(function)s`;
     the result is the same, bit by bit. What does not depend on the input is validated when the layer is made.
 
-    Weights are packed in the first call for an input's shape, type, and setting of threads, tolerance and
-    vector width, and kept for the last few of these, until :func:`fastconv.clear_cache`; then the next call
-    packs them again. A layer may be called by several threads at once, and can be pickled.
+    Weights are packed in the first call for an input's shape and type and the settings in force, and kept for
+    the last few of these, until :func:`fastconv.clear_cache`; then the next call packs them again. A layer may
+    be called by several threads at once, and can be pickled.
 
     Parameters
     ----------
@@ -87,6 +87,15 @@ class Layer:
     def bias(self) -> Array | None:
         """The layer's own bias, which cannot be written."""
         return None if self._bias is None else self._bias.view()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the layer holds now: weight and bias, and what it keeps of them for calls.
+
+        That is what was packed or transformed, and what had to be cast to the type of an input. It grows with the
+        first call for an input's shape and type, and :func:`fastconv.clear_cache` takes it back.
+        """
+        return self._bindings.nbytes
 
     def __call__(self, x: npt.ArrayLike, residual: npt.ArrayLike | None = None, out: Array | None = None) -> Array:
         """Convolve.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy.typing as npt
 
 from fastconv import config
 from fastconv.arguments import dtype_name
-from fastconv.call import Array, array, check_activation, convolve
-from fastconv.errors import UnsupportedError
+from fastconv.call import Array, array, check_activation, convolve, options
 from fastconv.problem import ConvProblem
-from fastconv.selection import algorithm as algorithm_called
 from fastconv.selection import explain
 
 
@@ -24,7 +23,7 @@ class Plan:
     problem : ConvProblem
         The shapes and types that a call must have.
     algorithm : str
-        What runs, whatever is measured, allowed or set later.
+        What runs, whatever is measured, allowed, limited or set later.
     threads : int
         That may work on a call, whatever is set later.
     workspace : int
@@ -77,7 +76,7 @@ class Plan:
         """
         images = self._checked(x, "x", self.problem.input_shape)
         filters = self._checked(weight, "weight", self.problem.weight_shape)
-        with config.options(threads=self.threads):
+        with config.options(threads=self.threads, workspace_limit=sys.maxsize):  # it was within that of its making
             return convolve(self.problem.rank, images, filters, bias, residual, self._arguments, out)
 
     def _checked(self, value: npt.ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
@@ -141,10 +140,11 @@ def plan(
     explanation = explain(problem, tolerance)
     if activation is not None:
         check_activation(activation, problem)
-    name = explanation.picked if algorithm == "auto" else algorithm_called(algorithm).name
+    name = options(problem, algorithm, explanation.tolerance)[-1].name
     (case,) = (candidate for candidate in explanation.candidates if candidate.name == name)
-    if case.workspace_bytes is None or case.predicted_seconds is None or case.error_bound is None:
-        raise UnsupportedError(f"algorithm {name!r} does not compute {problem}: {case.reason}")
+    assert case.workspace_bytes is not None
+    assert case.predicted_seconds is not None
+    assert case.error_bound is not None
     return Plan(
         problem,
         name,

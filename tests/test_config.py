@@ -19,9 +19,11 @@ from fastconv import config
 @pytest.fixture(autouse=True)
 def _restored():
     """Leave threads, tolerance and vector width as they were."""
-    before = config._threads, config._tolerance, config._forced_vector_bits, config._algorithms
+    names = "_threads", "_tolerance", "_forced_vector_bits", "_algorithms", "_workspace_limit"
+    before = {name: getattr(config, name) for name in names}
     yield
-    config._threads, config._tolerance, config._forced_vector_bits, config._algorithms = before
+    for name, value in before.items():
+        setattr(config, name, value)
     config._outermost = []
 
 
@@ -78,21 +80,6 @@ def test_what_is_no_number_of_threads_is_warned_about_once(text):
 def test_no_more_threads_than_processors_that_may_be_used():
     one = "    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
     assert evaluate("fastconv.get_num_threads()", one) == (1, [])
-
-
-@pytest.mark.parametrize("limit", ["max 100000", "150000 100000", "50000 100000", "nonsense"])
-def test_the_quota_of_the_control_group(monkeypatch, limit):
-    monkeypatch.setattr(Path, "read_text", lambda self, encoding: limit)
-    quota = {"150000 100000": 1.5, "50000 100000": 0.5}.get(limit)
-    assert config._control_group_quota() == quota
-
-
-@pytest.mark.parametrize(("quota", "threads"), [(None, 8), (0.5, 1), (1.5, 2), (4.0, 4), (64.0, 8)])
-def test_a_quota_bounds_the_threads(monkeypatch, quota, threads):
-    monkeypatch.delenv("FASTCONV_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
-    monkeypatch.setattr(config, "_control_group_quota", lambda: quota)
-    assert config._default_threads.__wrapped__() == threads
 
 
 def test_the_environment_is_read_when_needed_and_not_at_import():
@@ -204,6 +191,55 @@ def test_what_set_tolerance_refuses(tolerance, error, message):
 def test_other_data_types_have_no_tolerance(dtype):
     with pytest.raises(TypeError, match="dtype must be one of float16"):
         fastconv.get_tolerance(dtype)
+
+
+# ----------------------------------------------------------------------------- workspace limit
+
+LIMIT = "[fastconv.get_workspace_limit(), config.settings().workspace_limit]"  # warned about once
+
+
+@pytest.mark.parametrize(("text", "limit"), [("", None), ("0", 0), ("1", 1), ("0064", 64), (str(1 << 40), 1 << 40)])
+def test_the_workspace_limit_from_the_environment(text, limit):
+    assert evaluate(LIMIT, FASTCONV_WORKSPACE_LIMIT=text) == ([limit, limit], [])
+
+
+@pytest.mark.parametrize("text", ["-1", "1e6", "1.5", "64 MiB", "1_0", "none", "9" * 20])
+def test_what_is_no_workspace_limit_is_warned_about_once(text):
+    message = f"FASTCONV_WORKSPACE_LIMIT must be a number of bytes, got {text!r}: ignored"
+    assert evaluate(LIMIT, FASTCONV_WORKSPACE_LIMIT=text) == ([None, None], [message])
+
+
+def test_set_workspace_limit_has_the_last_word_until_none_takes_it_back():
+    call = "    fastconv.set_workspace_limit(0)"
+    assert evaluate(LIMIT, call, FASTCONV_WORKSPACE_LIMIT="7") == ([0, 0], [])
+    assert evaluate(LIMIT, call, FASTCONV_WORKSPACE_LIMIT="x") == ([0, 0], [])
+    call += "; fastconv.set_workspace_limit(None)"
+    assert evaluate(LIMIT, call, FASTCONV_WORKSPACE_LIMIT="7") == ([7, 7], [])
+    assert evaluate(LIMIT, call) == ([None, None], [])
+
+
+@pytest.mark.parametrize("limit", [0, 1, 1 << 62, np.int64(3)])
+def test_set_workspace_limit(limit):
+    fastconv.set_workspace_limit(limit)
+    assert fastconv.get_workspace_limit() == config.settings().workspace_limit == limit
+    assert type(fastconv.get_workspace_limit()) is int
+
+
+@pytest.mark.parametrize(
+    ("limit", "error", "message"),
+    [
+        (-1, ValueError, "limit must .*got -1"),
+        (1 << 63, ValueError, "limit must .*got 9223372036854775808"),
+        (1e6, TypeError, "limit must be an int.*1000000"),
+        (True, TypeError, "limit must be an int.*True"),
+        ("1", TypeError, "limit must be an int.*'1'"),
+    ],
+)
+def test_what_set_workspace_limit_refuses(limit, error, message):
+    fastconv.set_workspace_limit(3)
+    with pytest.raises(error, match=message):
+        fastconv.set_workspace_limit(limit)
+    assert fastconv.get_workspace_limit() == 3
 
 
 # -------------------------------------------------------------------------------- vector width

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from fastconv import config, memory
-from fastconv.algorithm import Algorithm, Array, Bound, Machine, Run
+from fastconv.algorithm import Algorithm, Array, Bound, BoundRun, Machine, Run
 from fastconv.codegen import target as targets
 from fastconv.codegen import tile as tiles
 from fastconv.cpu import scratch, threads
@@ -49,8 +49,8 @@ class AnyPlan(Protocol):
     def run(self, x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
 
-    def bind(self, weight: Array) -> Bound:
-        """Return `run` for these weights, which nobody changes from now on."""
+    def bind(self, weight: Array) -> tuple[BoundRun, int]:
+        """Return `run` for these weights, which nobody changes from now on, and the bytes that it packed them into."""
 
 
 class Planned(Algorithm):
@@ -94,11 +94,12 @@ class Planned(Algorithm):
 
     def prepared(self, problem: ConvProblem, activation: str | None) -> Run:
         """Return `run` for one problem and activation, with the plan at hand."""
-        return _by_strides(problem, lambda strides: self.plan(problem, activation, strides).run)
+        run, _ = _by_strides(problem, lambda strides: (self.plan(problem, activation, strides).run, 0))
+        return run
 
     def bind(self, problem: ConvProblem, activation: str | None, weight: Array) -> Bound:
         """Return `run` for one problem, activation and weight, which the plan packs once."""
-        return _by_strides(problem, lambda strides: self.plan(problem, activation, strides).bind(weight))
+        return Bound(*_by_strides(problem, lambda strides: self.plan(problem, activation, strides).bind(weight)))
 
     def plan(
         self,
@@ -152,13 +153,15 @@ class TiledProduct(Planned):
 
 
 def _by_strides(
-    problem: ConvProblem, make: Callable[[tuple[int, ...] | None], Callable[..., None]]
-) -> Callable[..., None]:
-    """What `make` returns for the result's strides, made once; None stands for those of a contiguous result.
+    problem: ConvProblem, make: Callable[[tuple[int, ...] | None], tuple[Callable[..., None], int]]
+) -> tuple[Callable[..., None], Callable[[], int]]:
+    """What `make` returns for the result's strides, made once, and the bytes of all that is kept.
 
-    The result is the last operand. If its pixels do not lie evenly apart, a contiguous one is computed and copied.
+    None stands for the strides of a contiguous result, which is the last operand. If its pixels do not lie evenly
+    apart, a contiguous one is computed and copied.
     """
     ready: dict[tuple[int, ...] | None, Callable[..., None]] = {}
+    sizes: dict[tuple[int, ...] | None, int] = {}  # apart from what runs, which each call looks up
 
     def run(*operands: Array | None) -> None:
         out = operands[-1]
@@ -174,10 +177,12 @@ def _by_strides(
         else:
             if len(ready) >= MOST_STRIDES:
                 ready.clear()
-            run_so = ready[strides] = make(strides)
+                sizes.clear()
+            run_so, sizes[strides] = make(strides)
+            ready[strides] = run_so
             run_so(*operands)
 
-    return run
+    return run, lambda: sum(tuple(sizes.values()))  # a copy: other threads may add to them
 
 
 def _strides(problem: ConvProblem, out: Array) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache, partial
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.algorithm import Array, Bound
+from fastconv.algorithm import Array, BoundRun
 from fastconv.codegen import fourier
 from fastconv.codegen import spectrum as slot
 from fastconv.codegen import target as targets
@@ -290,16 +290,16 @@ class FourierPlan:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
         self._compute(Weights(weight, 0, weight), x, bias, residual, out)
 
-    def bind(self, weight: Array) -> Bound:
+    def bind(self, weight: Array) -> tuple[BoundRun, int]:
         """Return `run` for these weights, which nobody changes from now on: as spectra, unless they are too large."""
         size = self._weight_elements * self.numbers[at.ITEM]
         if size > MOST_WEIGHTS and not self.tiling.planes:
-            return partial(self._compute, Weights(weight, 0, weight))
+            return partial(self._compute, Weights(weight, 0, weight)), 0
         to, block = scratch.aligned(size)
         workspace = scratch.take()
         self._transform(workspace, weight, to)
         scratch.give(workspace)
-        return partial(self._compute, Weights(weight, to, block))
+        return partial(self._compute, Weights(weight, to, block)), block.nbytes
 
     def _transform(self, workspace: scratch.Workspace, weight: Array, to: int) -> None:
         """Spectra of all weights."""

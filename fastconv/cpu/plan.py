@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.algorithm import Array, Bound
+from fastconv.algorithm import Array, BoundRun
 from fastconv.codegen import copying, launch
 from fastconv.codegen import operands as operand
 from fastconv.codegen import target as targets
@@ -152,17 +152,17 @@ class TaskPlan(ABC):
         self.compute(workspace, weights, careful, x, bias, residual, out)
         scratch.give(workspace)
 
-    def bind(self, weight: Array) -> Bound:
-        """Return `run` for these weights, which nobody changes from now on: packed once, in memory of their own."""
+    def bind(self, weight: Array) -> tuple[BoundRun, int]:
+        """Return `run` for these weights, which nobody changes from now on: packed once, in so many bytes."""
         if not self.weight_bytes:
-            return self._bound(address(weight), False, weight)
+            return self._bound(address(weight), False, weight), 0
         to, block = scratch.aligned(self.weight_bytes)
         workspace = scratch.take()
         careful = self.pack(workspace.job, to, address(weight))
         scratch.give(workspace)
-        return self._bound(to, careful, block)
+        return self._bound(to, careful, block), block.nbytes
 
-    def _bound(self, weights: int, careful: bool, memory: Array) -> Bound:
+    def _bound(self, weights: int, careful: bool, memory: Array) -> BoundRun:
         """`compute` with weights at an address in memory that is held on to."""
 
         def run(x: Array, bias: Array | None, residual: Array | None, out: Array, *, _memory: Array = memory) -> None:
@@ -312,15 +312,15 @@ class Plans:
         for plan in self._for(weight):
             plan.run(x, weight, bias, residual, out)
 
-    def bind(self, weight: Array) -> Bound:
+    def bind(self, weight: Array) -> tuple[BoundRun, int]:
         """Return `run` for these weights, which nobody changes from now on: each area has its own in panels."""
-        areas = [plan.bind(weight) for plan in self._for(weight)]
+        areas, sizes = zip(*(plan.bind(weight) for plan in self._for(weight)), strict=True)
 
         def run(x: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
             for area in areas:
                 area(x, bias, residual, out)
 
-        return run
+        return run, sum(sizes)
 
     def _for(self, weight: Array) -> tuple[Plan, ...]:
         """The plans to run: an infinite weight times a zero of the padding is no zero, and nothing may be left out."""

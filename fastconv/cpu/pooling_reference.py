@@ -11,6 +11,7 @@ from fastconv import reference
 from fastconv.algorithm import Array, Machine, PoolAlgorithm
 from fastconv.problem import PoolProblem
 
+RESULTS = 4  # copies of the result that there are at once, where powers of windows are summed
 ELEMENT_SECONDS = 4e-9  # of an element of a window, read by NumPy into float64 or compared
 
 _FUNCTIONS: dict[str, Callable[..., Array]] = {
@@ -32,10 +33,14 @@ class PoolReference(PoolAlgorithm):
         return None
 
     def workspace(self, problem: PoolProblem) -> int:
-        """Return the float64 copies of the padded input, and the float64 result."""
+        """Return the most of float64 copies that NumPy holds at once: of the input, also padded, and of the result."""
+        plane, result = math.prod(problem.size), math.prod(problem.output_size)
         padded = [size + sum(pair) for size, pair in zip(problem.size, problem.padding, strict=True)]
-        planes = problem.batch * problem.channels
-        return 8 * planes * (math.prod(padded) + math.prod(problem.output_size))
+        if not problem.adaptive:  # the last windows may reach beyond the padding
+            axes = zip(problem.output_size, problem.stride, problem.kernel, problem.dilation, strict=True)
+            spans = [(output - 1) * s + (taps - 1) * d + 1 for output, s, taps, d in axes]
+            padded = list(map(max, padded, spans))
+        return 8 * problem.batch * problem.channels * (plane + math.prod(padded) + max(plane, RESULTS * result))
 
     def cost(self, problem: PoolProblem, machine: Machine) -> float:
         """Predict a pass of NumPy over memory for every element of a window."""

@@ -13,6 +13,10 @@ from fastconv.problem import ConvProblem
 
 COPY_SECONDS = 4e-10  # of an element that is made float64
 
+#: Copies of an image's result that there are at once behind its residual's in gelu, the activation that takes most: its
+#: error function is computed from Python's floats (found with tracemalloc).
+RESULTS_OF_GELU = 11
+
 
 class Reference(Algorithm):
     """`fastconv.reference.conv`, rounded once to the result's type."""
@@ -26,9 +30,15 @@ class Reference(Algorithm):
         return None
 
     def workspace(self, problem: ConvProblem) -> int:
-        """Return the float64 copies of an image's padded input and of the weights, and the float64 result."""
+        """Return the most of float64 copies that NumPy holds at once: of weights, an image, and results so far."""
+        if not problem.batch:
+            return 0
         padded, result = _elements(problem)
-        return 8 * (padded + problem.batch * result + problem.parameters)
+        image, pixels = math.prod(problem.input_shape) // problem.batch, math.prod(problem.output_size)
+        of_tap = problem.channels * pixels  # what one tap sees; that of the tap before is there, or its products
+        sums = padded + of_tap + result + max(of_tap, result)
+        at_once = max(2 * padded, sums, RESULTS_OF_GELU * result)
+        return 8 * (problem.parameters + image + at_once + problem.batch * result)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> float:
         """Predict copies in float64, and a pass of NumPy over memory for every tap."""

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.algorithm import Array, Bound, Machine
+from fastconv.algorithm import Array, BoundRun, Machine
 from fastconv.codegen import depthwise_shape as slot
 from fastconv.codegen import operands as operand
 from fastconv.codegen import separable as codegen
@@ -112,11 +112,12 @@ class SeparablePlan(TaskPlan):
         if bound is None:
             if len(self._recent) >= MOST_BOUND:
                 self._recent.clear()
-            bound = self._recent[values] = self.bind(weight)
+            bound, _ = self.bind(weight)
+            self._recent[values] = bound
         bound(x, bias, residual, out)
 
     @cached_property
-    def _recent(self) -> dict[bytes, Bound]:
+    def _recent(self) -> dict[bytes, BoundRun]:
         """`run` with weights, by their bytes."""
         return {}
 

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.algorithm import Array, Bound
+from fastconv.algorithm import Array, BoundRun
 from fastconv.codegen import blocked, copying
 from fastconv.codegen import tile as tiles
 from fastconv.codegen import transform as codelet
@@ -251,11 +251,11 @@ class WinogradPlan:
         """Compute; all arrays but the result are contiguous, and the result has the plan's strides."""
         self._compute(Weights(weight, step.AS_THEY_LIE, address(weight), weight), x, bias, residual, out)
 
-    def bind(self, weight: Array) -> Bound:
+    def bind(self, weight: Array) -> tuple[BoundRun, int]:
         """Return `run` for these weights, which nobody changes from now on: in panels, or transformed."""
         u = self.request.problem.groups * self._of_all_weights[step.U_GROUP] * self.numbers[at.ITEM]
         packed = self._transformed(weight, u) if u <= MOST_TRANSFORMED else self._in_panels(weight)
-        return partial(self._compute, packed)
+        return partial(self._compute, packed), packed.memory.nbytes
 
     def _in_panels(self, weight: Array) -> Weights:
         packing = at.packing(self.request, self.numbers)

@@ -11,11 +11,19 @@ import numpy as np
 
 from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, Machine, P, PoolAlgorithm
 from fastconv.arguments import one_of
-from fastconv.config import Settings, allowed_algorithms, logger, requested_tolerance, settings, tolerance_of
+from fastconv.config import (
+    Settings,
+    allowed_algorithms,
+    get_workspace_limit,
+    logger,
+    requested_tolerance,
+    settings,
+    tolerance_of,
+)
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem, PoolProblem, Problem
 from fastconv.selection import answers, table
-from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate
+from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate, too_large
 
 _KINDS = ("convolution", "pooling")
 
@@ -64,8 +72,18 @@ def pool_algorithm(name: str) -> PoolAlgorithm:
 
 
 def named(problem: P, name: str) -> AnyAlgorithm[P]:
-    """Return the algorithm for problems of this kind that is called `name`, see :func:`algorithm`."""
-    return _called(name, table.table_of(problem))
+    """Return the algorithm for `problem` that is called `name`, see :func:`algorithm`; it may be denied.
+
+    Raises
+    ------
+    UnsupportedError
+        If it does not compute the problem, or not within the limit of workspace.
+    """
+    entry = _called(name, table.table_of(problem))
+    reason = entry.supports(problem) or _excess(entry, problem)
+    if reason is not None:
+        raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
+    return entry
 
 
 class _Named(Protocol):
@@ -148,12 +166,18 @@ def contenders(problem: P, tolerance: float) -> list[AnyAlgorithm[P]]:
 
 def _refusal(entry: AnyAlgorithm[P], problem: P) -> str | None:
     """Return why `entry` cannot compute `problem`, or else why it may not; None if it can and may."""
-    return entry.supports(problem) or _prohibition(entry)
+    return entry.supports(problem) or _prohibition(entry) or _excess(entry, problem)
 
 
 def _prohibition(entry: AnyAlgorithm[P]) -> str | None:
     """Return why `entry` may not be chosen; what is allowed and denied are convolutions' algorithms."""
     return allowed_algorithms().refusal(entry.name) if isinstance(entry, Algorithm) else None
+
+
+def _excess(entry: AnyAlgorithm[P], problem: P) -> str | None:
+    """Return by how much `entry`, which computes `problem`, is above the limit of workspace; None if it is not."""
+    limit = get_workspace_limit()
+    return None if limit is None else too_large(entry.workspace(problem), limit)  # which may take a plan
 
 
 class _Decision(NamedTuple, Generic[P]):
@@ -226,11 +250,12 @@ def _candidate(
     reason = entry.supports(problem)
     if reason is not None:
         return Candidate(entry.name, reason, None, None, None, None)
-    bound = entry.error_bound(problem)
+    bound, workspace = entry.error_bound(problem), entry.workspace(problem)
+    excess = too_large(workspace, get_workspace_limit())
     return Candidate(
         entry.name,
-        _prohibition(entry) or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
-        entry.workspace(problem),
+        _prohibition(entry) or excess or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
+        workspace,
         entry.cost(problem, machine),
         bound,
         None if answer is None else answer.seconds.get(entry.name),

@@ -14,13 +14,20 @@ def too_inaccurate(error_bound: float, tolerance: float) -> str | None:
     return f"error bound {error_bound:.3g} is above the tolerance {tolerance:.3g}"
 
 
+def too_large(workspace: int, limit: int | None) -> str | None:
+    """Return None if bytes of scratch are within the limit, else the sentence that they are not."""
+    if limit is None or workspace <= limit:
+        return None
+    return f"workspace of {workspace} bytes is above the limit of {limit}"
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One algorithm's case.
 
     ``reason`` is None where nothing but its time speaks against it. The figures are None where it
-    does not compute the problem; where it is too inaccurate they are there. ``measured_seconds`` is there
-    where :func:`fastconv.tune` has found it, with this number of threads.
+    does not compute the problem; where it is too inaccurate or takes too much memory they are there.
+    ``measured_seconds`` is there where :func:`fastconv.tune` has found it, with this number of threads.
     """
 
     name: str

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, UnsupportedError, selection
+from fastconv import ConvProblem, PoolProblem, UnsupportedError, selection
 from fastconv.selection import TABLE
 
 PROBLEM = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,g8,float32")  # which every algorithm computes
@@ -246,6 +247,66 @@ def test_a_second_call_allocates_nothing(allocated, set_threads, entry):
 @pytest.mark.parametrize("entry", TILED, ids=lambda entry: entry.name)
 def test_no_images_need_no_workspace(entry):
     assert entry.workspace(ConvProblem.parse("conv2d,n0,c8,14x14,k8,3x3,float32")) == 0
+
+
+SLACK = 16 * 1024  # bytes of Python's own objects
+
+
+@pytest.mark.parametrize("activation", [None, "gelu"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv1d,n1,c1,5000,k1,100,float32",
+        "conv2d,n1,c8,64x64,k8,3x3,p1,float32",
+        "conv2d,n3,c16,28x28,k64,1x1,channels_last,float32",
+        "conv2d,n2,c8,64x64,k1,3x3,p20,reflect,float32",
+        "conv2d,n1,c64,7x7,k512,3x3,p1,float64",
+        "conv2d,n1,c8,64x64,k8,3x3,s2,p1,float16",
+        "conv2d,n1,c8,64x64,k8,3x3,p1,g8,int8",
+    ],
+)
+def test_numpy_takes_no_more_than_the_reference_says(operands_of, text, activation):
+    problem, entry = ConvProblem.parse(text), selection.algorithm("reference")
+    if activation is not None and problem.dtype == "int8":
+        pytest.skip("floats alone")
+    x, weight, bias, residual = operands_of(problem, bias=True, residual=True)
+    out = np.empty(problem.output_shape, np.int64 if problem.dtype == "int8" else problem.dtype)
+
+    def call():
+        entry.run(problem, x, weight, bias, residual, activation, out)
+
+    peak = peak_of(call)
+    assert peak <= entry.workspace(problem) + SLACK
+    if activation is not None and problem.dtype == "float32":
+        assert peak >= 0.9 * entry.workspace(problem)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max_pool2d,n2,c8,64x64,3x3,p1,indices,float32",
+        "avg_pool2d,n2,c64,8x64,3x3,p1,channels_last,float32",
+        "lp_pool2d,n2,c8,64x64,3x3,s2,p1,norm2,float32",
+        "avg_pool2d,n2,c8,64x64,3x3,s2,p1,d2,ceil,float16",
+        "adaptive_avg_pool2d,n2,c8,64x64,10x10,o7x7,float32",
+    ],
+)
+def test_numpy_takes_no_more_than_the_reference_of_poolings_says(text):
+    problem, entry = PoolProblem.parse(text), selection.choice.pool_algorithm("reference")
+    x, out = (np.ones(shape, problem.dtype) for shape in (problem.input_shape, problem.output_shape))
+    indices = np.empty(problem.output_shape, np.int64) if problem.indices else None
+    assert peak_of(lambda: entry.run(problem, x, out, indices)) <= entry.workspace(problem) + SLACK
+
+
+def peak_of(call):
+    """Return the most bytes of Python and NumPy that there were at once, in a second call."""
+    call()
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 EXTREMES = [
