@@ -43,6 +43,7 @@ class Machine:
     element: float = 0.2e-9  # seconds to copy an element of a run
     run: float = 12e-9  # seconds to begin a run
     tile: float = 12e-9  # seconds to begin a tile
+    group: float = 0.2e-6  # seconds to begin a group of an image
     call: float = 10e-6  # seconds before the first operation
 
 

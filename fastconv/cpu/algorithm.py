@@ -134,7 +134,7 @@ class TiledProduct(Planned):
         """Return what one group of one image takes."""
 
     def cost(self, problem: ConvProblem, machine: Machine) -> float:
-        """Predict the time of products, of beginning tiles, of copies and of reading weights from memory."""
+        """Predict the time of products, of beginning groups and tiles, of copies and of reading weights from memory."""
         shape = geometry(problem)
         target = targets.current()
         lanes = target.lanes(problem.dtype)
@@ -149,7 +149,7 @@ class TiledProduct(Planned):
         copies = machine.element * work.copied_elements + machine.run * work.copied_runs
         weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
         images = problem.batch * problem.groups
-        return machine.call + images * (products + begun + copies + weights)
+        return machine.call + images * (machine.group + products + begun + copies + weights)
 
 
 def _by_strides(

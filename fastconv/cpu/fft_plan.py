@@ -23,7 +23,7 @@ from fastconv.cpu.exact import Exact
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
-from fastconv.cpu.plan import Request, common_numbers, input_strides, natural_strides, placed
+from fastconv.cpu.plan import Request, common_numbers, input_strides, natural_strides, pixels_lie_apart, placed
 from fastconv.problem import ConvProblem
 
 Numbers = npt.NDArray[np.int64]
@@ -33,6 +33,10 @@ LEAST_SIZE, MOST_SIZE, LONGEST = 16, 512, 2**18
 
 #: Cycles of a vector element: to gather it, to scatter it, to multiply it in the first cache and beyond.
 GATHER, SCATTER, PRODUCT, FAR_PRODUCT = 7.0, 10.0, 4.0, 12.0
+
+#: Cycles of one lane: to begin to copy a row of a tile that reaches beyond the input, to move a pixel where pixels lie
+#: apart, and to place a weight.
+COPY_ROW, APART, TAP = 30.0, 5.0, 6.0
 
 #: Cycles of a vector element and pass over a spectrum that exceeds the second level cache.
 FAR = 8.0
@@ -135,9 +139,11 @@ def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> f
     lanes, item = cut.lanes, np.dtype(problem.dtype).itemsize
     rows, columns = height * fourier.cycles(width), width * fourier.cycles(height)
     far = FAR * elements if cut.spectrum * item > cache // 2 else 0.0
-    there = rows + columns + GATHER * elements + 2 * far
+    there = rows + columns + GATHER * elements + 2 * far + 2 * lanes * _copied(cut, problem, shape)
     back = (rows + SCATTER * elements) * cut.tile[0] / height + columns + 2 * far
-    weights = rows * shape.kernel[1] / height + columns + elements + far
+    if pixels_lie_apart(problem) or max(shape.stride) > 1:
+        back += 2 * lanes * APART * math.prod(cut.tile) / math.prod(shape.stride)
+    weights = rows * shape.kernel[1] / height + columns + elements + far + TAP * lanes * shape.taps
     pairs = problem.batch * cut.pairs
     filter_vectors = -(-shape.filters // lanes)
     if cut.planes:
@@ -151,6 +157,18 @@ def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> f
     products = pairs * shape.channels * (PRODUCT + FAR_PRODUCT / CHUNK) * elements
     of_vector = blocks * shape.channels * weights + products + pairs * back
     return problem.groups * (pairs * -(-shape.channels // lanes) * there + filter_vectors * of_vector)
+
+
+def _copied(cut: Tiling, problem: ConvProblem, shape: Geometry) -> float:
+    """Cycles that a lane takes to copy a tile before it is gathered; on average, as tiles inside are not copied."""
+    if pixels_lie_apart(problem):
+        return APART * math.prod(cut.size)
+    inside = 1.0
+    for axis, (tiles, tile, size) in enumerate(zip(cut.tiles, cut.tile, cut.size, strict=True), start=1):
+        first = -(-shape.padding[axis][0] // tile)  # of those that reach beyond no side
+        after = (shape.size[axis] + shape.padding[axis][0] - size) // tile + 1
+        inside *= max(0, min(after, tiles) - first) / tiles
+    return COPY_ROW * cut.size[0] * (1 - inside)
 
 
 def _depthwise(problem: ConvProblem, shape: Geometry) -> bool:
