@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from fastconv import ndimage as ndimage
     from fastconv import reference as reference
     from fastconv import signal as signal
+    from fastconv.config import get_mode as get_mode
     from fastconv.config import get_num_threads as get_num_threads
     from fastconv.config import get_tolerance as get_tolerance
     from fastconv.config import get_workspace_limit as get_workspace_limit
     from fastconv.config import options as options
     from fastconv.config import set_algorithms as set_algorithms
+    from fastconv.config import set_mode as set_mode
     from fastconv.config import set_num_threads as set_num_threads
     from fastconv.config import set_tolerance as set_tolerance
     from fastconv.config import set_workspace_limit as set_workspace_limit
@@ -104,6 +106,7 @@ _HOME = {
     "explain": "selection",
     "export_answers": "selection.keeping",
     "forget_answers": "selection.keeping",
+    "get_mode": "config",
     "get_num_threads": "config",
     "get_tolerance": "config",
     "get_workspace_limit": "config",
@@ -128,6 +131,7 @@ _HOME = {
     "select": "selection",
     "options": "config",
     "set_algorithms": "config",
+    "set_mode": "config",
     "set_num_threads": "config",
     "set_tolerance": "config",
     "set_workspace_limit": "config",

@@ -149,7 +149,7 @@ def _prepared(
 ) -> _Call:
     """Return the call for these arrays; `key` is what `as_key` makes of the arguments."""
     place = (rank, x.shape, weight.shape, x.dtype, weight.dtype, key, settings)
-    return _calls.get(place) or keep(_calls, place, _prepare(rank, x, weight, arguments, settings.tolerance))
+    return _calls.get(place) or keep(_calls, place, _prepare(rank, x, weight, arguments))
 
 
 def keep(calls: dict[Hashable, C], place: Hashable, call: C) -> C:
@@ -160,7 +160,7 @@ def keep(calls: dict[Hashable, C], place: Hashable, call: C) -> C:
     return call
 
 
-def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], configured: float | None) -> _Call:
+def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) -> _Call:
     *of_problem, activation, algorithm, tolerance = arguments
     check_weight_axes(weight, rank)
     batched = has_batch_axis(x, rank)
@@ -168,7 +168,7 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...], 
     if activation is not None:
         check_activation(activation, problem)
     result = _result_type(problem)
-    limit = config.tolerance_of(problem.dtype, configured if tolerance is None else tolerance)
+    limit = config.tolerance_in_force(problem.dtype, tolerance)
     entries = cast("tuple[Algorithm, ...]", options(problem, algorithm, limit))
     named = cast("str | None", activation)
 
@@ -333,6 +333,10 @@ def options(problem: P, name: object, tolerance: float) -> tuple[AnyAlgorithm[P]
     from fastconv import selection  # LLVM comes with it: not before the first call
 
     if name == "auto":
+        if config.get_mode() == "measure":
+            from fastconv.selection import tuning  # only who measures needs it
+
+            tuning.ensure_measured(problem, tolerance)
         return selection.ranked(problem, tolerance)
     return (selection.named(problem, name),)  # type: ignore[arg-type]  # refuses what is no name
 

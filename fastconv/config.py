@@ -1,4 +1,4 @@
-"""Settings: threads, tolerance, workspace, algorithms, vector width, directories; each also a ``FASTCONV_*`` variable.
+"""Settings: mode, threads, tolerance, workspace, algorithms, vector width, directories; also ``FASTCONV_*`` variables.
 
 What an argument of a call says comes first, then the innermost `options` around it that says something, then what was
 set for the process, then the variable, then the default. Variables are read when a setting is first needed, never at
@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from fastconv import environment
 from fastconv.allowed import Algorithms, checked
-from fastconv.arguments import dtype_name, integer, positive_number
-from fastconv.environment import VECTOR_BITS
+from fastconv.arguments import dtype_name, integer, one_of, positive_number
+from fastconv.environment import MODES, VECTOR_BITS
 
 logger = logging.getLogger("fastconv")
 logger.addHandler(logging.NullHandler())
@@ -104,7 +104,7 @@ def get_tolerance(dtype: npt.DTypeLike = "float32") -> float:
     >>> fastconv.get_tolerance("float64") <= fastconv.get_tolerance("float32")
     True
     """
-    return tolerance_of(dtype_name(dtype), requested_tolerance())
+    return tolerance_in_force(dtype_name(dtype))
 
 
 def set_tolerance(tolerance: float | None) -> None:
@@ -150,6 +150,11 @@ def requested_tolerance() -> float | None:
 def tolerance_of(dtype: str, requested: object) -> float:
     """Return the tolerance that was requested, checked; the default of a data type where it is None."""
     return _TOLERANCES.get(dtype, _EXACT) if requested is None else positive_number(requested, "tolerance")
+
+
+def tolerance_in_force(dtype: str, argument: object = None) -> float:
+    """Return the tolerance of a call with this argument; None: it has none."""
+    return tolerance_of(dtype, requested_tolerance() if argument is None else argument)
 
 
 _workspace_limit: int | None = None
@@ -202,6 +207,52 @@ def set_workspace_limit(limit: int | None) -> None:
     global _workspace_limit, _outermost
     _workspace_limit = None if limit is None else integer(limit, "limit", 0)
     _outermost = []
+
+
+_mode: str | None = None
+
+
+def get_mode() -> str:
+    """Return whether ``"auto"`` predicts or measures: ``"predict"``, unless ``FASTCONV_MODE`` says ``"measure"``.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.options(mode="measure"):
+    ...     fastconv.get_mode()
+    'measure'
+    """
+    scope = _scope.get()
+    if scope is not None and scope.mode is not None:
+        return scope.mode
+    return _mode or environment.mode() or MODES[0]
+
+
+def set_mode(mode: str | None) -> None:
+    """Set how ``"auto"`` decides; None restores the default.
+
+    Parameters
+    ----------
+    mode : {"predict", "measure"} or None
+        ``"predict"`` takes what was measured before, or else the least predicted time, and never times anything.
+        ``"measure"`` does what :func:`fastconv.tune` does, for a problem that has no answer yet, in the first call of a
+        function, layer or plan: that call takes about as long as some hundred of them.
+
+    Raises
+    ------
+    TypeError
+        If `mode` is no string.
+    ValueError
+        If it is another one.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.set_mode("predict")
+    >>> fastconv.set_mode(None)
+    """
+    global _mode, _outermost
+    _mode, _outermost = None if mode is None else one_of(mode, MODES, "mode"), []
 
 
 _forced_vector_bits: int | None = None
@@ -281,6 +332,7 @@ class Settings(NamedTuple):
     tolerance: float | None  # None: the data type's
     algorithms: Algorithms
     workspace_limit: int | None  # None: there is none
+    mode: str  # of `MODES`
 
 
 class _Scope(NamedTuple):
@@ -290,6 +342,7 @@ class _Scope(NamedTuple):
     tolerance: float | None
     algorithms: Algorithms | None
     workspace_limit: int | None
+    mode: str | None
 
 
 #: A context variable: threads that are started within a scope do not see it, tasks of asyncio do.
@@ -304,8 +357,8 @@ def settings() -> Settings:
     inside, kept = _scope.get() is not None, _outermost
     if kept and not inside:
         return kept[0]
-    limit = get_workspace_limit()
-    now = Settings(get_num_threads(), vector_bits(), requested_tolerance(), allowed_algorithms(), limit)
+    limit, mode = get_workspace_limit(), get_mode()
+    now = Settings(get_num_threads(), vector_bits(), requested_tolerance(), allowed_algorithms(), limit, mode)
     if not inside:
         kept.append(now)
     return now
@@ -318,6 +371,7 @@ def options(
     allow: Iterable[str] | None = None,
     deny: Iterable[str] | None = None,
     workspace_limit: int | None = None,
+    mode: str | None = None,
 ) -> AbstractContextManager[None]:
     """Return a context manager: settings for the calls within.
 
@@ -335,6 +389,8 @@ def options(
         As in :func:`fastconv.set_algorithms`. Either replaces both of what is around.
     workspace_limit : int, optional
         As in :func:`fastconv.set_workspace_limit`. A higher one than what is around counts, too.
+    mode : str, optional
+        As in :func:`fastconv.set_mode`.
 
     Raises
     ------
@@ -357,6 +413,7 @@ def options(
             None if tolerance is None else positive_number(tolerance, "tolerance"),
             None if allow is None and deny is None else checked(allow, deny),
             None if workspace_limit is None else integer(workspace_limit, "workspace_limit", 0),
+            None if mode is None else one_of(mode, MODES, "mode"),
         )
     )
 
@@ -370,6 +427,7 @@ def _scoped(scope: _Scope) -> Iterator[None]:
             around.tolerance if scope.tolerance is None else scope.tolerance,
             around.algorithms if scope.algorithms is None else scope.algorithms,
             around.workspace_limit if scope.workspace_limit is None else scope.workspace_limit,
+            around.mode if scope.mode is None else scope.mode,
         )
     token = _scope.set(scope)
     try:

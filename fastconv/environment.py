@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from fastconv import allowed
-from fastconv.arguments import integer, positive_number
+from fastconv.arguments import integer, one_of, positive_number
 
 T = TypeVar("T")
 
 VECTOR_BITS = (128, 256, 512)
+MODES = ("predict", "measure")
 
 
 @cache
@@ -78,6 +79,12 @@ def _positive_float(text: str) -> float:
 def workspace_limit() -> int | None:
     """``FASTCONV_WORKSPACE_LIMIT``."""
     return _variable("FASTCONV_WORKSPACE_LIMIT", _digits, "a number of bytes")
+
+
+@cache
+def mode() -> str | None:
+    """``FASTCONV_MODE``."""
+    return _variable("FASTCONV_MODE", lambda text: one_of(text, MODES, "text"), " or ".join(MODES))
 
 
 @cache

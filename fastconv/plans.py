@@ -137,10 +137,11 @@ def plan(
     """
     if not isinstance(problem, ConvProblem):
         raise TypeError(f"problem must be a ConvProblem, got {problem!r} of type {type(problem).__name__}")
-    explanation = explain(problem, tolerance)
     if activation is not None:
         check_activation(activation, problem)
-    name = options(problem, algorithm, explanation.tolerance)[-1].name
+    limit = config.tolerance_in_force(problem.dtype, tolerance)
+    name = options(problem, algorithm, limit)[-1].name  # before the explanation, which says what it may have measured
+    explanation = explain(problem, tolerance)
     (case,) = (candidate for candidate in explanation.candidates if candidate.name == name)
     assert case.workspace_bytes is not None
     assert case.predicted_seconds is not None

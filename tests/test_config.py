@@ -19,7 +19,7 @@ from fastconv import config
 @pytest.fixture(autouse=True)
 def _restored():
     """Leave threads, tolerance and vector width as they were."""
-    names = "_threads", "_tolerance", "_forced_vector_bits", "_algorithms", "_workspace_limit"
+    names = "_threads", "_tolerance", "_forced_vector_bits", "_algorithms", "_workspace_limit", "_mode"
     before = {name: getattr(config, name) for name in names}
     yield
     for name, value in before.items():
@@ -240,6 +240,36 @@ def test_what_set_workspace_limit_refuses(limit, error, message):
     with pytest.raises(error, match=message):
         fastconv.set_workspace_limit(limit)
     assert fastconv.get_workspace_limit() == 3
+
+
+# ---------------------------------------------------------------------------------------- mode
+
+MODE = "[fastconv.get_mode(), config.settings().mode]"
+
+
+@pytest.mark.parametrize(("text", "mode"), [("", "predict"), ("predict", "predict"), ("measure", "measure")])
+def test_the_mode_from_the_environment(text, mode):
+    assert evaluate(MODE, FASTCONV_MODE=text) == ([mode, mode], [])
+
+
+def test_what_is_no_mode_is_warned_about_once():
+    message = "FASTCONV_MODE must be predict or measure, got 'Measure': ignored"
+    assert evaluate(MODE, FASTCONV_MODE="Measure") == (["predict", "predict"], [message])
+
+
+def test_set_mode_has_the_last_word_until_none_takes_it_back():
+    call = "    fastconv.set_mode('predict')"
+    assert evaluate(MODE, call, FASTCONV_MODE="measure") == (["predict", "predict"], [])
+    call += "; fastconv.set_mode(None)"
+    assert evaluate(MODE, call, FASTCONV_MODE="measure") == (["measure", "measure"], [])
+
+
+@pytest.mark.parametrize(("mode", "error"), [("fast", ValueError), (1, TypeError), (b"measure", TypeError)])
+def test_what_set_mode_refuses(mode, error):
+    fastconv.set_mode("measure")
+    with pytest.raises(error, match=r"mode must be .*got"):
+        fastconv.set_mode(mode)
+    assert fastconv.get_mode() == "measure"
 
 
 # -------------------------------------------------------------------------------- vector width

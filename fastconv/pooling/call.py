@@ -98,7 +98,7 @@ def _prepare(
     shape = x.shape if batched else (1, *x.shape)
     dtype, indices = dtype_name(x.dtype, "x"), truth(return_indices, "return_indices")
     problem = _problem(operation, shape, dtype, arguments, indices, cast("str", layout))
-    limit = config.tolerance_of(dtype, config.requested_tolerance())
+    limit = config.tolerance_in_force(dtype)
     chosen = cast("PoolAlgorithm", options(problem, algorithm, limit)[-1])
     empty = 0 in problem.output_shape
     run = None if empty else verbose.told(chosen.prepared(problem), problem, chosen.name)

@@ -16,9 +16,8 @@ from fastconv.config import (
     allowed_algorithms,
     get_workspace_limit,
     logger,
-    requested_tolerance,
     settings,
-    tolerance_of,
+    tolerance_in_force,
 )
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem, PoolProblem, Problem
@@ -146,7 +145,7 @@ def _checked(problem: Problem) -> Problem:
 
 
 def _limit(problem: Problem, tolerance: float | None) -> float:
-    return tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
+    return tolerance_in_force(problem.dtype, tolerance)
 
 
 def contenders(problem: P, tolerance: float) -> list[AnyAlgorithm[P]]:
@@ -229,9 +228,14 @@ def _in_words(problem: P, tolerance: float, answer: answers.Answer | None) -> tu
     return f"{how}: {listed}", reasons
 
 
+def forget() -> None:
+    """Forget choices."""
+    _decided.cache_clear()
+
+
 def clear_cache() -> None:
     """Forget choices, answers that were read, plans and scratch memory."""
-    _decided.cache_clear()
+    forget()
     answers.forget()
     for convolution in table.TABLE:
         convolution.clear_cache()

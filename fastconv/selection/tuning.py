@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from fastconv import timing
 from fastconv.algorithm import Algorithm, Machine
 from fastconv.arguments import one_of, positive_number
 from fastconv.call import clear_calls
-from fastconv.config import get_num_threads, requested_tolerance, tolerance_of
+from fastconv.config import get_num_threads, tolerance_in_force
 from fastconv.problem import ConvProblem, Problem, read
 from fastconv.selection import answers, choice
 from fastconv.selection.answers import RIGOURS, Answer
@@ -99,8 +100,11 @@ def tune(
     for done, problem in enumerate(wanted):
         if before is not None:
             before(problem, done, len(wanted))
-        limit = tolerance_of(problem.dtype, requested_tolerance() if tolerance is None else tolerance)
-        answer = _answer(problem, limit, rigour, end, again=again)
+        limit = tolerance_in_force(problem.dtype, tolerance)
+        answer = None if again else _known(problem, limit, rigour)
+        if answer is None:
+            answer = _measure(problem, limit, rigour, end)
+            clear_calls()  # which hold what was chosen before
         if answer is not None:
             found[problem] = answer
     return found
@@ -149,18 +153,40 @@ def _convolutions(problems: Iterable[Problem], name: str) -> tuple[object, ...]:
     return found
 
 
-def _answer(problem: ConvProblem, tolerance: float, rigour: str, end: float, *, again: bool) -> Answer | None:
-    """Return what is remembered of a problem, or measure and remember it; None if the time is over before."""
-    threads = get_num_threads()
-    among = contenders(problem, tolerance)
-    known = None if again else answers.find(problem, threads, [entry.name for entry in among], rigour)
-    if known is not None:
-        return known
-    answer = sweep(problem, among, rigour, end)
-    if answer is None:
-        return None
-    answers.remember(problem, threads, answer)
-    clear_calls()  # which hold what was chosen before
+_turn = threading.RLock()  # measurements at the same time would disturb each other
+
+
+def _new_turn() -> None:
+    """In a forked child, nobody measures."""
+    global _turn
+    _turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_turn)
+
+
+def ensure_measured(problem: Problem, tolerance: float) -> None:
+    """Measure a problem that ``"auto"`` is to run, unless that was done or there is nothing to choose."""
+    if not isinstance(problem, ConvProblem) or 0 in problem.output_shape:
+        return
+    with _turn:
+        if _known(problem, tolerance, RIGOURS[0]) is None:
+            _measure(problem, tolerance, RIGOURS[0], math.inf)
+            choice.forget()
+
+
+def _known(problem: ConvProblem, tolerance: float, rigour: str) -> Answer | None:
+    """Return what is remembered of a problem."""
+    names = [entry.name for entry in contenders(problem, tolerance)]
+    return answers.find(problem, get_num_threads(), names, rigour)
+
+
+def _measure(problem: ConvProblem, tolerance: float, rigour: str, end: float) -> Answer | None:
+    """Measure and remember; None if the time is over before."""
+    answer = sweep(problem, contenders(problem, tolerance), rigour, end)
+    if answer is not None:
+        answers.remember(problem, get_num_threads(), answer)
     return answer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -184,7 +185,7 @@ def test_the_algorithms_themselves():
 
 def test_a_suite_by_its_name(monkeypatch):
     asked = []
-    monkeypatch.setattr(tuning, "_answer", lambda problem, *arguments, **others: asked.append(problem))
+    monkeypatch.setattr(tuning, "_measure", lambda problem, *arguments, **others: asked.append(problem))
     assert fastconv.tune("alexnet") == {}
     assert str(asked[0]) == "conv2d,n1,c3,224x224,k64,11x11,s4,p2,float32"
     assert len(asked) == 5
@@ -192,7 +193,7 @@ def test_a_suite_by_its_name(monkeypatch):
 
 def test_a_file_of_problems(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(tuning, "_answer", lambda problem, *arguments, **others: asked.append(problem))
+    monkeypatch.setattr(tuning, "_measure", lambda problem, *arguments, **others: asked.append(problem))
     path = tmp_path / "problems.txt"
     path.write_text(f"# a comment\n\n{PROBLEM}\nmax_pool2d,n1,c2,6x5,3x3,float32\n{FLOATS} # another\n{PROBLEM}\n")
     fastconv.tune(path)
@@ -234,3 +235,50 @@ def test_an_answer_of_an_algorithm_that_is_not_there_is_harmless():
     answers.remember(FLOATS, fastconv.get_num_threads(), Answer(dict.fromkeys([*names, "gone"], 1.0), "measure"))
     fastconv.clear_cache()
     assert fastconv.select(FLOATS) == names[0]
+
+
+@pytest.mark.parametrize("way", ["function", "layer", "plan"])
+def test_the_first_call_measures_where_that_is_the_mode(sleepers, operands_of, way):
+    slow, fast = sleepers("promising", 4e-3, 1e-9), sleepers("fast", 1e-3, 2e-9)
+    x, weight, *_ = operands_of(PROBLEM)
+    calls = {
+        "function": lambda: fastconv.conv2d(x, weight, padding=1),
+        "layer": lambda: fastconv.Conv2d(weight, padding=1)(x),
+        "plan": lambda: fastconv.plan(PROBLEM)(x, weight),
+    }
+    calls[way]()
+    assert (slow.calls, fast.calls) == (1, 0)
+    assert fastconv.remembered() == ()
+    with fastconv.options(mode="measure"):
+        calls[way]()
+        (entry,) = fastconv.remembered()
+        assert entry.problem == PROBLEM
+        before = slow.calls, fast.calls
+        assert min(before) > 1
+        calls[way]()
+        assert (slow.calls, fast.calls) == (before[0], before[1] + 1)
+        assert fastconv.select(PROBLEM) == "fast"
+
+
+def test_a_call_that_names_its_algorithm_measures_nothing(operands_of):
+    x, weight, *_ = operands_of(FLOATS)
+    with fastconv.options(mode="measure"):
+        fastconv.conv2d(x, weight, padding=1, algorithm="direct")
+        fastconv.conv2d(x[:0], weight, padding=1)  # no images
+        fastconv.max_pool2d(x, 2)
+    assert fastconv.remembered() == ()
+
+
+def test_threads_that_need_one_answer_measure_once(sleepers, operands_of, monkeypatch):
+    sleepers("other", 1e-3, 1e-9)
+    sweeps = []
+    sweep = tuning.sweep
+    monkeypatch.setattr(tuning, "sweep", lambda *arguments: sweeps.append(arguments[0]) or sweep(*arguments))
+    x, weight, *_ = operands_of(PROBLEM)
+    fastconv.set_mode("measure")
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: fastconv.conv2d(x, weight, padding=1), range(8)))
+    finally:
+        fastconv.set_mode(None)
+    assert sweeps == [PROBLEM]
