@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import reference
-from fastconv.problem import DTYPES, LAYOUTS, ConvProblem, PoolProblem, parse
+from fastconv.problem import DTYPES, LAYOUTS, PoolProblem, parse
 from fastconv.problem.pieces import largest_pieces, pieces
 
 WINDOWED = ("max_pool", "avg_pool")

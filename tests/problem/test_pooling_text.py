@@ -6,7 +6,6 @@ import pytest
 
 from fastconv.problem import ConvProblem, PoolProblem, parse
 
-
 pose = PoolProblem.from_shape
 PLANES = 1, 2, 8, 8
 
