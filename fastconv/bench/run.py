@@ -31,7 +31,7 @@ __all__ = ["Job", "Settings", "measure", "measure_layer", "number_of_steps", "op
 ONCE_SECONDS = 0.05  # whoever takes longer than this
 ONCE_TIMES = 20  # and so many times as long as the fastest is timed by a single call
 COLD_SECONDS = 1.0  # a first call that took less may owe it to libraries that it loaded, or threads that it started
-BEHIND = 1.5  # times as long as the best of its kind, after which a contender takes part in no further pass
+BEHIND = 1.5  # times as long as the best of its kind, after which a contender that is not picked is in no further pass
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,8 @@ class _Course:
             for name, time_ in self.times.items()
             if self.outcomes[name].kind == kind and name not in self.once
         }
-        return [name for name, taken in times.items() if taken <= BEHIND * min(times.values())]
+        chosen = picked(self.layer.problem)  # whose figure is the regret's: one pass may have been disturbed
+        return [name for name, taken in times.items() if name == chosen or taken <= BEHIND * min(times.values())]
 
 
 def _bytes(arrays: tuple[Array, ...], right: Array) -> int:
