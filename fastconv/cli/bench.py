@@ -19,7 +19,7 @@ from fastconv.cli.output import console, show_table
 from fastconv.cli.reading import read_report
 from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS, Problem
 
-__all__ = ["bench", "jobs_of"]
+__all__ = ["bench", "check_picture", "jobs_of"]
 
 PICTURES = (".png", ".svg")
 
@@ -91,7 +91,7 @@ def bench(
     jobs = jobs_of(targets or ("resnet50",), batch, dtype, layout, direction, threads)
     _check_algorithms(names)
     if plot is not None:
-        _check_picture(plot)
+        check_picture(plot)
     suites = measure(jobs, run.Settings(names or None, peers, seconds))
     _show(suites, to_stderr=json_file is not None and json_file.name == "<stdout>")
     if json_file is not None:
@@ -146,7 +146,7 @@ def _check_algorithms(names: Iterable[str]) -> None:
             raise click.UsageError(f"--algorithm must be one of {', '.join(known)}, got {name!r}")
 
 
-def _check_picture(path: Path) -> None:
+def check_picture(path: Path) -> None:
     """Refuse before anything is measured what could not be drawn after it."""
     if path.suffix not in PICTURES:
         raise click.UsageError(f"--plot must end in {' or '.join(PICTURES)}, got {str(path)!r}")

@@ -13,6 +13,7 @@ from rich.table import Table
 import fastconv
 from fastconv.bench import regret as regrets
 from fastconv.bench.regret import PICKS, Choice, Regrets
+from fastconv.cli.bench import check_picture
 from fastconv.cli.output import as_text, console, progress, show_table
 
 __all__ = ["regret"]
@@ -42,14 +43,18 @@ def regret(
     """Judge what "auto" picks: the time of the pick over that of the fastest algorithm.
 
     Every algorithm is timed on every layer of the benchmark's suites and on problems drawn at random. That of the least
-    predicted time is one pick, and what fastconv tune finds is another. Some ten minutes on one thread.
+    predicted time is one pick, and what fastconv tune finds is another. Some twenty minutes on one thread.
     """
+    if plot is not None:
+        check_picture(plot)
     named = regrets.problems(drawn, seed, suites=suites)
     if not named:
         raise click.UsageError("there are no problems: --drawn is 0, and --no-suites")
     with fastconv.options(threads=threads), progress() as bar:
         task = bar.add_task("", total=len(named))
         choices = regrets.judge(named, seconds, lambda name: bar.update(task, description=name, advance=1))
+    if not choices:
+        raise click.UsageError("there is nothing to choose: one algorithm alone may compute each problem")
     target = console(stderr=json_file is not None and json_file.name == "<stdout>")
     show_table(target, _summary(choices))
     for pick in PICKS:

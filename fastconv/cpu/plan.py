@@ -114,10 +114,6 @@ class TaskPlan(ABC):
         return self.weight_bytes
 
     @cached_property
-    def _purpose(self) -> str:
-        return self.request.problem.dtype
-
-    @cached_property
     def _weights_purpose(self) -> str:
         return f"{self.request.problem.dtype} weights"
 
@@ -183,10 +179,8 @@ class TaskPlan(ABC):
         out: Array,
     ) -> None:
         """Launch the tasks; `weights` is the address of weights as the function takes them."""
-        launch, numbers, size = self._ready.get((residual is not None, careful)) or self._make_ready(
-            residual is not None, careful
-        )
-        memory = workspace.scratch(size, self._purpose) if size else 0
+        launch, numbers, size = self.launch(residual is not None, careful)
+        memory = workspace.scratch(size, self.request.problem.dtype) if size else 0
         b = 0 if bias is None else address(bias)
         r = 0 if residual is None else address(residual)
         job, operands = workspace.job, (numbers, address(x), weights, b, r, address(out), 0)

@@ -85,7 +85,7 @@ class Pass:
     @cached_property
     def pitch(self) -> int:
         """Bytes from one worker's scratch to the next's."""
-        return -(-self.scratch_bytes // scratch.ALIGNMENT) * scratch.ALIGNMENT
+        return scratch.pitch(self.scratch_bytes)
 
     @property
     def workspace(self) -> int:

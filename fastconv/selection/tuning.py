@@ -100,13 +100,14 @@ def tune(
     for done, problem in enumerate(wanted):
         if before is not None:
             before(problem, done, len(wanted))
-        limit = tolerance_in_force(problem.dtype, tolerance)
-        answer = None if again else _known(problem, limit, rigour)
+        among = contenders(problem, tolerance_in_force(problem.dtype, tolerance))
+        answer = None if again else _known(problem, among, rigour)
         if answer is None:
-            answer = _measure(problem, limit, rigour, end)
+            answer = _measure(problem, among, rigour, end)
+            if answer is None:
+                continue
             clear_calls()  # which hold what was chosen before
-        if answer is not None:
-            found[problem] = answer
+        found[problem] = answer
     return found
 
 
@@ -171,20 +172,20 @@ def ensure_measured(problem: Problem, tolerance: float) -> None:
     if not isinstance(problem, ConvProblem) or 0 in problem.output_shape:
         return
     with _turn:
-        if _known(problem, tolerance, RIGOURS[0]) is None:
-            _measure(problem, tolerance, RIGOURS[0], math.inf)
+        among = contenders(problem, tolerance)
+        if _known(problem, among, RIGOURS[0]) is None:
+            _measure(problem, among, RIGOURS[0], math.inf)
             choice.forget()
 
 
-def _known(problem: ConvProblem, tolerance: float, rigour: str) -> Answer | None:
+def _known(problem: ConvProblem, among: Sequence[Algorithm], rigour: str) -> Answer | None:
     """Return what is remembered of a problem."""
-    names = [entry.name for entry in contenders(problem, tolerance)]
-    return answers.find(problem, get_num_threads(), names, rigour)
+    return answers.find(problem, get_num_threads(), [entry.name for entry in among], rigour)
 
 
-def _measure(problem: ConvProblem, tolerance: float, rigour: str, end: float) -> Answer | None:
+def _measure(problem: ConvProblem, among: Sequence[Algorithm], rigour: str, end: float) -> Answer | None:
     """Measure and remember; None if the time is over before."""
-    answer = sweep(problem, contenders(problem, tolerance), rigour, end)
+    answer = sweep(problem, among, rigour, end)
     if answer is not None:
         answers.remember(problem, get_num_threads(), answer)
     return answer

@@ -49,3 +49,18 @@ def test_nothing_to_judge() -> None:
     result = call("--no-suites", "--drawn", "0")
     assert result.exit_code == 2
     assert "there are no problems" in result.stderr
+
+
+def test_a_picture_that_could_not_be_drawn_is_refused_before_anything_is_measured() -> None:
+    result = call("--plot", "regret.txt")
+    assert result.exit_code == 2
+    assert "--plot must end in .png or .svg" in result.stderr
+    assert "geometric mean" not in result.stdout
+
+
+def test_problems_with_nothing_to_choose(monkeypatch) -> None:
+    integers = ConvProblem.parse("conv2d,n1,c2,6x5,k3,3x3,p1,int32")
+    monkeypatch.setattr("fastconv.bench.regret.problems", lambda drawn, seed, suites: {integers: "integers"})
+    result = call()
+    assert result.exit_code == 2
+    assert "there is nothing to choose" in result.stderr
