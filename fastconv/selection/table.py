@@ -9,6 +9,7 @@ from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.fft import FFT
 from fastconv.cpu.im2col import Im2col
+from fastconv.cpu.inner_product import InnerProduct
 from fastconv.cpu.pooling import Pooling
 from fastconv.cpu.pooling_reference import PoolReference
 from fastconv.cpu.reference import Reference
@@ -21,6 +22,7 @@ TABLE: tuple[Algorithm, ...] = (
     Depthwise(),
     Separable(),
     Im2col(),
+    InnerProduct(),
     Winograd(2),
     Winograd(3),
     Winograd(4),

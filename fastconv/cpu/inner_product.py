@@ -1,0 +1,250 @@
+"""Inner products: each output as the sum along a row of weights, which are read as they lie.
+
+    y[k, p] = sum over s of w[k, s] * x[p, s],   s = (channel, tap)
+
+For layers whose weights are more than their pixels: fully connected ones (a kernel of 1 x 1 on one pixel, or one as
+large as its input), gates, the last layers of a network. Where the others copy weights into panels or use a few lanes
+of each vector, here vectors lie along the steps; see `codegen/inner_product.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.algorithm import Machine
+from fastconv.codegen import inner_product as codegen
+from fastconv.codegen import target as targets
+from fastconv.codegen.inner_product import Products
+from fastconv.cpu import depthwise
+from fastconv.cpu.algorithm import Planned
+from fastconv.cpu.blocking import equal
+from fastconv.cpu.geometry import Geometry, Ints, balanced, geometry
+from fastconv.cpu.native import LINE, address
+from fastconv.cpu.plan import Request, TaskPlan, natural_strides
+from fastconv.problem import ConvProblem
+
+#: Entries of the table of places.
+MOST_PLACES = 1 << 20
+
+#: Steps of a block, if not all of them: so many that the ends of their sums take a tenth of the time, and so few that
+#: weights are read once for some dozens of rows.
+FEWEST_STEPS, MOST_STEPS = 512, 4096
+
+#: Of the second level cache, for the inputs of a block, which all pass for each tile of filters. Most of it, as weights
+#: only stream through. With half of it a layer of 2048 channels and 7 x 7 pixels took 6 % longer, with a third 10 %:
+#: there are more blocks then, whose sums end across lanes.
+CACHE_SHARE = 0.75
+
+# Cycles
+BEGIN_TILE, END_SUM = 16, 2.5  # of a tile; of a sum, across lanes and to its place
+STREAMS = 3  # times as fast as others read weights: row by row, as the processor expects them
+COPY = {codegen.RUNS: 0.3, codegen.COLUMNS: 0.5, codegen.TAPS_APART: 2.5}  # an element
+
+
+class InnerProduct(Planned):
+    """Sums along rows of weights."""
+
+    name = "inner_product"
+
+    def supports(self, problem: ConvProblem) -> str | None:
+        """Refuse outputs of so many pixels that the table of their places would be large."""
+        shape = geometry(problem)
+        if shape.pixels * shape.taps > MOST_PLACES:
+            return f"{self.name} looks up {MOST_PLACES} places (pixels x taps) at most, not {shape.pixels * shape.taps}"
+        return super().supports(problem)
+
+    def make_plan(self, request: Request) -> RowsPlan:
+        """Return the plan of a request."""
+        return _plan(request)
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+        """Predict the time of products, of the ends of sums, of copies, and of reading the weights from memory."""
+        shape, target = geometry(problem), targets.current()
+        lanes = target.lanes(problem.dtype)
+        rows, steps = problem.batch * shape.pixels, shape.channels * shape.taps
+        filters, tile_rows = codegen.shape(target, problem.dtype, rows)
+        row_block, block = _blocks(shape, rows, problem.dtype)
+        passes = -(-shape.channels // block)
+        blocks = -(-rows // row_block)
+        sweeps = blocks * passes * -(-shape.filters // filters)
+        tiles = -(-min(rows, row_block) // tile_rows)
+        sums = filters * min(rows, row_block)
+        waits = max(sums, filters * tiles + min(rows, row_block)) / 2  # for products, or for their loads
+        vectors = -(-block * shape.taps // lanes)
+        cycles = sweeps * (BEGIN_TILE * tiles + END_SUM * sums + vectors * waits)
+        cycles += rows * steps * COPY[_gather(problem, shape)]
+        computed = problem.groups * cycles * depthwise.FLOPS_A_CYCLE / machine.vector_flops
+        weights = problem.parameters * np.dtype(problem.dtype).itemsize * blocks / machine.bandwidth
+        return machine.call + problem.groups * machine.group + computed + weights / STREAMS
+
+
+@dataclass(frozen=True)
+class RowsPlan(TaskPlan):
+    """A plan of rows of inputs."""
+
+    code: Products
+    numbers: npt.NDArray[np.int64]  # the slots
+    tasks: int
+    request: Request
+    keep: tuple[npt.NDArray[np.int64], ...]  # what the slots point to
+    scratch_bytes: int  # rows, and sums between blocks
+
+    def addresses(self, residual: bool, careful: bool) -> tuple[int, int]:
+        """The addresses of the function and of the numbers."""
+        code = self.code
+        variant = Products(code.dtype, code.gather, code.filters, code.rows, residual, code.activation)
+        return codegen.address(variant), address(self.numbers)
+
+
+def _plan(request: Request) -> RowsPlan:
+    problem, shape = request.problem, geometry(request.problem)
+    item = np.dtype(problem.dtype).itemsize
+    lanes = request.target.lanes(problem.dtype)
+    gather = _gather(problem, shape)
+    rows = problem.batch * shape.pixels
+    filters, most = codegen.shape(request.target, problem.dtype, rows)
+    row_block, block = _blocks(shape, rows, problem.dtype)
+    blocks = -(-rows // row_block)
+    parts, part = _parts(shape.filters, filters, problem.groups, request.threads)
+    # an odd number of cache lines: rows a multiple of 4096 bytes apart would share a few sets of the cache
+    row = (-(-(block * shape.taps + 2 * lanes) * item // LINE) | 1) * LINE
+    waits = block < shape.channels
+    channel, _ = _strides(problem, shape)
+    chunks, firsts, places = _chunks(request, shape, row_block)
+    y_rows, residual_rows = (
+        _row_offsets(problem, shape, strides) for strides in (request.out_strides, natural_strides(problem))
+    )
+    numbers = np.zeros(codegen.SLOTS, np.int64)
+    for slot, value in {
+        codegen.PARTS: parts,
+        codegen.PART: part,
+        codegen.FILTERS: shape.filters,
+        codegen.CHANNELS: shape.channels,
+        codegen.TAPS: shape.taps,
+        codegen.BLOCK: block,
+        codegen.ROW_BLOCKS: blocks,
+        codegen.ROW_BLOCK: row_block,
+        codegen.LAST_ROWS: rows - (blocks - 1) * row_block,
+        codegen.CHUNKS: address(chunks),
+        codegen.FIRST_CHUNKS: address(firsts),
+        codegen.X_GROUP: shape.channels * channel,
+        codegen.X_CHANNEL: channel,
+        codegen.ROW: row,
+        codegen.SUMS: row_block * row,
+        codegen.Y_ROWS: address(y_rows),
+        codegen.RESIDUAL_ROWS: address(residual_rows),
+        codegen.Y_FILTER: request.out_strides[1] * item,
+        codegen.RESIDUAL_FILTER: natural_strides(problem)[1] * item,
+    }.items():
+        numbers[slot] = value
+    sizes = _tile_rows({row_block, rows - (blocks - 1) * row_block}, most)
+    code = Products(problem.dtype, gather, filters, sizes, activation=request.activation)
+    size = row_block * row + (part * row_block * item if waits else 0)
+    keep = (numbers, chunks, firsts, places, y_rows, residual_rows)
+    return RowsPlan(code, numbers, problem.groups * parts, request, keep, size)
+
+
+def _blocks(shape: Geometry, rows: int, dtype: str) -> tuple[int, int]:
+    """(rows, channels) of a block.
+
+    How the steps are cut, and so what is rounded where, does not depend on how many images there are.
+    """
+    room = int(targets.caches().level2 * CACHE_SHARE) // np.dtype(dtype).itemsize
+    most = min(MOST_STEPS, max(FEWEST_STEPS, room // shape.pixels))
+    block = equal(shape.channels, max(1, most // shape.taps))
+    return equal(rows, max(1, room // (block * shape.taps))) if rows else 1, block
+
+
+def _tile_rows(blocks: set[int], most: int) -> tuple[int, ...]:
+    """The rows of the tiles that blocks of so many rows are cut into, the most first."""
+    found = set()
+    for rows in blocks:
+        _, smaller, larger = balanced(rows, most)
+        found |= {smaller, smaller + (larger > 0)}
+    return tuple(sorted(found, reverse=True))
+
+
+def _parts(filters: int, tile: int, groups: int, threads: int) -> tuple[int, int]:
+    """(tasks of a group, filters of one): tasks of a group copy its inputs each, so no more than threads ask for."""
+    tiles = -(-filters // tile)
+    part = -(-tiles // min(tiles, -(-threads // groups)))
+    return -(-tiles // part), part * tile
+
+
+def _strides(problem: ConvProblem, shape: Geometry) -> tuple[int, int]:
+    """Bytes of the input from one channel to the next, and from one place to the next."""
+    item = np.dtype(problem.dtype).itemsize
+    if problem.layout == "channels_first":
+        return math.prod(shape.size) * item, item
+    return item, problem.channels * item
+
+
+@lru_cache(maxsize=64)
+def _places(shape: Geometry) -> Ints:
+    """For each output pixel and each tap, the place in a plane that is read, or -1 where a zero is: pixels x taps."""
+    pixels = np.indices(shape.output).reshape(3, -1).T * np.array(shape.stride)
+    windows = pixels[:, np.newaxis, :] + shape.tap_positions
+    d, h, w = (map_[windows[..., axis]] for axis, map_ in enumerate(shape.maps))
+    _, height, width = shape.size
+    places: Ints = np.where((d < 0) | (h < 0) | (w < 0), -1, (d * height + h) * width + w)
+    return places
+
+
+def _gather(problem: ConvProblem, shape: Geometry) -> str:
+    """How rows are copied."""
+    if shape.taps > 1 and shape.pixels > 1 and shape.channels > 1:
+        return codegen.TAPS_APART  # as what follows would find out, from larger and larger tables
+    places = _places(shape)
+    channel, place = _strides(problem, shape)
+    steps = np.diff(places, axis=1)
+    if places.min() >= 0 and (steps == 1).all():
+        step = place if shape.taps > 1 else channel
+        item = np.dtype(problem.dtype).itemsize
+        if step == item and (shape.channels == 1 or channel == shape.taps * item):
+            return codegen.RUNS
+        if shape.taps == 1 and place == item:
+            return codegen.COLUMNS
+    return codegen.TAPS_APART
+
+
+def _chunks(request: Request, shape: Geometry, row_block: int) -> tuple[Ints, Ints, Ints]:
+    """The table of chunks, the number of the first one of each block of rows, and the places in bytes."""
+    problem = request.problem
+    lanes = request.target.lanes(problem.dtype)
+    _, place = _strides(problem, shape)
+    image = math.prod(shape.size) * problem.channels * np.dtype(problem.dtype).itemsize
+    gather, found = _gather(problem, shape), _places(shape)
+    places = np.ascontiguousarray(np.where(found < 0, -1, found * place))
+    apart = gather == codegen.TAPS_APART
+    rows = problem.batch * shape.pixels
+    chunks: list[tuple[int, int, int, int]] = []
+    firsts = [0]
+    row = 0
+    while row < rows:
+        if row and row % row_block == 0:
+            firsts.append(len(chunks))
+        n, pixel = divmod(row, shape.pixels)
+        count = 1
+        if gather == codegen.COLUMNS:
+            most = min(lanes, shape.pixels - pixel, row_block - row % row_block)
+            along = found[pixel : pixel + most, 0]
+            count = int(np.argmin(np.append(along == along[0] + np.arange(most), False)))
+        begin = n * image + (0 if apart else int(places[pixel, 0]))
+        chunks.append((row % row_block, count, begin, address(places) + 8 * pixel * shape.taps))
+        row += count
+    firsts.append(len(chunks))
+    return np.array(chunks, np.int64).reshape(-1, codegen.CHUNK_SLOTS), np.array(firsts, np.int64), places
+
+
+def _row_offsets(problem: ConvProblem, shape: Geometry, strides: tuple[int, ...]) -> Ints:
+    """Where each row of the result begins, in bytes."""
+    image, _, pixel = strides
+    item = np.dtype(problem.dtype).itemsize
+    images = np.arange(problem.batch)[:, np.newaxis] * image
+    offsets: Ints = np.ascontiguousarray((images + np.arange(shape.pixels) * pixel).ravel() * item)
+    return offsets
