@@ -16,7 +16,7 @@ from fastconv import timing
 from fastconv.algorithm import Algorithm, Machine
 from fastconv.arguments import one_of, positive_number
 from fastconv.call import clear_calls
-from fastconv.config import get_num_threads, tolerance_in_force
+from fastconv.config import get_num_threads, settings, tolerance_in_force
 from fastconv.problem import ConvProblem, Problem, read
 from fastconv.selection import answers, choice
 from fastconv.selection.answers import RIGOURS, Answer
@@ -193,7 +193,8 @@ def _measure(problem: ConvProblem, among: Sequence[Algorithm], rigour: str, end:
 
 def contenders(problem: ConvProblem, tolerance: float) -> list[Algorithm]:
     """Return what is measured: all that ``"auto"`` chooses among that take any weights."""
-    return [entry for entry in cast("list[Algorithm]", choice.contenders(problem, tolerance)) if entry.any_weights]
+    entries = cast("list[Algorithm]", choice.contenders(problem, tolerance, settings()))
+    return [entry for entry in entries if entry.any_weights]
 
 
 def hopeful(problem: ConvProblem, among: Iterable[Algorithm]) -> list[Algorithm]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, PoolProblem, UnsupportedError, selection
+from fastconv import ConvProblem, PoolProblem, UnsupportedError, config, selection
 from fastconv.selection import TABLE
 
 PROBLEM = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,g8,float32")  # which every algorithm computes
@@ -136,6 +136,17 @@ def test_the_choice_is_logged_once_with_its_reasons(caplog):
     assert f": {picked} (predicted: " in record.getMessage()
     for name in fastconv.algorithms():
         assert name in record.getMessage()
+
+
+def test_a_choice_is_made_by_the_settings_that_it_is_kept_for():
+    """Those of whoever asks, even where others are in force by the time that they are looked at."""
+    decided, now = selection.choice._decided, config.settings()
+    alone = now._replace(algorithms=config.Algorithms(allow=frozenset({"im2col"})))
+    (picked,) = decided(PROBLEM, 1.0, alone).order
+    assert picked.name == "im2col"
+    too_little = alone._replace(workspace_limit=picked.workspace(PROBLEM) - 1)
+    with pytest.raises(UnsupportedError, match="bytes is above the limit"):
+        decided(PROBLEM, 1.0, too_little)
 
 
 def test_an_algorithm_by_name():
