@@ -243,7 +243,7 @@ def _candidates(
     def case(entry: AnyAlgorithm[P]) -> Candidate:
         reason = entry.supports(problem)
         if reason is not None:
-            return Candidate(entry.name, reason, None, None, None, None)
+            return Candidate(entry.name, reason, None, None, None, None, None)
         bound, workspace = entry.error_bound(problem), entry.workspace(problem)
         excess = too_large(workspace, now.workspace_limit)
         return Candidate(
@@ -253,6 +253,7 @@ def _candidates(
             entry.cost(problem, machine),
             bound,
             None if answer is None else answer.seconds.get(entry.name),
+            entry.terms(problem, machine),
         )
 
     return tuple(map(case, table.table_of(problem)))
