@@ -39,7 +39,10 @@ FLOPS_A_CYCLE = 4  # of a lane: two units, an operation of which is a product an
 
 @dataclass(frozen=True)
 class Machine:
-    """The constants of the cost model, for one thread; the defaults were measured on a 256-bit processor."""
+    """The constants of the cost model, for one thread; the defaults were measured on a 256-bit processor.
+
+    `fastconv.selection.calibration` measures them: each is a rate, or seconds, which predictions are linear in.
+    """
 
     vector_flops: float = 12e9  # operations a second of one lane of float32 vectors: twice the clock, by two units
     bandwidth: float = 20e9  # bytes a second of weights that come from beyond the second level cache

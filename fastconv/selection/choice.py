@@ -9,12 +9,12 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, Machine, P, PoolAlgorithm
+from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, P, PoolAlgorithm
 from fastconv.arguments import one_of
 from fastconv.config import Settings, get_workspace_limit, logger, settings, tolerance_in_force
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem, PoolProblem, Problem
-from fastconv.selection import answers, table
+from fastconv.selection import answers, constants, table
 from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate, too_large
 
 _KINDS = ("convolution", "pooling")
@@ -194,7 +194,7 @@ def ranked(problem: P, tolerance: float) -> tuple[AnyAlgorithm[P], ...]:
 @lru_cache(maxsize=4096)
 def _decided(problem: P, tolerance: float, now: Settings) -> _Decision[P]:
     """Decide with the settings in force, which are part of the key."""
-    machine = Machine()
+    machine = constants.in_force().machine
     costs = {entry: entry.cost(problem, machine) for entry in contenders(problem, tolerance, now)}
     takers = [entry for entry in costs if entry.any_weights]
     if not takers:
@@ -225,9 +225,10 @@ def forget() -> None:
 
 
 def clear_cache() -> None:
-    """Forget choices, answers that were read, plans and scratch memory."""
+    """Forget choices, answers and constants that were read, plans and scratch memory."""
     forget()
     answers.forget()
+    constants.forget()
     for convolution in table.TABLE:
         convolution.clear_cache()
     for pooling in table.POOLINGS:
@@ -238,7 +239,7 @@ def _candidates(
     problem: P, tolerance: float, now: Settings, weight: Array | None, answer: answers.Answer | None
 ) -> tuple[Candidate, ...]:
     """Return every algorithm's case with the settings in force."""
-    machine = Machine()
+    machine = constants.in_force().machine
 
     def case(entry: AnyAlgorithm[P]) -> Candidate:
         reason = entry.supports(problem)
