@@ -72,6 +72,9 @@ if TYPE_CHECKING:
     from fastconv.selection import algorithms as algorithms
     from fastconv.selection import explain as explain
     from fastconv.selection import select as select
+    from fastconv.selection.calibration import calibrate as calibrate
+    from fastconv.selection.calibration import calibration as calibration
+    from fastconv.selection.calibration import forget_calibration as forget_calibration
     from fastconv.selection.keeping import export_answers as export_answers
     from fastconv.selection.keeping import forget_answers as forget_answers
     from fastconv.selection.keeping import import_answers as import_answers
@@ -97,6 +100,8 @@ _HOME = {
     "avg_pool2d": "pooling",
     "avg_pool3d": "pooling",
     "avg_pool_gradient": "pooling",
+    "calibrate": "selection.calibration",
+    "calibration": "selection.calibration",
     "channel_pool": "pooling",
     "channel_pool_gradient": "pooling",
     "clear_cache": "convolution",
@@ -106,6 +111,7 @@ _HOME = {
     "explain": "selection",
     "export_answers": "selection.keeping",
     "forget_answers": "selection.keeping",
+    "forget_calibration": "selection.calibration",
     "get_mode": "config",
     "get_num_threads": "config",
     "get_tolerance": "config",

@@ -34,9 +34,15 @@ class Bound(NamedTuple):
     nbytes: Callable[[], int]  # bytes that it holds now besides the weights it was given: packed or transformed
 
 
+FLOPS_A_CYCLE = 4  # of a lane: two units, an operation of which is a product and a sum
+
+
 @dataclass(frozen=True)
 class Machine:
-    """The constants of the cost model, for one thread; the defaults were measured on a 256-bit processor."""
+    """The constants of the cost model, for one thread; the defaults were measured on a 256-bit processor.
+
+    `fastconv.selection.calibration` measures them: each is a rate, or seconds, which predictions are linear in.
+    """
 
     vector_flops: float = 12e9  # operations a second of one lane of float32 vectors: twice the clock, by two units
     bandwidth: float = 20e9  # bytes a second of weights that come from beyond the second level cache
@@ -45,6 +51,11 @@ class Machine:
     tile: float = 12e-9  # seconds to begin a tile
     group: float = 0.2e-6  # seconds to begin a group of an image
     call: float = 10e-6  # seconds before the first operation
+
+    @property
+    def cycle(self) -> float:
+        """Seconds of a cycle of the processor."""
+        return FLOPS_A_CYCLE / self.vector_flops
 
 
 P = TypeVar("P", bound=ConvProblem | PoolProblem)
@@ -74,8 +85,15 @@ class AnyAlgorithm(ABC, Generic[P]):
         """Return the bytes of scratch memory that a call allocates, all threads together."""
 
     @abstractmethod
+    def terms(self, problem: P, machine: Machine) -> dict[str, float]:
+        """Return the seconds that a call is predicted to take on one thread, by what they are spent on.
+
+        Names are those of the field where several algorithms have a term, such as ``"products"``.
+        """
+
     def cost(self, problem: P, machine: Machine) -> float:
-        """Return the predicted time of a call in seconds, on one thread."""
+        """Return the predicted time of a call in seconds, on one thread: the sum of its terms."""
+        return sum(self.terms(problem, machine).values())
 
     @abstractmethod
     def error_bound(self, problem: P) -> float:

@@ -79,8 +79,8 @@ class Pretender(Reference):
     def error_bound(self, problem):
         return self.bound
 
-    def cost(self, problem, machine):
-        return self.seconds
+    def terms(self, problem, machine):
+        return {"call": self.seconds}
 
     def run(self, *arguments):
         self.calls += 1

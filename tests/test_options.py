@@ -172,7 +172,8 @@ def test_what_takes_more_than_the_limit_is_not_chosen(problem):
     for limit in sorted({entry.workspace(problem) for entry in entries}):
         within = {entry.name for entry in entries if entry.workspace(problem) <= limit}
         with fastconv.options(workspace_limit=limit):
-            assert {entry.name for entry in choice.contenders(problem, 1.0) if entry.any_weights} == within
+            among = choice.contenders(problem, 1.0, config.settings())
+            assert {entry.name for entry in among if entry.any_weights} == within
             explanation = fastconv.explain(problem, tolerance=1.0)
             assert explanation.picked in within
             for entry, candidate in zip(table.table_of(problem), explanation.candidates, strict=True):

@@ -20,11 +20,12 @@ def describe() -> dict[str, object]:
     """Return the machine and the software on it, ready for JSON.
 
     ``versions`` and ``peers`` name distributions; ``cpu`` has LLVM's name of the processor, which is
-    also what kernels are generated for, and its own; cache sizes are in bytes.
+    also what kernels are generated for, and its own; cache sizes are in bytes. ``constants`` are those that
+    predictions are made with, rates a second and seconds, and where they are from.
     """
     from fastconv.codegen import target  # LLVM: only where it is asked for
 
-    directory = config.cache_directory()
+    directory, constants = config.cache_directory(), fastconv.calibration()
     return {
         "versions": {"python": platform.python_version(), **_versions(CORE)},
         "peers": _versions(PEERS),
@@ -39,6 +40,7 @@ def describe() -> dict[str, object]:
         },
         "threads": fastconv.get_num_threads(),
         "tolerance": {dtype: fastconv.get_tolerance(dtype) for dtype in ("float32", "float64")},
+        "constants": {"source": constants.source, **asdict(constants.machine)},
         "cache_directory": None if directory is None else str(directory),
         "gpu": _gpu(),
     }

@@ -10,6 +10,7 @@ from rich.table import Table
 import fastconv
 from fastconv.cli import problems
 from fastconv.cli.output import as_text, console, show_table
+from fastconv.selection import constants
 from fastconv.selection.answers import users_file
 from fastconv.selection.keeping import Remembered
 
@@ -27,7 +28,8 @@ def show(as_json: bool) -> None:
     """Show what is remembered for this machine and this version.
 
     The last column is from the fastest algorithm to the slowest; it lacks those that did not run,
-    since their prediction is hopeless.
+    since their prediction is hopeless. Where the constants of predictions are from is said below;
+    `fastconv info` has them.
     """
     found = fastconv.remembered()
     if as_json:
@@ -35,6 +37,7 @@ def show(as_json: bool) -> None:
         return
     _show(found)
     click.echo(f"{_count(len(found))}; the user's file is {users_file()}", err=True)
+    click.echo(f"constants of predictions: {fastconv.calibration().source}", err=True)
 
 
 @answers.command("export")
@@ -59,18 +62,31 @@ def import_(file: str) -> None:
 
 @answers.command()
 @click.argument("problem", required=False)
+@click.option("--machine", is_flag=True, help="The constants that `fastconv tune --machine` measured, and no answers.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def clear(problem: str | None, yes: bool) -> None:
-    """Forget what is remembered, or what is of one PROBLEM.
+def clear(problem: str | None, machine: bool, yes: bool) -> None:
+    """Forget what is remembered, or what is of one PROBLEM, or of the machine.
 
     What FASTCONV_ANSWERS provides stays.
     """
+    if machine:
+        if problem is not None:
+            raise click.UsageError("give either a PROBLEM or --machine")
+        _clear_machine(yes)
+        return
     wanted = None if problem is None else problems.problem(problem)
     if not yes:
         what = "all measured answers" if wanted is None else f"the measured answers of {wanted}"
         click.confirm(f"Forget {what} in {users_file()}?", abort=True, err=True)
     count = _tried(lambda: fastconv.forget_answers(wanted))
     click.echo(f"{_count(count)} forgotten", err=True)
+
+
+def _clear_machine(yes: bool) -> None:
+    if not yes:
+        click.confirm(f"Forget this machine's constants in {constants.users_file()}?", abort=True, err=True)
+    found = _tried(lambda: int(fastconv.forget_calibration()))
+    click.echo("constants forgotten" if found else "there were no constants", err=True)
 
 
 def _tried(call: Callable[[], int]) -> int:

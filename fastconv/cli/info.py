@@ -13,7 +13,7 @@ __all__ = ["info"]
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def info(as_json: bool) -> None:
-    """Show versions, processor, threads, tolerances, cache directory and GPU."""
+    """Show versions, processor, threads, tolerances, constants of the cost model, cache directory and GPU."""
     found = describe()
     if as_json:
         click.echo(as_text(found))
@@ -25,7 +25,8 @@ def info(as_json: bool) -> None:
 def _echo_value(name: str, value: object, indent: int) -> None:
     label = " " * indent + name
     if not isinstance(value, dict):
-        click.echo(f"{label:28}{'none' if value is None else value}")
+        shown = f"{value:.4g}" if isinstance(value, float) else "none" if value is None else value
+        click.echo(f"{label:28}{shown}")
         return
     click.echo(label if value else f"{label:28}none")
     for key, entry in value.items():

@@ -1,8 +1,9 @@
-"""``fastconv tune``: measure which algorithm is fastest for problems, and remember it."""
+"""``fastconv tune``: measure which algorithm is fastest for problems, or what the machine takes, and remember it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import click
 from rich.table import Table
@@ -11,14 +12,15 @@ import fastconv
 from fastconv.cli.bench import jobs_of
 from fastconv.cli.output import as_text, console, progress, show_table
 from fastconv.problem import DTYPES, LAYOUTS, ConvProblem
-from fastconv.selection import answers
+from fastconv.selection import answers, constants
 from fastconv.selection.answers import RIGOURS, Answer
 
 __all__ = ["tune"]
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="SUITE|PROBLEM|@FILE...")
+@click.argument("targets", nargs=-1, metavar="[SUITE|PROBLEM|@FILE]...")
+@click.option("--machine", is_flag=True, help="Measure the constants of predictions instead, in a few seconds.")
 @click.option("--threads", type=click.IntRange(min=1), help="That answers are for; the configuration's by default.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, help="Images a call, in suites.")
 @click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0], help="In suites.")
@@ -30,6 +32,7 @@ __all__ = ["tune"]
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def tune(
     targets: tuple[str, ...],
+    machine: bool,
     threads: int | None,
     batch: int,
     layout: str,
@@ -45,7 +48,13 @@ def tune(
     A SUITE is a table of layers, such as resnet50; a PROBLEM is text, such as
     conv2d,n1,c64,56x56,k64,3x3,p1,float32; a FILE has one a line, and # begins a comment. Each
     answer is stored as soon as it is whole, so that a run that is interrupted can be continued.
+    --machine takes none of these, and of the options --seconds and --json.
     """
+    if machine == bool(targets):
+        raise click.UsageError("give either SUITEs, PROBLEMs and FILEs, or --machine")
+    if machine:
+        _calibrate(seconds, as_json=as_json)
+        return
     problems = _problems(targets, batch, dtype, layout)
     try:
         with fastconv.options(threads=threads, tolerance=tolerance):
@@ -56,6 +65,26 @@ def tune(
         raise click.UsageError(str(error)) from None
     left = len(problems) - len(found)
     click.echo(f"stored in {answers.users_file()}{f'; no time for {left} problems' if left else ''}", err=True)
+
+
+def _calibrate(seconds: float | None, *, as_json: bool) -> None:
+    """Measure the machine's constants, and show them beside those that are shipped."""
+    try:
+        found = fastconv.calibrate() if seconds is None else fastconv.calibrate(seconds)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    measured, shipped = asdict(found.machine), asdict(constants.SHIPPED.machine)
+    if as_json:
+        click.echo(as_text({name: {"shipped": shipped[name], "measured": measured[name]} for name in shipped}))
+    else:
+        table = Table("constant")
+        for name in ("shipped", "measured"):
+            table.add_column(name, justify="right")
+        for name, value in measured.items():
+            table.add_row(name.replace("_", " "), f"{shipped[name]:.3g}", f"{value:.3g}")
+        show_table(console(), table)
+    where = constants.users_file() if found.source == "user" else "this process alone"
+    click.echo(f"stored in {where}", err=True)
 
 
 def _problems(targets: Sequence[str], batch: int, dtype: str, layout: str) -> tuple[ConvProblem, ...]:

@@ -133,7 +133,7 @@ class TiledProduct(Planned):
     def work(self, problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
         """Return what one group of one image takes."""
 
-    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+    def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
         """Predict the time of products, of beginning groups and tiles, of copies and of reading weights from memory."""
         shape = geometry(problem)
         target = targets.current()
@@ -149,7 +149,14 @@ class TiledProduct(Planned):
         copies = machine.element * work.copied_elements + machine.run * work.copied_runs
         weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
         images = problem.batch * problem.groups
-        return machine.call + images * (machine.group + products + begun + copies + weights)
+        return {
+            "call": machine.call,
+            "groups": images * machine.group,
+            "products": images * products,
+            "tiles": images * begun,
+            "copies": images * copies,
+            "weights": images * weights,
+        }
 
 
 def _by_strides(

@@ -26,6 +26,7 @@ from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_shape import Kind, Planes, kinds_in_turn
 from fastconv.cpu import depthwise_channels_last, scratch
 from fastconv.cpu.algorithm import Planned
+from fastconv.cpu.cycles import Cycles, of_planes
 from fastconv.cpu.depthwise_channels_last import PixelsPlan
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.native import LINE, address
@@ -33,7 +34,6 @@ from fastconv.cpu.plan import LEFT_OUT, Request, TaskPlan, natural_strides, pixe
 from fastconv.problem import ConvProblem
 
 MOST_TAPS = 4096  # summed in one register: more would cost digits
-FLOPS_A_CYCLE = 4  # of a lane: what `Machine.vector_flops` counts in a cycle
 
 # Cycles, measured on planes of 7 to 112 columns
 BEGIN_TASK, BEGIN_BAND, BEGIN_TILE = 20, 6, 8
@@ -47,9 +47,6 @@ BEGIN_STRIP, STRIP_ELEMENT = 5, 1.5
 FAR_ROW = 0.8  # of a row of a tile, where a plane exceeds the first level cache
 CROWDED_ROW = 5  # of a row of a tile, for each kernel column, where more rows share a set of the cache than it has room
 COPY_ROW, COPY_VECTOR, COPY_PAD, COPIED_ROW = 20, 1.3, 3, 3  # the last of a row that a band looks up
-
-#: Of the time that memory would take, what computing does not hide.
-EXPOSED = 0.3
 
 
 class Depthwise(Planned):
@@ -75,30 +72,22 @@ class Depthwise(Planned):
         }
         return super().supports(problem) or next((reason for reason, holds in reasons.items() if holds), None)
 
-    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+    def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
         """Predict the time of tiles, and of reading and writing the planes where they exceed the cache."""
         shape = geometry(problem)
         target = targets.current()
-        planes = problem.batch * problem.filters
-        cycle = FLOPS_A_CYCLE / machine.vector_flops
         if pixels_lie_apart(problem):
-            cycles = depthwise_channels_last.cycles(problem, target)
+            cycles, cycle = depthwise_channels_last.cycles(problem, target), machine.cycle
         else:
-            cycles = planes * _plane_cycles(_tile(shape, problem.dtype, target), shape, target)
-        return machine.call + memory_seconds(problem, machine) + cycle * cycles
+            cycles = _plane_cycles(_tile(shape, problem.dtype, target), shape, target)
+            cycle = machine.cycle * problem.batch * problem.filters
+        return of_planes(cycles, cycle, problem, machine)
 
     def make_plan(self, request: Request) -> DepthwisePlan | PixelsPlan:
         """Return the plan of a request."""
         if pixels_lie_apart(request.problem):
             return depthwise_channels_last.plan(request)
         return planes_plan(request)
-
-
-def memory_seconds(problem: ConvProblem, machine: Machine) -> float:
-    """Return what computing does not hide of the time that memory takes, where a call exceeds the cache."""
-    elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-    moved = elements * np.dtype(problem.dtype).itemsize
-    return EXPOSED * moved / machine.bandwidth if moved > targets.caches().level2 else 0.0
 
 
 @dataclass(frozen=True)
@@ -302,7 +291,7 @@ def _tile(shape: Geometry, dtype: str, target: targets.Target) -> Planes:
         for code in possible
         if _crowds(code, shape) and not (code.classes or code.deep or shape.size[2] < lanes)
     ]
-    return min(possible, key=lambda code: _plane_cycles(code, shape, target))
+    return min(possible, key=lambda code: sum(_plane_cycles(code, shape, target)))
 
 
 def _crowds(code: Planes, shape: Geometry) -> bool:
@@ -363,7 +352,7 @@ def _planes(shape: Geometry, dtype: str, rows: int, vectors: int, target: target
     return dataclasses.replace(code, leaves_out=left_out)
 
 
-def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> float:
+def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> Cycles:
     """Count the cycles of one output plane."""
     bands: Counter[Kind | None] = Counter(_bands(shape, code) if code.kinds else ())
     if not code.kinds:
@@ -378,17 +367,17 @@ def _plane_cycles(code: Planes, shape: Geometry, target: targets.Target) -> floa
     mask = edges * MASK * (1 + code.vectors) * code.stride
     if not code.copied and _crowds(code, shape):
         mask += CROWDED_ROW * code.meets
-    cycles = float(BEGIN_TASK)
+    all_bands, copies = sum(bands.values()), 0.0
     if code.bordered and code.edges:
         strips = BEGIN_STRIP + STRIP_ELEMENT * len(_strips(shape, code, target)[0])
-        cycles += sum(bands.values()) * code.meets * strips
+        copies += all_bands * code.meets * strips
     if code.copied:
-        cycles += shape.size[1] * copy_cycles(shape.size[2], sum(shape.padding[2]), target.lanes(code.dtype))
-        cycles += sum(bands.values()) * code.meets * COPIED_ROW
-    for kind, count in bands.items():
-        tile = begin + columns * (mask + _column_cycles(code, kind, target, edges))
-        cycles += count * (BEGIN_BAND + len(lefts) * tile)
-    return cycles * shape.output[0]
+        copies += shape.size[1] * copy_cycles(shape.size[2], sum(shape.padding[2]), target.lanes(code.dtype))
+        copies += all_bands * code.meets * COPIED_ROW
+    tiles = BEGIN_TASK + all_bands * (BEGIN_BAND + len(lefts) * (begin + columns * mask))
+    of_column = sum(count * _column_cycles(code, kind, target, edges) for kind, count in bands.items())
+    products = len(lefts) * columns * of_column
+    return Cycles(shape.output[0] * products, shape.output[0] * tiles, shape.output[0] * copies)
 
 
 def _column_cycles(code: Planes, kind: Kind | None, target: targets.Target, edges: float) -> float:

@@ -16,6 +16,7 @@ from fastconv.codegen import depthwise_channels_last as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.depthwise_channels_last import Pixels
 from fastconv.codegen.depthwise_shape import MOST_KINDS, Kind, kinds_in_turn
+from fastconv.cpu.cycles import Cycles
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.native import Slots, address
 from fastconv.cpu.plan import Request, TaskPlan
@@ -93,15 +94,17 @@ def plan(request: Request) -> PixelsPlan:
     return PixelsPlan(code, address(numbers), rows, request, (numbers, zeros, taps), size)
 
 
-def cycles(problem: ConvProblem, target: targets.Target) -> float:
+def cycles(problem: ConvProblem, target: targets.Target) -> Cycles:
     """Count the cycles of a call."""
     shape = geometry(problem)
     code = pixels(shape, problem, target)
     blocks = -(-problem.channels // target.lanes(problem.dtype))
     rows = shape.output[1]
     met = sum(end - first for first, end in _rows_met(shape)) / rows
-    image = rows * (BEGIN_ROW + _row_cycles(code, shape, target, blocks, met))
-    return problem.batch * image + PACK * problem.channels * shape.taps
+    of_row = _row_cycles(code, shape, target, blocks, met)
+    all_rows = problem.batch * rows
+    copies = of_row.copies + PACK * problem.channels * shape.taps
+    return Cycles(all_rows * of_row.products, all_rows * (BEGIN_ROW + of_row.tiles), copies)
 
 
 def _rows_met(shape: Geometry) -> list[tuple[int, int]]:
@@ -151,22 +154,23 @@ def _pixels(shape: Geometry, dtype: str, channels: int, target: targets.Target) 
         if len(kinds) <= MOST_KINDS and len(kinds) * count * shape.kernel[2] <= MOST_PRODUCTS:
             code = dataclasses.replace(code, kinds=kinds)
         possible.append(code)
-    return min(possible, key=lambda code: _row_cycles(code, shape, target, blocks, shape.kernel[1]))
+    return min(possible, key=lambda code: sum(_row_cycles(code, shape, target, blocks, shape.kernel[1])))
 
 
-def _row_cycles(code: Pixels, shape: Geometry, target: targets.Target, blocks: int, met: float) -> float:
+def _row_cycles(code: Pixels, shape: Geometry, target: targets.Target, blocks: int, met: float) -> Cycles:
     """Count the cycles of an output row, of which each meets so many kernel rows on average."""
-    total = 0.0
+    products = tiles = 0.0
     for kind in _tiles(shape, code):
         row = float(KERNEL_ROW)
         for chunk in code.chunks(kind if code.kinds else None, target):
             columns = code.columns(chunk, kind if code.kinds else None)
-            products = sum(
+            sums = sum(
                 (column - p * code.stride) % code.dilation == 0 and (column - p * code.stride) // code.dilation in chunk
                 for column in columns
                 for p in range(code.pixels)
             )
             # sums wait for each other where they are few
-            row += max(products * max(1.0, slot.MOST_PIXELS / code.pixels), len(columns) + len(chunk)) / 2
-        total += BEGIN_TILE + blocks * (BEGIN_BLOCK + END_SUM * code.pixels + met * row)
-    return total
+            row += max(sums * max(1.0, slot.MOST_PIXELS / code.pixels), len(columns) + len(chunk)) / 2
+        products += blocks * met * row
+        tiles += BEGIN_TILE + blocks * (BEGIN_BLOCK + END_SUM * code.pixels)
+    return Cycles(products, tiles, 0.0)

@@ -20,7 +20,7 @@ from fastconv.algorithm import Machine
 from fastconv.codegen import target as targets
 from fastconv.cpu import fft_plan
 from fastconv.cpu.algorithm import AnyPlan, Planned
-from fastconv.cpu.depthwise import FLOPS_A_CYCLE, Depthwise
+from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.plan import Request
 from fastconv.problem import ConvProblem
@@ -46,10 +46,15 @@ class FFT(Planned):
             return f"{self.name} computes windows of at most {most} elements along an axis, not {max(spans)}"
         return None
 
-    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+    def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
         """Predict the time of the transforms and products of the best tiles."""
-        cycle = FLOPS_A_CYCLE / machine.vector_flops
-        return 2 * machine.call + cycle * fft_plan.cycles(problem, targets.current())
+        cycles = fft_plan.cycles(problem, targets.current())
+        return {
+            "call": 2 * machine.call,
+            "transforms": machine.cycle * cycles.transforms,
+            "products": machine.cycle * cycles.products,
+            "weights": machine.cycle * cycles.weights,
+        }
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return a bound for random data: rounding errors grow with the logarithm of the tile."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,15 @@ def tiling(problem: ConvProblem, target: targets.Target) -> Tiling:
     return best(dataclasses.replace(problem, batch=1), target.lanes(problem.dtype), targets.caches().level2)
 
 
-def cycles(problem: ConvProblem, target: targets.Target) -> float:
+class Cycles(NamedTuple):
+    """What one thread spends on a problem."""
+
+    transforms: float  # of inputs and of results
+    products: float  # of spectra
+    weights: float  # transformed and laid out
+
+
+def cycles(problem: ConvProblem, target: targets.Target) -> Cycles:
     """Return the cycles that a problem takes, on one thread."""
     return _cycles(tiling(problem, target), problem, geometry(problem), targets.caches().level2)
 
@@ -92,7 +101,7 @@ def cycles(problem: ConvProblem, target: targets.Target) -> float:
 def best(problem: ConvProblem, lanes: int, cache: int) -> Tiling:
     """Return the cut that takes the fewest cycles; `cache` is bytes of the second level."""
     shape = geometry(problem)
-    return min(candidates(shape, lanes), key=lambda cut: _cycles(cut, problem, shape, cache))
+    return min(candidates(shape, lanes), key=lambda cut: sum(_cycles(cut, problem, shape, cache)))
 
 
 def candidates(shape: Geometry, lanes: int) -> Iterator[Tiling]:
@@ -133,7 +142,7 @@ def _sizes() -> tuple[int, ...]:
     return (*few, *(2**power for power in range(10, LONGEST.bit_length())))
 
 
-def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> float:
+def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> Cycles:
     height, width = cut.size
     elements = height * width
     lanes, item = cut.lanes, np.dtype(problem.dtype).itemsize
@@ -148,15 +157,22 @@ def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> f
     filter_vectors = -(-shape.filters // lanes)
     if cut.planes:
         sets = problem.groups * -(-pairs // lanes)
-        of_set = shape.channels * there + shape.filters * (back + PRODUCT * shape.channels * elements)
-        return sets * of_set + problem.groups * filter_vectors * shape.channels * (weights + 8 * elements * lanes)
+        return Cycles(
+            sets * (shape.channels * there + shape.filters * back),
+            sets * shape.filters * shape.channels * PRODUCT * elements,
+            problem.groups * filter_vectors * shape.channels * (weights + 8 * elements * lanes),
+        )
     if _depthwise(problem, shape):
         vectors = -(-problem.channels // lanes)
-        return vectors * (pairs * (there + back + FAR_PRODUCT * elements) + weights)
+        return Cycles(vectors * pairs * (there + back), vectors * pairs * FAR_PRODUCT * elements, vectors * weights)
     blocks = -(-pairs // _block_pairs(cut, problem, shape))
     products = pairs * shape.channels * (PRODUCT + FAR_PRODUCT / CHUNK) * elements
-    of_vector = blocks * shape.channels * weights + products + pairs * back
-    return problem.groups * (pairs * -(-shape.channels // lanes) * there + filter_vectors * of_vector)
+    transforms = pairs * (-(-shape.channels // lanes) * there + filter_vectors * back)
+    return Cycles(
+        problem.groups * transforms,
+        problem.groups * filter_vectors * products,
+        problem.groups * filter_vectors * blocks * shape.channels * weights,
+    )
 
 
 def _copied(cut: Tiling, problem: ConvProblem, shape: Geometry) -> float:

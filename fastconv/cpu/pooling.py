@@ -64,10 +64,10 @@ class Pooling(PoolAlgorithm):
             return 0
         return _Plan(problem, _natural_strides(problem)).workspace
 
-    def cost(self, problem: PoolProblem, machine: Machine) -> float:
+    def terms(self, problem: PoolProblem, machine: Machine) -> dict[str, float]:
         """Predict some operations an element of the input and of the output, and more where they are large."""
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        return machine.call + ELEMENT * elements * problem.rank
+        return {"call": machine.call, "elements": ELEMENT * elements * problem.rank}
 
     def error_bound(self, problem: PoolProblem) -> float:
         """Sums of sums of at most 16 elements at a time; maxima are exact."""

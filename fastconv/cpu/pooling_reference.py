@@ -42,10 +42,13 @@ class PoolReference(PoolAlgorithm):
             padded = list(map(max, padded, spans))
         return 8 * problem.batch * problem.channels * (plane + math.prod(padded) + max(plane, RESULTS * result))
 
-    def cost(self, problem: PoolProblem, machine: Machine) -> float:
+    def terms(self, problem: PoolProblem, machine: Machine) -> dict[str, float]:
         """Predict a pass of NumPy over memory for every element of a window."""
         passes = math.prod(problem.output_size if problem.adaptive else problem.kernel)
-        return 50e-6 * passes + ELEMENT_SECONDS * (problem.operations + math.prod(problem.input_shape))
+        return {
+            "passes": 50e-6 * passes,
+            "elements": ELEMENT_SECONDS * (problem.operations + math.prod(problem.input_shape)),
+        }
 
     def error_bound(self, problem: PoolProblem) -> float:
         """Half a unit in the last place of the result's type: sums are float64, and maxima are elements."""

@@ -40,11 +40,13 @@ class Reference(Algorithm):
         at_once = max(2 * padded, sums, RESULTS_OF_GELU * result)
         return 8 * (problem.parameters + image + at_once + problem.batch * result)
 
-    def cost(self, problem: ConvProblem, machine: Machine) -> float:
-        """Predict copies in float64, and a pass of NumPy over memory for every tap."""
-        taps = math.prod(problem.kernel)
-        copies = COPY_SECONDS * (problem.batch * sum(_elements(problem)) + problem.parameters)
-        return copies + 50e-6 * taps * problem.groups + 2 * problem.multiply_adds / machine.vector_flops
+    def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
+        """Predict copies in float64, products, and beginning a pass of NumPy over memory for every tap."""
+        return {
+            "passes": 50e-6 * math.prod(problem.kernel) * problem.groups,
+            "copies": COPY_SECONDS * (problem.batch * sum(_elements(problem)) + problem.parameters),
+            "products": 2 * problem.multiply_adds / machine.vector_flops,
+        }
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Half a unit in the last place of the result's type: sums are float64, or exact."""

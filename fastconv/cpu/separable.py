@@ -23,6 +23,7 @@ from fastconv.codegen import target as targets
 from fastconv.codegen.separable import Passes
 from fastconv.cpu import depthwise, rank_one, scratch
 from fastconv.cpu.algorithm import Planned
+from fastconv.cpu.cycles import Cycles, of_planes
 from fastconv.cpu.depthwise import DepthwisePlan
 from fastconv.cpu.geometry import Geometry, geometry
 from fastconv.cpu.native import LINE, Slots, address
@@ -69,14 +70,13 @@ class Separable(Planned):
         """Return the limit of rounding, and what may be left of a kernel that counts as of rank one."""
         return super().error_bound(problem) + rank_one.limit(problem.dtype)
 
-    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+    def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
         """Predict the time of both passes, of memory, and of looking at the weights."""
         shape, target = geometry(problem), targets.current()
-        cycle = depthwise.FLOPS_A_CYCLE / machine.vector_flops
-        planes = problem.batch * problem.filters
-        cycles = planes * _plane_cycles(_passes(shape, problem.dtype, target), shape, target)
-        recognise = RECOGNISE * (1 + problem.filters / 200)
-        return machine.call + recognise + depthwise.memory_seconds(problem, machine) + cycle * cycles
+        cycles = _plane_cycles(_passes(shape, problem.dtype, target), shape, target)
+        cycle = machine.cycle * problem.batch * problem.filters
+        recognition = RECOGNISE * (1 + problem.filters / 200)
+        return {**of_planes(cycles, cycle, problem, machine), "recognition": recognition}
 
     def make_plan(self, request: Request) -> SeparablePlan:
         """Return the plan of a request."""
@@ -225,23 +225,21 @@ def _passes(shape: Geometry, dtype: str, target: targets.Target) -> Passes:
     return dataclasses.replace(code, copied=crowded and not code.thin)
 
 
-def _plane_cycles(code: Passes, shape: Geometry, target: targets.Target) -> float:
+def _plane_cycles(code: Passes, shape: Geometry, target: targets.Target) -> Cycles:
     """Count the cycles of one output plane."""
     lanes = target.lanes(code.dtype)
     _, height, width = shape.size
     _, out_height, out_width = shape.output
     pads = sum(shape.padding[2])
     size, count, rest = code.chunks(0, target)
-    down = float(BEGIN_TILE + code.rows * END_SUM)
+    down = 0.0
     for weights, times in ((size, count), (rest, rest > 0)):
         met = code.pairs(weights)
         down += times * max(weights * code.rows, 2 * len(met) + weights) / 2
-    along = END_SUM + code.kernel[1] * max(1.0, UNALIGNED * code.stride[1]) / 2
-    span = code.vectors * lanes
-    tiles = -(-out_width // span)
-    line = BEGIN_ROW + PAD * pads + tiles * (BEGIN_TILE + code.vectors * along)
+    along = code.vectors * code.kernel[1] * max(1.0, UNALIGNED * code.stride[1]) / 2
+    downs, alongs = -(-width // lanes), code.rows * -(-out_width // (code.vectors * lanes))  # tiles of a band
+    begun = float(BEGIN_BAND + 4 * code.meets + code.rows * (BEGIN_ROW + PAD * pads))
+    begun += downs * (BEGIN_TILE + code.rows * END_SUM) + alongs * (BEGIN_TILE + code.vectors * END_SUM)
     bands = -(-out_height // code.rows)
-    cycles = bands * (BEGIN_BAND + 4 * code.meets + -(-width // lanes) * down + code.rows * line)
-    if code.copied:
-        cycles += height * depthwise.copy_cycles(width, pads, lanes)
-    return cycles
+    copies = height * depthwise.copy_cycles(width, pads, lanes) if code.copied else 0.0
+    return Cycles(bands * (downs * down + alongs * along), bands * begun, copies)

@@ -64,8 +64,8 @@ class Winograd(Planned):
             return f"{self.name} computes kernels of at most {most} elements along an axis, not {max(problem.kernel)}"
         return None
 
-    def cost(self, problem: ConvProblem, machine: Machine) -> float:
-        """Predict the time of products, of beginning tiles and of the elements that are transformed."""
+    def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
+        """Predict the time of products, of beginning blocks and tiles, and of the elements that are transformed."""
         shape, cut = geometry(problem), self._tiling(problem)
         tiles = cut.rows * cut.tiles[1] * cut.phases[1]
         filters = cut.panels * cut.panel
@@ -74,11 +74,16 @@ class Winograd(Planned):
         begun = machine.tile * -(-tiles // cut.tile_rows) * cut.panels * cut.passes
         transformed = INPUT_ELEMENT * tiles * shape.channels + OUTPUT_ELEMENT * tiles * filters
         blocks = cut.blocks[0] * cut.blocks[1]
-        weights = shape.channels * filters * blocks  # a tap and a frequency, each
-        of_frequency = products + begun + machine.element * (transformed + TRANSFORMED_ELEMENT * weights)
-        of_tap = machine.element * WEIGHT_ELEMENT * weights
-        of_group = cut.frequencies * of_frequency + shape.taps * of_tap
-        return machine.call + BLOCK * blocks + problem.groups * of_group
+        of_weight = TRANSFORMED_ELEMENT * cut.frequencies + WEIGHT_ELEMENT * shape.taps
+        frequencies = problem.groups * cut.frequencies
+        return {
+            "call": machine.call,
+            "blocks": BLOCK * blocks,
+            "products": frequencies * products,
+            "tiles": frequencies * begun,
+            "transforms": frequencies * machine.element * transformed,
+            "weights": problem.groups * machine.element * of_weight * shape.channels * filters * blocks,
+        }
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the bound of `fastconv.codegen.winograd_error`, for sums of the sums over chunks of channels."""

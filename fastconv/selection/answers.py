@@ -7,28 +7,24 @@ is the user's, which `fastconv.tune` writes, and below it may be one that the ma
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from stat import S_ISREG
 
 from fastconv import config
 from fastconv.config import logger
 from fastconv.problem import Problem, parse
+from fastconv.selection import files
+from fastconv.selection.files import Origin, origin
 
 #: In rising order. An answer serves whoever asks for no more than it was measured with.
 RIGOURS = ("measure", "patient")
 
 FORMAT = 1  # of the files
-MOST_BYTES = 64 * 2**20  # of a file that is read: an answer takes some hundred
 MOST_SECONDS = 1e6  # that a time may be
-LOCK_SECONDS = 30  # to wait for other processes, each of which holds the lock for milliseconds
-LOCK_STEP = 5e-3  # seconds between two tries
 
 
 @dataclass(frozen=True)
@@ -63,32 +59,6 @@ class Answer:
 
 #: Answers by problem and number of threads; several where none of them serves all that another does.
 Entries = dict[str, tuple[Answer, ...]]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What times depend on besides the problem: the package and the processor."""
-
-    version: str
-    kernels: str  # digest of their source
-    cpu: str
-    features: str
-    vector_bits: int
-
-    @property
-    def file_name(self) -> str:
-        """A name that no other origin's file has."""
-        digest = hashlib.sha256(repr(self).encode()).hexdigest()[:16]
-        return f"answers-{self.version}-{self.cpu}-{digest}.json"
-
-
-def origin() -> Origin:
-    """Return the origin of what is measured now."""
-    from fastconv import __version__
-    from fastconv.codegen import target
-
-    now = target.current()
-    return Origin(__version__, config.source_digest(), now.cpu, now.features, now.vector_bits)
 
 
 def find(problem: Problem, threads: int, names: Collection[str], rigour: str = RIGOURS[0]) -> Answer | None:
@@ -130,7 +100,7 @@ def forget() -> None:
 def users_file() -> Path | None:
     """Return the file that answers are stored in, None where there is no place for one."""
     directory = config.answers_directory()
-    return None if directory is None else directory / origin().file_name
+    return None if directory is None else directory / origin().file_name("answers")
 
 
 def provided_file() -> Path | None:
@@ -143,7 +113,7 @@ def provided_file() -> Path | None:
 
 def machines_file(path: Path) -> Path:
     """Return this machine's file in a directory; what is no directory is a file itself."""
-    return path / origin().file_name if path.is_dir() else path
+    return path / origin().file_name("answers") if path.is_dir() else path
 
 
 _lock = threading.Lock()
@@ -209,13 +179,13 @@ def read(path: Path, here: Origin) -> Entries:
 def _loaded(path: Path, here: Origin) -> Entries:
     """As `read`, but what there is and cannot be read raises OSError."""
     try:
-        content = _content(path)
+        content = files.content(path, "answers")
     except FileNotFoundError:
         return {}
     except ValueError as error:
         logger.warning("measured answers of %s are ignored, the file is damaged: %s", path, error)
         return {}
-    difference = _difference(content, here)
+    difference = files.difference(content, FORMAT, here)
     if difference:
         logger.info("measured answers of %s are ignored, another version or machine wrote them: %s", path, difference)
         return {}
@@ -236,10 +206,10 @@ def load(path: Path, here: Origin) -> Entries:
         If it is another machine's or version's, or anything in it is damaged.
     """
     try:
-        content = _content(path)
+        content = files.content(path, "answers")
     except ValueError as error:
         raise ValueError(f"path must be a file of measured answers, got {str(path)!r}: {error}") from None
-    difference = _difference(content, here)
+    difference = files.difference(content, FORMAT, here)
     if difference:
         raise ValueError(f"path must hold answers of this machine and version, got {str(path)!r}: {difference}")
     entries, damaged = _checked(content)
@@ -251,34 +221,6 @@ def load(path: Path, here: Origin) -> Entries:
         except ValueError as error:
             raise ValueError(f"path must hold answers for problems, got {str(path)!r}: {error}") from None
     return entries
-
-
-def _content(path: Path) -> Mapping[str, object]:
-    """Return what a file holds, whoever wrote it: OSError if it cannot be read, ValueError if it has no answers."""
-    status = path.stat()
-    if not S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:  # a pipe would be waited for
-        raise OSError(errno.EINVAL, f"no file of at most {MOST_BYTES} bytes", str(path))
-    import json  # only where there is something to read
-
-    try:
-        found = json.loads(path.read_bytes())
-    except RecursionError as error:  # brackets in brackets without end
-        raise ValueError(str(error)) from None
-    if not isinstance(found, dict) or not isinstance(found.get("answers"), dict):
-        raise ValueError("it has no answers")
-    return found
-
-
-def _difference(content: Mapping[str, object], here: Origin) -> str:
-    """Say in what way a file is of another machine or version; nothing if it is not."""
-    if content.get("format") != FORMAT:
-        return f"format is {content.get('format')!r}, and {FORMAT} here"
-    found, expected = content.get("origin"), asdict(here)
-    if not isinstance(found, dict):
-        return "it does not say where it is from"
-    names = [*expected, *(found.keys() - expected)]
-    differing = [name for name in names if name not in found or found[name] != expected.get(name)]
-    return "; ".join(f"{name} is {found.get(name)!r}, and {expected.get(name)!r} here" for name in differing)
 
 
 def _checked(content: Mapping[str, object]) -> tuple[Entries, list[str]]:
@@ -315,31 +257,12 @@ def merge(path: Path, here: Origin, added: Entries) -> bool:
 
 
 def update(path: Path, here: Origin, change: Callable[[Entries], Entries]) -> None:
-    """Replace what a file holds by what `change` makes of it, all at once; OSError if that is not possible.
-
-    Processes do it in turns, under a lock that the system releases when its holder dies; who dies leaves the old file
-    or the new one.
-    """
-    # Not by hand: systems differ in their locks, and file systems in whether there are any.
-    from filelock import FileLock
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=LOCK_SECONDS, poll_interval=LOCK_STEP):  # in vain: a TimeoutError
-            write(path, here, change(_loaded(path, here)))
-    except NotImplementedError as error:
-        raise OSError(errno.ENOLCK, str(error), str(path)) from error
+    """Replace what a file holds by what `change` makes of it, all at once; OSError if that is not possible."""
+    with files.locked(path):
+        write(path, here, change(_loaded(path, here)))
 
 
 def write(path: Path, here: Origin, entries: Entries) -> None:
-    """Replace a file that nobody else writes: one name for what is not finished is enough."""
-    import json
-
+    """Replace a file that nobody else writes."""
     answers = {key: [asdict(answer) for answer in found] for key, found in sorted(entries.items())}
-    content = {"format": FORMAT, "origin": asdict(here), "answers": answers}
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    files.replace(path, FORMAT, here, answers=answers)

@@ -9,19 +9,12 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, Machine, P, PoolAlgorithm
+from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, P, PoolAlgorithm
 from fastconv.arguments import one_of
-from fastconv.config import (
-    Settings,
-    allowed_algorithms,
-    get_workspace_limit,
-    logger,
-    settings,
-    tolerance_in_force,
-)
+from fastconv.config import Settings, get_workspace_limit, logger, settings, tolerance_in_force
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem, PoolProblem, Problem
-from fastconv.selection import answers, table
+from fastconv.selection import answers, constants, table
 from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate, too_large
 
 _KINDS = ("convolution", "pooling")
@@ -79,7 +72,7 @@ def named(problem: P, name: str) -> AnyAlgorithm[P]:
         If it does not compute the problem, or not within the limit of workspace.
     """
     entry = _called(name, table.table_of(problem))
-    reason = entry.supports(problem) or _excess(entry, problem)
+    reason = entry.supports(problem) or _excess(entry, problem, get_workspace_limit())
     if reason is not None:
         raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
     return entry
@@ -148,34 +141,33 @@ def _limit(problem: Problem, tolerance: float | None) -> float:
     return tolerance_in_force(problem.dtype, tolerance)
 
 
-def contenders(problem: P, tolerance: float) -> list[AnyAlgorithm[P]]:
+def contenders(problem: P, tolerance: float, now: Settings) -> list[AnyAlgorithm[P]]:
     """Return what ``"auto"`` chooses among: all that are allowed and within the tolerance, or the best bound there is.
 
     Where even the best bound of those that take any weights is above the tolerance, those are the most accurate.
     """
     entries = table.table_of(problem)
-    possible = [entry for entry in entries if _refusal(entry, problem) is None]
+    possible = [entry for entry in entries if _refusal(entry, problem, now) is None]
     if not possible:
-        refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem)}" for entry in entries)
+        refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem, now)}" for entry in entries)
         raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
     bounds = {entry: entry.error_bound(problem) for entry in possible}
     least = min((bound for entry, bound in bounds.items() if entry.any_weights), default=0.0)
     return [entry for entry in possible if bounds[entry] <= max(tolerance, least)]
 
 
-def _refusal(entry: AnyAlgorithm[P], problem: P) -> str | None:
+def _refusal(entry: AnyAlgorithm[P], problem: P, now: Settings) -> str | None:
     """Return why `entry` cannot compute `problem`, or else why it may not; None if it can and may."""
-    return entry.supports(problem) or _prohibition(entry) or _excess(entry, problem)
+    return entry.supports(problem) or _prohibition(entry, now) or _excess(entry, problem, now.workspace_limit)
 
 
-def _prohibition(entry: AnyAlgorithm[P]) -> str | None:
+def _prohibition(entry: AnyAlgorithm[P], now: Settings) -> str | None:
     """Return why `entry` may not be chosen; what is allowed and denied are convolutions' algorithms."""
-    return allowed_algorithms().refusal(entry.name) if isinstance(entry, Algorithm) else None
+    return now.algorithms.refusal(entry.name) if isinstance(entry, Algorithm) else None
 
 
-def _excess(entry: AnyAlgorithm[P], problem: P) -> str | None:
-    """Return by how much `entry`, which computes `problem`, is above the limit of workspace; None if it is not."""
-    limit = get_workspace_limit()
+def _excess(entry: AnyAlgorithm[P], problem: P, limit: int | None) -> str | None:
+    """Return by how much `entry`, which computes `problem`, is above a limit of workspace; None if it is not."""
     return None if limit is None else too_large(entry.workspace(problem), limit)  # which may take a plan
 
 
@@ -202,8 +194,8 @@ def ranked(problem: P, tolerance: float) -> tuple[AnyAlgorithm[P], ...]:
 @lru_cache(maxsize=4096)
 def _decided(problem: P, tolerance: float, now: Settings) -> _Decision[P]:
     """Decide with the settings in force, which are part of the key."""
-    machine = Machine()
-    costs = {entry: entry.cost(problem, machine) for entry in contenders(problem, tolerance)}
+    machine = constants.in_force().machine
+    costs = {entry: entry.cost(problem, machine) for entry in contenders(problem, tolerance, now)}
     takers = [entry for entry in costs if entry.any_weights]
     if not takers:
         raise UnsupportedError(f"no algorithm that is allowed computes {problem} with any weights")
@@ -212,14 +204,13 @@ def _decided(problem: P, tolerance: float, now: Settings) -> _Decision[P]:
     picked = min(takers, key=costs.__getitem__) if answer is None else _called(answer.fastest(names), takers)
     picky = [entry for entry in costs if not entry.any_weights and costs[entry] < costs[picked]]
     if logger.isEnabledFor(DEBUG):
-        logger.debug("%s: %s (%s)%s", problem, picked.name, *_in_words(problem, tolerance, answer))
+        logger.debug("%s: %s (%s)%s", problem, picked.name, *_in_words(problem, tolerance, now, answer))
     return _Decision((*sorted(picky, key=costs.__getitem__), picked), answer)
 
 
-def _in_words(problem: P, tolerance: float, answer: answers.Answer | None) -> tuple[str, str]:
+def _in_words(problem: P, tolerance: float, now: Settings, answer: answers.Answer | None) -> tuple[str, str]:
     """What spoke for the pick, and what was left out for which reason."""
-    machine = Machine()
-    candidates = [_candidate(entry, problem, machine, tolerance, None, answer) for entry in table.table_of(problem)]
+    candidates = _candidates(problem, tolerance, now, None, answer)
     how = "predicted" if answer is None else "measured"
     seconds = {each.name: each.predicted_seconds if answer is None else each.measured_seconds for each in candidates}
     listed = ", ".join(f"{name} {taken * 1e3:.3f} ms" for name, taken in seconds.items() if taken is not None)
@@ -234,36 +225,39 @@ def forget() -> None:
 
 
 def clear_cache() -> None:
-    """Forget choices, answers that were read, plans and scratch memory."""
+    """Forget choices, answers and constants that were read, plans and scratch memory."""
     forget()
     answers.forget()
+    constants.forget()
     for convolution in table.TABLE:
         convolution.clear_cache()
     for pooling in table.POOLINGS:
         pooling.clear_cache()
 
 
-def _candidate(
-    entry: AnyAlgorithm[P],
-    problem: P,
-    machine: Machine,
-    tolerance: float,
-    weight: Array | None,
-    answer: answers.Answer | None,
-) -> Candidate:
-    reason = entry.supports(problem)
-    if reason is not None:
-        return Candidate(entry.name, reason, None, None, None, None)
-    bound, workspace = entry.error_bound(problem), entry.workspace(problem)
-    excess = too_large(workspace, get_workspace_limit())
-    return Candidate(
-        entry.name,
-        _prohibition(entry) or excess or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
-        workspace,
-        entry.cost(problem, machine),
-        bound,
-        None if answer is None else answer.seconds.get(entry.name),
-    )
+def _candidates(
+    problem: P, tolerance: float, now: Settings, weight: Array | None, answer: answers.Answer | None
+) -> tuple[Candidate, ...]:
+    """Return every algorithm's case with the settings in force."""
+    machine = constants.in_force().machine
+
+    def case(entry: AnyAlgorithm[P]) -> Candidate:
+        reason = entry.supports(problem)
+        if reason is not None:
+            return Candidate(entry.name, reason, None, None, None, None, None)
+        bound, workspace = entry.error_bound(problem), entry.workspace(problem)
+        excess = too_large(workspace, now.workspace_limit)
+        return Candidate(
+            entry.name,
+            _prohibition(entry, now) or excess or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
+            workspace,
+            entry.cost(problem, machine),
+            bound,
+            None if answer is None else answer.seconds.get(entry.name),
+            entry.terms(problem, machine),
+        )
+
+    return tuple(map(case, table.table_of(problem)))
 
 
 def _misfit(entry: AnyAlgorithm[P], problem: P, weight: Array | None) -> str | None:
@@ -319,7 +313,6 @@ def explain(problem: Problem, tolerance: float | None = None, weight: Array | No
     error bound 2e-06 is above the tolerance 1e-06
     """
     limit = _limit(_checked(problem), tolerance)
-    filters, machine = _checked_weight(problem, weight), Machine()
-    picked, answer = chosen(problem, limit, filters), _decided(problem, limit, settings()).answer
-    candidates = tuple(_candidate(entry, problem, machine, limit, filters, answer) for entry in table.table_of(problem))
-    return Explanation(problem, limit, picked.name, candidates)
+    filters, now = _checked_weight(problem, weight), settings()
+    picked, answer = chosen(problem, limit, filters), _decided(problem, limit, now).answer
+    return Explanation(problem, limit, picked.name, _candidates(problem, limit, now, filters, answer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from fastconv.problem import Problem
@@ -21,12 +22,16 @@ def too_large(workspace: int, limit: int | None) -> str | None:
     return f"workspace of {workspace} bytes is above the limit of {limit}"
 
 
+LEAST_SHOWN = 0.5e-6  # seconds: what is less is no thousandth of a millisecond
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One algorithm's case.
 
     ``reason`` is None where nothing but its time speaks against it. The figures are None where it
     does not compute the problem; where it is too inaccurate or takes too much memory they are there.
+    ``predicted_terms`` are the seconds of what the predicted time is spent on, whose sum it is.
     ``measured_seconds`` is there where :func:`fastconv.tune` has found it, with this number of threads.
     """
 
@@ -36,6 +41,7 @@ class Candidate:
     predicted_seconds: float | None
     error_bound: float | None
     measured_seconds: float | None
+    predicted_terms: Mapping[str, float] | None
 
     def __str__(self) -> str:
         """One line."""
@@ -49,6 +55,12 @@ class Candidate:
         )
         return f"{self.name}: {figures if self.reason is None else f'{figures}; {self.reason}'}"
 
+    @property
+    def made_of(self) -> str:
+        """What the predicted time is made of, in milliseconds, the most of it first; what is next to nothing is not."""
+        terms = sorted((self.predicted_terms or {}).items(), key=lambda term: -term[1])
+        return " + ".join(f"{seconds * 1e3:.3f} {name}" for name, seconds in terms if seconds >= LEAST_SHOWN)
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -60,11 +72,13 @@ class Explanation:
     candidates: tuple[Candidate, ...]
 
     def __str__(self) -> str:
-        """The problem and the tolerance, then a line for each candidate, the pick marked."""
+        """The problem and the tolerance, then each candidate, the pick marked, and the sum that its prediction is."""
         lines = [f"{self.problem} with tolerance {self.tolerance:.3g}"]
         for candidate in self.candidates:
             mark = "*" if candidate.name == self.picked else " "
             lines.append(f"{mark} {candidate}")
+            if candidate.made_of:
+                lines.append(f"      {candidate.made_of}")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from fastconv.call import clear_calls
 from fastconv.problem import ConvProblem, PoolProblem, Problem, parse
-from fastconv.selection import answers
+from fastconv.selection import answers, files
 from fastconv.selection.answers import Entries
 
 
@@ -105,7 +105,7 @@ def export_answers(path: str | os.PathLike[str]) -> int:
     try:
         with TemporaryDirectory(dir=target.parent, prefix=".fastconv-") as directory:
             whole = Path(directory) / target.name
-            answers.write(whole, answers.origin(), together)
+            answers.write(whole, files.origin(), together)
             os.replace(whole, target)
     except OSError as error:  # of a file that nobody has heard of
         raise OSError(error.errno, error.strerror, str(target)) from error
@@ -144,7 +144,7 @@ def import_answers(path: str | os.PathLike[str]) -> int:
         ...
     FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.json'
     """
-    here, users = answers.origin(), answers.users_file()
+    here, users = files.origin(), answers.users_file()
     added = answers.load(answers.machines_file(_as_path(path)), here)
     if users is None:
         raise OSError("there is no directory to store measured answers in: FASTCONV_CACHE_DIR may name one")
@@ -187,7 +187,7 @@ def forget_answers(problem: Problem | str | None = None) -> int:
     0
     """
     wanted = None if problem is None else _as_problem(problem)
-    here, users = answers.origin(), answers.users_file()
+    here, users = files.origin(), answers.users_file()
     forgotten = 0
 
     def kept(entries: Entries) -> Entries:
@@ -206,7 +206,7 @@ def forget_answers(problem: Problem | str | None = None) -> int:
 def _current() -> dict[str, Entries]:
     """What is remembered, with what other processes stored meanwhile."""
     answers.forget()
-    return answers.sources(answers.origin())
+    return answers.sources(files.origin())
 
 
 def _asked(key: str) -> tuple[Problem, int] | None:

@@ -13,12 +13,12 @@ from typing import cast
 import numpy as np
 
 from fastconv import timing
-from fastconv.algorithm import Algorithm, Machine
+from fastconv.algorithm import Algorithm
 from fastconv.arguments import one_of, positive_number
 from fastconv.call import clear_calls
-from fastconv.config import get_num_threads, tolerance_in_force
+from fastconv.config import get_num_threads, settings, tolerance_in_force
 from fastconv.problem import ConvProblem, Problem, read
-from fastconv.selection import answers, choice
+from fastconv.selection import answers, choice, constants
 from fastconv.selection.answers import RIGOURS, Answer
 
 HOPELESS = 20.0  # times the cheapest prediction: who is predicted so is not run; predictions err by less than 3
@@ -193,12 +193,13 @@ def _measure(problem: ConvProblem, among: Sequence[Algorithm], rigour: str, end:
 
 def contenders(problem: ConvProblem, tolerance: float) -> list[Algorithm]:
     """Return what is measured: all that ``"auto"`` chooses among that take any weights."""
-    return [entry for entry in cast("list[Algorithm]", choice.contenders(problem, tolerance)) if entry.any_weights]
+    entries = cast("list[Algorithm]", choice.contenders(problem, tolerance, settings()))
+    return [entry for entry in entries if entry.any_weights]
 
 
 def hopeful(problem: ConvProblem, among: Iterable[Algorithm]) -> list[Algorithm]:
     """Return those whose prediction is not hopeless, the cheapest first."""
-    machine = Machine()
+    machine = constants.in_force().machine
     costs = {entry: entry.cost(problem, machine) for entry in among}
     ordered = sorted(costs, key=costs.__getitem__)
     return [entry for entry in ordered if costs[entry] <= HOPELESS * costs[ordered[0]]]

@@ -13,8 +13,9 @@ pytest.importorskip("rich")
 from click.testing import CliRunner, Result
 
 import fastconv
+from fastconv.algorithm import Machine
 from fastconv.cli import main
-from fastconv.selection import answers
+from fastconv.selection import answers, constants
 from fastconv.selection.answers import Answer
 
 TINY = "conv2d,n1,c2,6x5,k3,3x3,p1,float32"
@@ -55,7 +56,7 @@ def test_show() -> None:
         f"{TINY} 1 measure user im2col 0.001, direct 0.002",
         f"{OTHER} 2 patient user fft 1000.000",
     ]
-    assert said(result) == f"2 answers; the user's file is {answers.users_file()}"
+    assert said(result) == f"2 answers; the user's file is {answers.users_file()} constants of predictions: shipped"
 
 
 @pytest.mark.usefixtures("_two")
@@ -69,6 +70,20 @@ def test_show_as_json() -> None:
         "seconds": {"direct": 2e-6, "im2col": 1.25e-6, "reference": None},
     }
     assert second["rigour"] == "patient"
+
+
+def test_the_machines_constants_are_told_and_cleared() -> None:
+    constants.remember(Machine(call=5e-6))
+    assert said(call("show")).endswith("constants of predictions: user")
+    path = constants.users_file()
+    assert call("clear", "--machine", answer="n\n").exit_code == 1
+    assert path.exists()
+    result = call("clear", "--machine", answer="y\n")
+    assert result.exit_code == 0, result.output
+    assert f"Forget this machine's constants in {path}? [y/N]" in said(result)
+    assert "constants forgotten" in result.stderr
+    assert not path.exists()
+    assert said(call("clear", "--machine", "--yes")) == "there were no constants"
 
 
 def test_show_where_nothing_is_remembered() -> None:
@@ -108,6 +123,7 @@ def test_clear_asks_first(answer: str, left: int) -> None:
         (["import", "{directory}/another.json"], "path must hold answers of this machine and version"),
         (["clear", "conv2d,n1", "--yes"], "conv2d,n1"),
         (["clear", "resnet50", "--yes"], "must begin with conv"),
+        (["clear", TINY, "--machine"], "give either a PROBLEM or --machine"),
     ],
 )
 def test_what_is_refused(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import fastconv
 from fastconv.cli import main
-from fastconv.selection import answers
+from fastconv.selection import answers, calibration, constants
 
 TINY = "conv2d,n1,c2,6x5,k3,3x3,p1,float32"
 
@@ -48,6 +48,26 @@ def test_tune_as_json() -> None:
     assert row["now"] == fastconv.select(problem)
     assert row["seconds"] > 0
     assert row["ratio"] is None or row["ratio"] >= 1
+
+
+def test_the_machines_constants_are_measured_and_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = constants.SHIPPED.machine
+    taken = [2 * calibration._cost(probe, shipped) for probe in calibration.PROBES]
+    asked = []
+    monkeypatch.setattr(calibration, "_timed", lambda seconds: (asked.append(seconds), taken)[1])
+    monkeypatch.setattr(calibration, "_vector_flops", lambda: shipped.vector_flops / 2)
+    result = call("--machine")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == f"stored in {constants.users_file()}\n"
+    found = fastconv.calibration()
+    assert found.source == "user"
+    rows = [line.replace("│", " ").split() for line in result.stdout.splitlines()]
+    assert ["vector", "flops", "1.2e+10", "6e+09"] in rows
+    assert ["call", "1e-05", f"{found.machine.call:.3g}"] in rows
+    told = json.loads(call("--machine", "--seconds", "0.5", "--json").stdout)
+    assert told["call"] == {"shipped": shipped.call, "measured": found.machine.call}
+    assert asked == [calibration.SECONDS, 0.5]
+    assert not answers.users_file().exists()
 
 
 def test_a_budget_that_is_too_small_is_told() -> None:
@@ -89,7 +109,9 @@ def test_a_file_that_is_none_of_problems_is_refused(tmp_path: Path, content: str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Missing argument"),
+        ([], "give either SUITEs, PROBLEMs and FILEs, or --machine"),
+        ([TINY, "--machine"], "give either SUITEs, PROBLEMs and FILEs, or --machine"),
+        (["--machine", "--seconds", "0"], "seconds must be a positive finite number"),
         (["lenet"], "'lenet' is neither a suite"),
         (["pooling"], "no convolutions in pooling"),
         (["conv2d,n1"], "conv2d,n1"),

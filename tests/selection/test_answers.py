@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from fastconv import ConvProblem
-from fastconv.selection import answers
+from fastconv.selection import answers, files
 from fastconv.selection.answers import Answer, Origin
 
 HERE = Origin("1.0", "digest", "a-processor", "+avx2", 256)
@@ -103,7 +103,7 @@ def test_the_most_patient_answer_is_found():
 
 
 def provide(monkeypatch, path, *given):
-    answers.merge(path, answers.origin(), {KEY: given})
+    answers.merge(path, files.origin(), {KEY: given})
     monkeypatch.setenv("FASTCONV_ANSWERS", str(path))
     answers.forget()
 
@@ -115,18 +115,18 @@ def test_the_users_answers_come_before_the_provided(monkeypatch, path):
     answers.remember(PROBLEM, 1, own)
     assert answers.find(PROBLEM, 1, ["direct", "im2col"]) == own
     assert answers.find(PROBLEM, 1, ["direct", "reference"]) == ANSWER
-    assert answers.read(path, answers.origin()) == {KEY: (ANSWER,)}  # never written
+    assert answers.read(path, files.origin()) == {KEY: (ANSWER,)}  # never written
 
 
 def test_a_directory_may_provide_for_several_machines(monkeypatch, tmp_path):
-    provide(monkeypatch, tmp_path / "site" / answers.origin().file_name, ANSWER)
+    provide(monkeypatch, tmp_path / "site" / files.origin().file_name("answers"), ANSWER)
     monkeypatch.setenv("FASTCONV_ANSWERS", str(tmp_path / "site"))
     assert answers.find(PROBLEM, 1, ["direct"]) == ANSWER
 
 
 def test_origins_have_files_of_their_own():
     others = [{"version": "1.1"}, {"kernels": "x"}, {"cpu": "x"}, {"features": "+avx512f"}, {"vector_bits": 512}]
-    assert len({HERE.file_name, *(replace(HERE, **other).file_name for other in others)}) == 6
+    assert len({HERE.file_name("answers"), *(replace(HERE, **other).file_name("answers") for other in others)}) == 6
 
 
 @pytest.mark.parametrize("blocked", ["a file", "no home"])
@@ -146,7 +146,7 @@ def test_where_nothing_can_be_stored_answers_last_as_long_as_the_process(blocked
 ALONE = """
 import logging, sys
 from fastconv import ConvProblem
-from fastconv.selection import answers
+from fastconv.selection import answers, files
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 {prelude}
 problem = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,float32")
@@ -307,7 +307,7 @@ def test_a_pipe_is_not_waited_for(path):
 
 def test_a_file_that_is_too_large_is_not_read(path, monkeypatch):
     stored(path, text_of())
-    monkeypatch.setattr(answers, "MOST_BYTES", 100)
+    monkeypatch.setattr(files, "MOST_BYTES", 100)
     assert answers.read(path, HERE) == {}
     assert not answers.merge(path, HERE, {KEY: (ANSWER,)})
 
@@ -316,7 +316,7 @@ def test_a_lock_that_is_held_too_long_loses_nothing(path, monkeypatch):
     from filelock import FileLock
 
     answers.merge(path, HERE, {KEY: (ANSWER,)})
-    monkeypatch.setattr(answers, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
     with FileLock(f"{path}.lock"):
         assert not answers.merge(path, HERE, {"another": (ANSWER,)})
     assert answers.read(path, HERE) == {KEY: (ANSWER,)}
@@ -327,7 +327,7 @@ def test_a_lock_that_is_held_too_long_loses_nothing(path, monkeypatch):
 WRITER = """
 import sys
 from pathlib import Path
-from fastconv.selection import answers
+from fastconv.selection import answers, files
 path, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 here = answers.Origin("1.0", "digest", "a-processor", "+avx2", 256)
 for number in range(count):

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, PoolProblem, UnsupportedError, selection
+from fastconv import ConvProblem, PoolProblem, UnsupportedError, config, selection
+from fastconv.algorithm import AnyAlgorithm, Machine
+from fastconv.bench.drawn import draw_problems
+from fastconv.bench.suites import SUITES
 from fastconv.selection import TABLE
 
 PROBLEM = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,g8,float32")  # which every algorithm computes
@@ -138,6 +141,17 @@ def test_the_choice_is_logged_once_with_its_reasons(caplog):
         assert name in record.getMessage()
 
 
+def test_a_choice_is_made_by_the_settings_that_it_is_kept_for():
+    """Those of whoever asks, even where others are in force by the time that they are looked at."""
+    decided, now = selection.choice._decided, config.settings()
+    alone = now._replace(algorithms=config.Algorithms(allow=frozenset({"im2col"})))
+    (picked,) = decided(PROBLEM, 1.0, alone).order
+    assert picked.name == "im2col"
+    too_little = alone._replace(workspace_limit=picked.workspace(PROBLEM) - 1)
+    with pytest.raises(UnsupportedError, match="bytes is above the limit"):
+        decided(PROBLEM, 1.0, too_little)
+
+
 def test_an_algorithm_by_name():
     for entry in TABLE:
         assert selection.algorithm(entry.name) is entry
@@ -158,7 +172,8 @@ def test_explanations_are_ready_for_json(problem):
     assert [candidate["name"] for candidate in told["candidates"]] == list(fastconv.algorithms())
     for candidate, entry in zip(told["candidates"], TABLE, strict=True):
         assert set(candidate) == {
-            "name", "reason", "workspace_bytes", "predicted_seconds", "error_bound", "measured_seconds",
+            "name", "reason", "workspace_bytes", "predicted_seconds", "predicted_terms", "error_bound",
+            "measured_seconds",
         }  # fmt: skip
         supported = entry.supports(problem) is None
         if supported and entry.error_bound(problem) > told["tolerance"]:
@@ -167,22 +182,48 @@ def test_explanations_are_ready_for_json(problem):
             assert candidate["reason"] == entry.supports(problem)
         if supported:
             assert candidate["workspace_bytes"] == entry.workspace(problem)
-            assert candidate["predicted_seconds"] > 0
+            assert candidate["predicted_seconds"] == sum(candidate["predicted_terms"].values()) > 0
             assert candidate["error_bound"] == entry.error_bound(problem)
         else:
-            figures = ("workspace_bytes", "predicted_seconds", "error_bound")
-            assert [candidate[figure] for figure in figures] == [None] * 3
+            figures = ("workspace_bytes", "predicted_seconds", "error_bound", "predicted_terms")
+            assert [candidate[figure] for figure in figures] == [None] * 4
 
 
 def test_explanations_can_be_read():
-    problem, *lines = str(fastconv.explain(INTEGERS)).splitlines()
+    problem, *lines, terms = str(fastconv.explain(INTEGERS)).splitlines()
     assert problem == f"{INTEGERS} with tolerance 0"
+    assert terms.strip() == fastconv.explain(INTEGERS).candidates[-1].made_of
     assert len(lines) == len(TABLE)
     for line, entry in zip(lines, TABLE, strict=True):
         assert line[0] == ("*" if entry.name == "reference" else " ")
         assert line[2:].startswith(f"{entry.name}: ")
     assert lines[0].endswith("no: direct computes float32 and float64, not int32")
     assert "workspace" in lines[-1]
+
+
+def test_a_predicted_time_is_shown_with_what_it_is_made_of(monkeypatch):
+    terms = {"call": 10e-6, "products": 0.2e-3, "tiles": 0.4e-6, "copies": 0.0}
+    monkeypatch.setattr(TABLE[0], "terms", lambda *_: terms)
+    explanation = fastconv.explain(PROBLEM)
+    assert explanation.candidates[0].predicted_terms == terms
+    _, first, its_sum, *_ = str(explanation).splitlines()
+    assert f"{TABLE[0].name}: predicted 0.210 ms, " in first
+    assert its_sum == "      0.200 products + 0.010 call"  # 0.4 microseconds are none
+
+
+@pytest.mark.parametrize("constants", [Machine(), Machine(3e9, 1e9, 1e-9, 2e-9, 3e-9, 4e-9, 5e-9)])
+def test_a_prediction_is_the_sum_of_its_terms(constants):
+    """Of convolutions of all suites' kinds and of poolings, with any constants."""
+    convolutions = draw_problems(40, 0)
+    poolings = [layer.problem for layer in SUITES["pooling"].layers()]
+    for problem in (*convolutions, *poolings):
+        for entry in selection.table_of(problem):
+            if entry.supports(problem) is None:
+                terms = entry.terms(problem, constants)
+                assert entry.cost(problem, constants) == sum(terms.values()) > 0
+                assert all(seconds >= 0 for seconds in terms.values()), terms
+    for entry in (*TABLE, *selection.POOLINGS):
+        assert type(entry).cost is AnyAlgorithm.cost  # the arithmetic is in one place
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -13,7 +13,7 @@ import pytest
 
 import fastconv
 from fastconv import ConvProblem
-from fastconv.selection import answers
+from fastconv.selection import answers, files
 from fastconv.selection.answers import Answer
 from fastconv.selection.keeping import Remembered
 
@@ -43,22 +43,22 @@ def key(problem, threads=1):
 
 
 def keep_in_the_process(problem, answer, threads=1):
-    answers.update_unstored(answers.origin(), lambda entries: {**entries, key(problem, threads): (answer,)})
+    answers.update_unstored(files.origin(), lambda entries: {**entries, key(problem, threads): (answer,)})
 
 
 def provide(monkeypatch, path, problem, answer):
-    answers.merge(path, answers.origin(), {key(problem): (answer,)})
+    answers.merge(path, files.origin(), {key(problem): (answer,)})
     monkeypatch.setenv("FASTCONV_ANSWERS", str(path))
     fastconv.clear_cache()
 
 
 def text_of(**changes):
-    content = {"format": 1, "origin": asdict(answers.origin()), "answers": {key(PROBLEM): [asdict(ANSWER)]}}
+    content = {"format": 1, "origin": asdict(files.origin()), "answers": {key(PROBLEM): [asdict(ANSWER)]}}
     return json.dumps({**content, **changes})
 
 
 def stored():
-    return answers.read(answers.users_file(), answers.origin())
+    return answers.read(answers.users_file(), files.origin())
 
 
 # --- what is remembered ---------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_what_is_remembered_says_where_it_is_from(monkeypatch, tmp_path):
 
 def test_what_another_process_stored_is_seen():
     assert fastconv.remembered() == ()
-    answers.merge(answers.users_file(), answers.origin(), {key(PROBLEM): (ANSWER,)})
+    answers.merge(answers.users_file(), files.origin(), {key(PROBLEM): (ANSWER,)})
     assert [entry.problem for entry in fastconv.remembered()] == [PROBLEM]
 
 
@@ -93,7 +93,7 @@ def test_what_another_process_stored_is_seen():
      f"{PROBLEM} threads=1 ", f"{PROBLEM} threads={'9' * 5000}", "avg_pool2d,n1,c2,6x5,3x3,int32 threads=1"],
 )  # fmt: skip
 def test_what_nobody_can_ask_for_is_neither_listed_nor_exported_nor_imported(entry, path):
-    answers.merge(answers.users_file(), answers.origin(), {entry: (ANSWER,), key(PROBLEM): (ANSWER,)})
+    answers.merge(answers.users_file(), files.origin(), {entry: (ANSWER,), key(PROBLEM): (ANSWER,)})
     assert [found.problem for found in fastconv.remembered()] == [PROBLEM]
     assert fastconv.export_answers(path) == 1
     with pytest.raises(ValueError, match="path must hold answers for problems, got"):
@@ -110,7 +110,7 @@ def test_an_export_holds_all_that_is_remembered(monkeypatch, tmp_path, path):
     answers.remember(OTHER, 1, ANSWER)
     keep_in_the_process(OTHER, PATIENT, threads=2)
     assert fastconv.export_answers(path) == 3
-    assert answers.load(path, answers.origin()) == {
+    assert answers.load(path, files.origin()) == {
         key(PROBLEM): (own,),
         key(OTHER): (ANSWER,),
         key(OTHER, 2): (PATIENT,),
@@ -153,7 +153,7 @@ def test_a_directory_has_a_file_for_each_machine(tmp_path, monkeypatch):
     site = tmp_path / "site"
     site.mkdir()
     fastconv.export_answers(site)
-    assert [path.name for path in site.iterdir()] == [answers.origin().file_name]
+    assert [path.name for path in site.iterdir()] == [files.origin().file_name("answers")]
     fastconv.forget_answers()
     assert fastconv.import_answers(site) == 1
     fastconv.forget_answers()
@@ -167,7 +167,7 @@ def test_an_export_replaces_what_a_link_leads_to(tmp_path, path):
     link.symlink_to(path)
     fastconv.export_answers(link)
     assert link.is_symlink()
-    assert answers.load(path, answers.origin()) == {}
+    assert answers.load(path, files.origin()) == {}
 
 
 def calls_of(entry, x, weight):
@@ -236,7 +236,7 @@ def test_of_a_file_that_is_damaged_in_part_nothing_is_imported(path, bad):
 )
 def test_what_another_version_or_machine_wrote_is_refused(path, changes, message):
     if isinstance(changes.get("origin"), dict):
-        changes = {"origin": {**asdict(answers.origin()), **changes["origin"]}}
+        changes = {"origin": {**asdict(files.origin()), **changes["origin"]}}
     path.write_text(text_of(**changes))
     expected = f"path must hold answers of this machine and version, got '{path}': {message}$"
     with pytest.raises(ValueError, match=expected):
@@ -247,7 +247,7 @@ def test_what_another_version_or_machine_wrote_is_refused(path, changes, message
 def test_what_is_no_file_is_refused(tmp_path, path):
     with pytest.raises(FileNotFoundError, match=str(path)):
         fastconv.import_answers(path)
-    with pytest.raises(FileNotFoundError, match=answers.origin().file_name):
+    with pytest.raises(FileNotFoundError, match=files.origin().file_name("answers")):
         fastconv.import_answers(tmp_path)
     with pytest.raises(FileNotFoundError, match=str(tmp_path / "nowhere" / "file.json")):
         fastconv.export_answers(tmp_path / "nowhere" / "file.json")
@@ -306,7 +306,7 @@ def test_a_damaged_file_is_forgotten(caplog):
     path.parent.mkdir()
     path.write_text("damaged")
     assert fastconv.forget_answers() == 0
-    assert answers.load(path, answers.origin()) == {}
+    assert answers.load(path, files.origin()) == {}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -344,7 +344,7 @@ def test_a_lock_that_is_held_too_long_is_told(monkeypatch, path):
 
     answers.remember(PROBLEM, 1, ANSWER)
     fastconv.export_answers(path)
-    monkeypatch.setattr(answers, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
     with FileLock(f"{answers.users_file()}.lock"):
         for call in (fastconv.forget_answers, lambda: fastconv.import_answers(path)):
             with pytest.raises(TimeoutError):
