@@ -239,6 +239,23 @@ class Folder(Builder):
         wins = self.or_(wins, is_nothing)
         return self.select(wins, y, x), self.select(wins, of_y[0], of_x[0])
 
+    def combine_places(self, a: State, b: State) -> State:
+        """The state of the elements of both in any order: of equals that of the least index, where there are indices.
+
+        No element has the index -1, the largest of all as a number without a sign.
+        """
+        (x, *of_x), (y, *of_y) = a, b
+        if not of_x:
+            return self.combine(a, b)
+        if self.owner.fold.floating:
+            wins = self.and_(self.fcmp_unordered("ugt", y, x), self.fcmp_ordered("ord", x, x))
+            loses = self.and_(self.fcmp_unordered("ugt", x, y), self.fcmp_ordered("ord", y, y))
+        else:
+            wins, loses = self._greater(y, x), self._greater(x, y)
+        first = self.icmp_unsigned("<", of_y[0], of_x[0])
+        wins = self.or_(wins, self.and_(first, self.not_(loses)))
+        return self.select(wins, y, x), self.select(wins, of_y[0], of_x[0])
+
     def _greater(self, a: ir.Value, b: ir.Value) -> ir.Value:
         fold = self.owner.fold
         if fold.floating:
