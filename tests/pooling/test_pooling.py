@@ -90,6 +90,13 @@ def test_maxima_of_integers(dtype, pooling):
     assert np.array_equal(y, reference.max_pool(x, 3, 2, 1))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_maxima_of_planes_of_more_elements_than_their_type_counts(dtype, pooling):
+    x = np.random.default_rng(1).integers(0, 100, (2, 3, 20, 37), dtype)
+    y = fastconv.global_max_pool(x, keepdims=False, algorithm=pooling)
+    assert np.array_equal(y, x.max(axis=(2, 3)))
+
+
 # --- adaptive, global, of channels, back ------------------------------------------------------------
 
 
