@@ -158,5 +158,7 @@ def fold_of(problem: PoolProblem) -> Fold:
     if problem.operation.endswith("avg_pool"):
         return Fold("sum", dtype, dtype, after="divide")
     assert problem.norm_type is not None
+    if problem.norm_type not in NORMS:
+        return Fold("sum", dtype, dtype, "power", "root", exponent=problem.norm_type)
     kind, before, after = NORMS[problem.norm_type]
     return Fold(kind, dtype, dtype, before, after)

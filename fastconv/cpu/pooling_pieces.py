@@ -21,6 +21,8 @@ from fastconv.problem import PoolProblem
 
 ROW_VECTOR = 0.7e-9  # seconds of a vector of a row of a window, which is read and combined
 RESULT, COLUMN = 0.8e-9, 0.2e-9  # of a vector of results, and of each column that it is combined of
+POWER = 20e-9  # of a vector that is raised to a power
+POWERS = 0.01, 100.0  # whose errors are below those of the sums that they are of
 MOST_TAPS = 128  # columns of all windows of a row that code is written out for (600 take half a second to compile)
 MOST_COLUMNS = 16  # of a window, that code is written out for
 
@@ -32,9 +34,14 @@ class PoolPieces(PlannedPooling):
 
     def supports(self, problem: PoolProblem) -> str | None:
         """Refuse what there is no kernel for."""
+        p = problem.norm_type or 0.0
+        powers = problem.operation == "lp_pool" and p not in NORMS
         reasons = {
-            f"{self.name} computes norms of 1, 2 and infinity, not {problem.norm_type}": (
-                problem.operation == "lp_pool" and problem.norm_type not in NORMS
+            f"{self.name} computes norms of float64 of 1, 2 and infinity, not {p}": (
+                powers and problem.dtype == "float64"
+            ),
+            f"{self.name} computes norms of {POWERS[0]} to {POWERS[1]}, not {p}": (
+                powers and not POWERS[0] <= p <= POWERS[1]
             ),
             f"{self.name} computes float16 on processors that convert it": (
                 problem.dtype == "float16" and not converts_halves()
@@ -50,7 +57,8 @@ class PoolPieces(PlannedPooling):
         inner, planes = (problem.channels, problem.batch) if last else (1, problem.batch * problem.channels)
         rows = math.prod(output * kernel for output, kernel in down) * -(-problem.size[-1] * inner // wide)
         results = math.prod(problem.output_size) * -(-inner // wide)
-        seconds = ROW_VECTOR * rows + (RESULT + COLUMN * columns) * results
+        row = ROW_VECTOR + (POWER if problem.norm_type not in (None, *NORMS) else 0)
+        seconds = row * rows + (RESULT + COLUMN * columns) * results
         return machine.call + planes * seconds * (2 if problem.indices else 1)
 
     def plan(self, problem: PoolProblem, strides: tuple[int, int]) -> _Plan:

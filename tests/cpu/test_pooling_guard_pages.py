@@ -52,7 +52,7 @@ def random_problem(random: np.random.Generator) -> PoolProblem:
         if operation == "max_pool":
             own["indices"] = bool(random.random() < 0.3)
         elif operation == "lp_pool":
-            own["norm_type"] = float(random.choice([1, 2, np.inf]))
+            own["norm_type"] = float(random.choice([1, 2, 1.5, 3, np.inf]))
         else:
             own["count_include_pad"] = bool(random.random() < 0.5)
             if own["count_include_pad"] and random.random() < 0.2:
@@ -178,7 +178,7 @@ def test_the_random_problems_are_of_every_kind():
     assert {problem.rank for problem in problems} == {1, 2, 3}
     assert {problem.operation for problem in problems} == set(OPERATIONS)
     assert {problem.dtype for problem in problems} == set(DTYPES)
-    assert {problem.norm_type for problem in problems} == {None, 1.0, 2.0, np.inf}
+    assert {problem.norm_type for problem in problems} == {None, 1.0, 1.5, 2.0, 3.0, np.inf}
     for name in ("layout", "ceil_mode", "count_include_pad", "indices"):
         assert len({getattr(problem, name) for problem in problems}) == 2, name
     assert any(problem.divisor_override for problem in problems)

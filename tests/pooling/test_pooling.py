@@ -75,6 +75,18 @@ def test_norms_by_hand(pooling):
     assert fastconv.lp_pool1d(x, np.inf, 2, algorithm=pooling).tolist() == [[[4.0, 8.0]]]
 
 
+@pytest.mark.parametrize("p", [0.5, 1.5, 3, 4.5, 17, 100])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_any_norm(p, dtype, by_pieces):
+    x = np.array([[[1.0, -1.0, 2.0, 0.0, 0.0, 0.0, -np.inf, 3.0, np.nan, 4.0]]], dtype)
+    y = fastconv.lp_pool1d(x, p, 2, algorithm=by_pieces)
+    expected = np.array([[[2 ** (1 / p), 2.0, 0.0, np.inf, np.nan]]])
+    assert np.array_equal(y, expected.astype(dtype), equal_nan=True)
+    random = np.random.default_rng(10).standard_normal((2, 9, 20, 21)).astype(dtype)
+    y = fastconv.lp_pool2d(random, p, 3, 2, padding=1, algorithm=by_pieces)
+    assert np.allclose(y, reference.lp_pool(random, p, 3, 2, padding=1), rtol=1e-3 if dtype == "float16" else 1e-7)
+
+
 @pytest.mark.parametrize("padding", ["same", "same_lower", "valid", 1, (1, 0), ((0, 1), (2, 0))])
 def test_every_form_of_padding(padding, pooling):
     y = fastconv.max_pool2d(X, 3, 2, padding, algorithm=pooling)
@@ -354,8 +366,10 @@ def test_named_means_named():
         fastconv.lp_pool1d(x, 3, 2, algorithm="windows")
     with pytest.raises(UnsupportedError, match="windows computes windows, not adaptive_max_pool"):
         fastconv.adaptive_max_pool1d(x, 3, algorithm="windows")
-    with pytest.raises(UnsupportedError, match="pieces computes norms of 1, 2 and infinity, not 3"):
-        fastconv.lp_pool1d(x, 3, 2, algorithm="pieces")
+    with pytest.raises(UnsupportedError, match="pieces computes norms of float64 of 1, 2 and infinity, not 3"):
+        fastconv.lp_pool1d(x.astype(float), 3, 2, algorithm="pieces")
+    with pytest.raises(UnsupportedError, match=r"pieces computes norms of 0\.01 to 100\.0, not 300"):
+        fastconv.lp_pool1d(x, 300, 2, algorithm="pieces")
     with pytest.raises(ValueError, match="algorithm must be one of auto, windows, pieces, reference, got 'fft'"):
         fastconv.max_pool1d(x, 2, algorithm="fft")
 
