@@ -20,7 +20,6 @@ from fastconv.algorithm import Machine
 from fastconv.codegen import inner_product as codegen
 from fastconv.codegen import target as targets
 from fastconv.codegen.inner_product import Products
-from fastconv.cpu import depthwise
 from fastconv.cpu.algorithm import Planned
 from fastconv.cpu.blocking import equal
 from fastconv.cpu.geometry import Geometry, Ints, balanced, geometry
@@ -62,7 +61,7 @@ class InnerProduct(Planned):
         """Return the plan of a request."""
         return _plan(request)
 
-    def cost(self, problem: ConvProblem, machine: Machine) -> float:
+    def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
         """Predict the time of products, of the ends of sums, of copies, and of reading the weights from memory."""
         shape, target = geometry(problem), targets.current()
         lanes = target.lanes(problem.dtype)
@@ -76,11 +75,16 @@ class InnerProduct(Planned):
         sums = filters * min(rows, row_block)
         waits = max(sums, filters * tiles + min(rows, row_block)) / 2  # for products, or for their loads
         vectors = -(-block * shape.taps // lanes)
-        cycles = sweeps * (BEGIN_TILE * tiles + END_SUM * sums + vectors * waits)
-        cycles += rows * steps * COPY[_gather(problem, shape)]
-        computed = problem.groups * cycles * depthwise.FLOPS_A_CYCLE / machine.vector_flops
-        weights = problem.parameters * np.dtype(problem.dtype).itemsize * blocks / machine.bandwidth
-        return machine.call + problem.groups * machine.group + computed + weights / STREAMS
+        cycle = problem.groups * machine.cycle
+        weights = problem.parameters * np.dtype(problem.dtype).itemsize * blocks
+        return {
+            "call": machine.call,
+            "groups": problem.groups * machine.group,
+            "products": cycle * sweeps * vectors * waits,
+            "tiles": cycle * sweeps * (BEGIN_TILE * tiles + END_SUM * sums),
+            "copies": cycle * rows * steps * COPY[_gather(problem, shape)],
+            "weights": weights / machine.bandwidth / STREAMS,
+        }
 
 
 @dataclass(frozen=True)

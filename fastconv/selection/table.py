@@ -11,6 +11,7 @@ from fastconv.cpu.fft import FFT
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.inner_product import InnerProduct
 from fastconv.cpu.pooling import Pooling
+from fastconv.cpu.pooling_pieces import PoolPieces
 from fastconv.cpu.pooling_reference import PoolReference
 from fastconv.cpu.reference import Reference
 from fastconv.cpu.separable import Separable
@@ -33,6 +34,7 @@ TABLE: tuple[Algorithm, ...] = (
 
 POOLINGS: tuple[PoolAlgorithm, ...] = (
     Pooling(),
+    PoolPieces(),
     PoolReference(),  # last: computes everything, slowly
 )
 
