@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ class TiledProduct(Planned):
         """Return what one group of one image takes."""
 
     def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
-        """Predict the time of products, of beginning groups and tiles, of copies and of reading weights from memory."""
+        """Predict the time of products, of beginning groups and tiles, of copies, of weights and results in memory."""
         shape = geometry(problem)
         target = targets.current()
         lanes = target.lanes(problem.dtype)
@@ -149,6 +150,8 @@ class TiledProduct(Planned):
         copies = machine.element * work.copied_elements + machine.run * work.copied_runs
         weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
         images = problem.batch * problem.groups
+        # tiles write a few elements of many planes at a time, which takes as long as reading them
+        results = math.prod(problem.output_shape) * item
         return {
             "call": machine.call,
             "groups": images * machine.group,
@@ -156,6 +159,7 @@ class TiledProduct(Planned):
             "tiles": images * begun,
             "copies": images * copies,
             "weights": images * weights,
+            "results": results / machine.bandwidth if results > targets.caches().level2 else 0.0,
         }
 
 

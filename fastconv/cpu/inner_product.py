@@ -9,12 +9,12 @@ of each vector, here vectors lie along the steps; see `codegen/inner_product.py`
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from fastconv.algorithm import Machine
 from fastconv.codegen import inner_product as codegen
@@ -27,8 +27,8 @@ from fastconv.cpu.native import LINE, address
 from fastconv.cpu.plan import Request, TaskPlan, natural_strides
 from fastconv.problem import ConvProblem
 
-#: Entries of the table of places.
-MOST_PLACES = 1 << 20
+#: Entries of a table: of rows, or of the places of each pixel's taps.
+MOST_ENTRIES = 1 << 17
 
 #: Steps of a block, if not all of them: so many that the ends of their sums take a tenth of the time, and so few that
 #: weights are read once for some dozens of rows.
@@ -51,10 +51,11 @@ class InnerProduct(Planned):
     name = "inner_product"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse outputs of so many pixels that the table of their places would be large."""
+        """Refuse outputs of so many pixels that tables of them would be large."""
         shape = geometry(problem)
-        if shape.pixels * shape.taps > MOST_PLACES:
-            return f"{self.name} looks up {MOST_PLACES} places (pixels x taps) at most, not {shape.pixels * shape.taps}"
+        entries = shape.pixels * max(problem.batch, shape.taps)
+        if entries > MOST_ENTRIES:
+            return f"{self.name} looks up {MOST_ENTRIES} rows, or places of taps, at most, not {entries}"
         return super().supports(problem)
 
     def make_plan(self, request: Request) -> RowsPlan:
@@ -92,65 +93,88 @@ class RowsPlan(TaskPlan):
     """A plan of rows of inputs."""
 
     code: Products
-    numbers: npt.NDArray[np.int64]  # the slots
+    row_block: int  # rows of a block
+    block: int  # channels of one
+    part: int  # filters of a task
     tasks: int
     request: Request
-    keep: tuple[npt.NDArray[np.int64], ...]  # what the slots point to
-    scratch_bytes: int  # rows, and sums between blocks
+
+    @property
+    def row(self) -> int:
+        """Bytes from one row to the next: an odd number of cache lines.
+
+        Rows a multiple of 4096 bytes apart would share a few sets of the cache.
+        """
+        problem = self.request.problem
+        elements = self.block * geometry(problem).taps + 2 * self.request.target.lanes(problem.dtype)
+        return (-(-elements * np.dtype(problem.dtype).itemsize // LINE) | 1) * LINE
+
+    @property
+    def scratch_bytes(self) -> int:  # type: ignore[override]
+        """Bytes of scratch of one worker: rows, and sums that wait for another block of steps."""
+        problem = self.request.problem
+        waits = self.block < geometry(problem).channels
+        sums = self.part * self.row_block * np.dtype(problem.dtype).itemsize
+        return self.row_block * self.row + (sums if waits else 0)
+
+    @cached_property
+    def _tables(self) -> tuple[Ints, ...]:
+        """The slots, and what they point to."""
+        return _tables(self)
 
     def addresses(self, residual: bool, careful: bool) -> tuple[int, int]:
         """The addresses of the function and of the numbers."""
-        code = self.code
-        variant = Products(code.dtype, code.gather, code.filters, code.rows, residual, code.activation)
-        return codegen.address(variant), address(self.numbers)
+        code = dataclasses.replace(self.code, residual=residual)
+        return codegen.address(code), address(self._tables[0])
 
 
 def _plan(request: Request) -> RowsPlan:
     problem, shape = request.problem, geometry(request.problem)
-    item = np.dtype(problem.dtype).itemsize
-    lanes = request.target.lanes(problem.dtype)
-    gather = _gather(problem, shape)
     rows = problem.batch * shape.pixels
     filters, most = codegen.shape(request.target, problem.dtype, rows)
     row_block, block = _blocks(shape, rows, problem.dtype)
-    blocks = -(-rows // row_block)
+    sizes = _tile_rows({row_block, (rows - 1) % row_block + 1}, most)
+    code = Products(problem.dtype, _gather(problem, shape), filters, sizes, activation=request.activation)
     parts, part = _parts(shape.filters, filters, problem.groups, request.threads)
-    # an odd number of cache lines: rows a multiple of 4096 bytes apart would share a few sets of the cache
-    row = (-(-(block * shape.taps + 2 * lanes) * item // LINE) | 1) * LINE
-    waits = block < shape.channels
+    return RowsPlan(code, row_block, block, part, problem.groups * parts, request)
+
+
+def _tables(plan: RowsPlan) -> tuple[Ints, ...]:
+    """The slots of a plan, and what they point to."""
+    request = plan.request
+    problem, shape = request.problem, geometry(request.problem)
+    item = np.dtype(problem.dtype).itemsize
+    rows = problem.batch * shape.pixels
+    blocks = -(-rows // plan.row_block)
     channel, _ = _strides(problem, shape)
-    chunks, firsts, places = _chunks(request, shape, row_block)
+    chunks, firsts, places = _chunks(request, shape, plan.row_block)
     y_rows, residual_rows = (
         _row_offsets(problem, shape, strides) for strides in (request.out_strides, natural_strides(problem))
     )
     numbers = np.zeros(codegen.SLOTS, np.int64)
     for slot, value in {
-        codegen.PARTS: parts,
-        codegen.PART: part,
+        codegen.PARTS: plan.tasks // problem.groups,
+        codegen.PART: plan.part,
         codegen.FILTERS: shape.filters,
         codegen.CHANNELS: shape.channels,
         codegen.TAPS: shape.taps,
-        codegen.BLOCK: block,
+        codegen.BLOCK: plan.block,
         codegen.ROW_BLOCKS: blocks,
-        codegen.ROW_BLOCK: row_block,
-        codegen.LAST_ROWS: rows - (blocks - 1) * row_block,
+        codegen.ROW_BLOCK: plan.row_block,
+        codegen.LAST_ROWS: rows - (blocks - 1) * plan.row_block,
         codegen.CHUNKS: address(chunks),
         codegen.FIRST_CHUNKS: address(firsts),
         codegen.X_GROUP: shape.channels * channel,
         codegen.X_CHANNEL: channel,
-        codegen.ROW: row,
-        codegen.SUMS: row_block * row,
+        codegen.ROW: plan.row,
+        codegen.SUMS: plan.row_block * plan.row,
         codegen.Y_ROWS: address(y_rows),
         codegen.RESIDUAL_ROWS: address(residual_rows),
         codegen.Y_FILTER: request.out_strides[1] * item,
         codegen.RESIDUAL_FILTER: natural_strides(problem)[1] * item,
     }.items():
         numbers[slot] = value
-    sizes = _tile_rows({row_block, rows - (blocks - 1) * row_block}, most)
-    code = Products(problem.dtype, gather, filters, sizes, activation=request.activation)
-    size = row_block * row + (part * row_block * item if waits else 0)
-    keep = (numbers, chunks, firsts, places, y_rows, residual_rows)
-    return RowsPlan(code, numbers, problem.groups * parts, request, keep, size)
+    return numbers, chunks, firsts, places, y_rows, residual_rows
 
 
 def _blocks(shape: Geometry, rows: int, dtype: str) -> tuple[int, int]:
@@ -188,7 +212,6 @@ def _strides(problem: ConvProblem, shape: Geometry) -> tuple[int, int]:
     return item, problem.channels * item
 
 
-@lru_cache(maxsize=64)
 def _places(shape: Geometry) -> Ints:
     """For each output pixel and each tap, the place in a plane that is read, or -1 where a zero is: pixels x taps."""
     pixels = np.indices(shape.output).reshape(3, -1).T * np.array(shape.stride)
@@ -201,19 +224,25 @@ def _places(shape: Geometry) -> Ints:
 
 def _gather(problem: ConvProblem, shape: Geometry) -> str:
     """How rows are copied."""
-    if shape.taps > 1 and shape.pixels > 1 and shape.channels > 1:
-        return codegen.TAPS_APART  # as what follows would find out, from larger and larger tables
-    places = _places(shape)
     channel, place = _strides(problem, shape)
-    steps = np.diff(places, axis=1)
-    if places.min() >= 0 and (steps == 1).all():
-        step = place if shape.taps > 1 else channel
-        item = np.dtype(problem.dtype).itemsize
-        if step == item and (shape.channels == 1 or channel == shape.taps * item):
-            return codegen.RUNS
-        if shape.taps == 1 and place == item:
-            return codegen.COLUMNS
+    item = np.dtype(problem.dtype).itemsize
+    step = place if shape.taps > 1 else channel
+    if _is_run(shape) and step == item and (shape.channels == 1 or channel == shape.taps * item):
+        return codegen.RUNS
+    if shape.taps == 1 and place == item and not shape.padded:
+        return codegen.COLUMNS
     return codegen.TAPS_APART
+
+
+def _is_run(shape: Geometry) -> bool:
+    """Whether the places of a window's taps follow each other in the plane."""
+    if shape.padded or (shape.flip and shape.taps > 1):
+        return False
+    axes = list(zip(shape.kernel, shape.dilation, shape.size, strict=True))
+    while axes and axes[0][0] == 1:
+        del axes[0]
+    together = all(dilation == 1 for taps, dilation, _ in axes if taps > 1)
+    return together and all(taps == size for taps, _, size in axes[1:])
 
 
 def _chunks(request: Request, shape: Geometry, row_block: int) -> tuple[Ints, Ints, Ints]:
