@@ -49,7 +49,7 @@ from fastconv.cpu.plan import Plan, Plans, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 from fastconv.problem import ConvProblem
 
-#: How many rows emitted code copies in the time of one copied by a call of memcpy.
+#: How many rows emitted code copies in the time of one copied by a call of memcpy, or that copies short runs.
 EMITTED_RUN = 3
 
 # fmt: off
@@ -297,8 +297,8 @@ def _work(problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
         return Work(
             vectors=shape.pixels * -(-shape.filters // lanes),
             copied_elements=runs * shape.channels + packing,
-            copied_runs=runs * passes,
-            weight_passes=3,  # read, written in panels, read again
+            copied_runs=runs * passes / EMITTED_RUN,  # of a few dozen elements
+            weight_passes=2,  # read, and written in panels, which stay in the cache
             passes=passes,
         )
     alone = apart(shape, shape.output, lanes)
