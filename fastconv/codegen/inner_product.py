@@ -49,8 +49,8 @@ from fastconv.codegen.vector import I64, Builder, VectorModule
 # fmt: on
 
 #: How a chunk is copied: a row whose steps lie one after the other; several rows that are columns of a plane a channel
-#: (kernels of one tap); a row tap by tap.
-RUNS, COLUMNS, TAPS_APART = "runs", "columns", "taps"
+#: (kernels of one tap); a row tap by tap, channel after channel, or of all channels, where these lie side by side.
+RUNS, COLUMNS, TAPS_APART, PIXELS = "runs", "columns", "taps", "pixels"
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,8 @@ class _Emitter:
             source = b.add(x, slots[CHUNK_X])
             if channel is not None:
                 self.copy_taps(to, source, b.pointer(slots[CHUNK_PLACES]), channel)
+            elif self.code.gather == PIXELS:
+                self.copy_pixels(to, source, b.pointer(slots[CHUNK_PLACES]))
             elif self.code.gather == COLUMNS:
                 self.copy_columns(to, source, slots[CHUNK_ROWS])
             else:
@@ -236,11 +238,33 @@ class _Emitter:
         def tap(t: ir.Value) -> None:
             place = b.load_int(b.at(places, b.shl(t, I64(3))))
             outside = b.icmp_signed("<", place, I64(0))
-            source = b.select(outside, self.zero, b.pointer(b.add(plane, place)))
-            value = b.load(source, typ=b.owner.element, align=b.owner.bytes)
-            b.store(value, b.at(begin, b.mul(t, self.item)), align=b.owner.bytes)
+            self.copy(b.select(outside, self.zero, b.pointer(b.add(plane, place))), b.at(begin, b.mul(t, self.item)))
 
         b.count_up(I64(0), get[TAPS], 1, tap, "taps")
+
+    def copy_pixels(self, to: ir.Value, x: ir.Value, places: ir.Value) -> None:
+        """A row, the channels of a pixel at a time; outside, they are all the same zero."""
+        b, get = self.b, self.get
+        pitch = b.mul(get[TAPS], self.item)
+
+        def tap(t: ir.Value) -> None:
+            place = b.load_int(b.at(places, b.shl(t, I64(3))))
+            outside = b.icmp_signed("<", place, I64(0))
+            source = b.select(outside, self.zero, b.pointer(b.add(x, place)))
+            step = b.select(outside, I64(0), get[X_CHANNEL])
+            begin = b.at(to, b.mul(t, self.item))
+
+            def channel(c: ir.Value) -> None:
+                self.copy(b.at(source, b.mul(c, step)), b.at(begin, b.mul(c, pitch)))
+
+            b.count_up(I64(0), self.channels, 1, channel, "channels")
+
+        b.count_up(I64(0), get[TAPS], 1, tap, "taps")
+
+    def copy(self, source: ir.Value, to: ir.Value) -> None:
+        """An element."""
+        b = self.b
+        b.store(b.load(source, typ=b.owner.element, align=b.owner.bytes), to, align=b.owner.bytes)
 
     # -- products
 

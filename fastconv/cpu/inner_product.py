@@ -42,7 +42,7 @@ CACHE_SHARE = 0.75
 # Cycles
 BEGIN_TILE, END_SUM = 16, 2.5  # of a tile; of a sum, across lanes and to its place
 STREAMS = 3  # times as fast as others read weights: row by row, as the processor expects them
-COPY = {codegen.RUNS: 0.3, codegen.COLUMNS: 0.5, codegen.TAPS_APART: 2.5}  # an element
+COPY = {codegen.RUNS: 0.3, codegen.COLUMNS: 0.5, codegen.TAPS_APART: 2.5, codegen.PIXELS: 2.5}  # an element
 
 
 class InnerProduct(Planned):
@@ -231,7 +231,7 @@ def _gather(problem: ConvProblem, shape: Geometry) -> str:
         return codegen.RUNS
     if shape.taps == 1 and place == item and not shape.padded:
         return codegen.COLUMNS
-    return codegen.TAPS_APART
+    return codegen.TAPS_APART if place == item else codegen.PIXELS
 
 
 def _is_run(shape: Geometry) -> bool:
@@ -253,7 +253,7 @@ def _chunks(request: Request, shape: Geometry, row_block: int) -> tuple[Ints, In
     image = math.prod(shape.size) * problem.channels * np.dtype(problem.dtype).itemsize
     gather, found = _gather(problem, shape), _places(shape)
     places = np.ascontiguousarray(np.where(found < 0, -1, found * place))
-    apart = gather == codegen.TAPS_APART
+    apart = gather in (codegen.TAPS_APART, codegen.PIXELS)
     rows = problem.batch * shape.pixels
     chunks: list[tuple[int, int, int, int]] = []
     firsts = [0]

@@ -46,7 +46,8 @@ def test_a_fully_connected_layer_by_hand():
         ("n2,c8,4x3,k4,1x1,channels_last", codegen.RUNS),
         ("n2,c8,4x3,k4,1x1,s2,channels_last", codegen.RUNS),
         ("n2,c8,4x3,k4,1x1,g2,channels_last", codegen.RUNS),
-        ("n2,c8,4x3,k4,4x3,channels_last", codegen.TAPS_APART),  # whose weights have the channels first
+        ("n2,c8,4x3,k4,4x3,channels_last", codegen.PIXELS),  # whose weights have the channels first
+        ("n2,c8,4x3,k4,3x3,p1,g2,channels_last", codegen.PIXELS),
         ("n1,c1,9x9,k4,1x3", codegen.RUNS),
         ("n1,c1,9x9,k4,1x3,d2", codegen.TAPS_APART),
         ("n1,c1,9x9,k4,3x1", codegen.TAPS_APART),
