@@ -46,7 +46,7 @@ class Machine:
 
     vector_flops: float = 12e9  # operations a second of one lane of float32 vectors: twice the clock, by two units
     bandwidth: float = 20e9  # bytes a second of weights that come from beyond the second level cache
-    element: float = 0.2e-9  # seconds to copy an element of a run
+    element: float = 0.2e-9  # seconds to copy an element of four bytes of a run
     run: float = 12e-9  # seconds to begin a run
     tile: float = 12e-9  # seconds to begin a tile
     group: float = 0.2e-6  # seconds to begin a group of an image

@@ -17,6 +17,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
+from fastconv.codegen.power import power
 from fastconv.codegen.target import Target
 from fastconv.codegen.vector import I1, I64, Builder, VectorModule
 
@@ -35,10 +36,12 @@ class Fold:
         How two are combined; a magnitude is a largest of numbers that are not negative.
     source, result : str
         Types of the elements that are read and written.
-    before : {"", "abs", "square"}
+    before : {"", "abs", "square", "power"}
         What happens to an element that is read.
-    after : {"", "divide", "sqrt"}
+    after : {"", "divide", "sqrt", "root"}
         What happens to a result before it is written.
+    exponent : float
+        Of the power of magnitudes that are summed, and of which the root is taken.
     indices : bool
         Whether positions of maxima are kept, too.
     """
@@ -49,16 +52,23 @@ class Fold:
     before: str = ""
     after: str = ""
     indices: bool = False
+    exponent: float = 0.0
 
     @property
     def name(self) -> str:
         """A name that says all of it."""
-        words = (self.kind, self.source, self.result, self.before, self.after, "indices" if self.indices else "")
+        words = [self.kind, self.source, self.result, self.before, self.after, "indices" if self.indices else ""]
+        words.append(self.exponent.hex() if self.exponent else "")
         return "_".join(word for word in words if word)
 
     @property
     def computed(self) -> str:
-        """The type that is computed in: sums of float16 are float32, and nothing beside indices is narrower."""
+        """The type that is computed in: sums of float16 are float32, and nothing beside indices is narrower.
+
+        Powers are float64, see `fastconv.codegen.power`.
+        """
+        if self.exponent:
+            return "float64"
         if self.source == "float16":
             return "float32"
         if self.indices and np.dtype(self.source).itemsize < 4:
@@ -91,6 +101,12 @@ def lanes(fold: Fold, target: Target) -> int:
 def element_type(dtype: str) -> ir.Type:
     """The type of an element in memory."""
     return _FLOATS.get(dtype) or ir.IntType(8 * np.dtype(dtype).itemsize)
+
+
+def _bits(kind: ir.Type) -> int:
+    """Bits of a float, or of each element of a vector of them."""
+    element = kind.element if isinstance(kind, ir.VectorType) else kind
+    return {ir.HalfType(): 16, ir.FloatType(): 32}.get(element, 64)
 
 
 class FoldModule(VectorModule):
@@ -171,14 +187,24 @@ class Folder(Builder):
         fold = self.owner.fold
         if fold.source != fold.computed:
             if fold.floating:
-                value = self.fpext(value, kind)
+                value = self._converted(value, kind)
             else:
                 value = self.zext(value, kind) if fold.source.startswith("u") else self.sext(value, kind)
         if fold.before == "square":
             return self.fmul(value, value)
-        if fold.before == "abs":
+        if fold.before in ("abs", "power"):
             suffix = self.owner.suffix if kind == self.owner.vector else f"f{8 * self.owner.bytes}"
-            return self.call(self.owner.declare(f"llvm.fabs.{suffix}", kind, [kind]), [value])
+            value = self.call(self.owner.declare(f"llvm.fabs.{suffix}", kind, [kind]), [value])
+        return power(self, value, fold.exponent) if fold.before == "power" else value
+
+    def _converted(self, value: ir.Value, kind: ir.Type) -> ir.Value:
+        """A vector or an element as another type of floats; from float16 to float64 processors go by float32."""
+        fold, single = self.owner.fold, ir.FloatType()
+        steps = [kind]
+        if {fold.source, fold.computed} == {"float16", "float64"}:
+            steps = [ir.VectorType(single, kind.count) if isinstance(kind, ir.VectorType) else single, kind]
+        for step in steps:
+            value = self.fpext(value, step) if _bits(step) > _bits(value.type) else self.fptrunc(value, step)
         return value
 
     def write(self, value: ir.Value, pointer: ir.Value) -> None:
@@ -187,7 +213,7 @@ class Folder(Builder):
         if fold.result != fold.computed:
             kind = element_type(fold.result)
             wanted = ir.VectorType(kind, own.lanes) if value.type == own.vector else kind
-            value = self.fptrunc(value, wanted) if fold.floating else self.trunc(value, wanted)
+            value = self._converted(value, wanted) if fold.floating else self.trunc(value, wanted)
         self.store(value, pointer, align=own.result_bytes)
 
     def write_indices(self, value: ir.Value, pointer: ir.Value) -> None:
@@ -239,6 +265,23 @@ class Folder(Builder):
         wins = self.or_(wins, is_nothing)
         return self.select(wins, y, x), self.select(wins, of_y[0], of_x[0])
 
+    def combine_places(self, a: State, b: State) -> State:
+        """The state of the elements of both in any order: of equals that of the least index, where there are indices.
+
+        No element has the index -1, the largest of all as a number without a sign.
+        """
+        (x, *of_x), (y, *of_y) = a, b
+        if not of_x:
+            return self.combine(a, b)
+        if self.owner.fold.floating:
+            wins = self.and_(self.fcmp_unordered("ugt", y, x), self.fcmp_ordered("ord", x, x))
+            loses = self.and_(self.fcmp_unordered("ugt", x, y), self.fcmp_ordered("ord", y, y))
+        else:
+            wins, loses = self._greater(y, x), self._greater(x, y)
+        first = self.icmp_unsigned("<", of_y[0], of_x[0])
+        wins = self.or_(wins, self.and_(first, self.not_(loses)))
+        return self.select(wins, y, x), self.select(wins, of_y[0], of_x[0])
+
     def _greater(self, a: ir.Value, b: ir.Value) -> ir.Value:
         fold = self.owner.fold
         if fold.floating:
@@ -284,4 +327,4 @@ class Folder(Builder):
         if fold.after == "sqrt":
             suffix = own.suffix if value.type == own.vector else f"f{8 * own.bytes}"
             return self.call(own.declare(f"llvm.sqrt.{suffix}", value.type, [value.type]), [value])
-        return value
+        return power(self, value, 1 / fold.exponent) if fold.after == "root" else value

@@ -107,10 +107,13 @@ def shape(target: targets.Target, rows: int) -> tuple[int, int]:
     """Return the (rows, vectors) of a full tile where the product has `rows` rows.
 
     Sums fill the registers but for the vectors of b and one broadcast: 12 sums of 16 registers (6 x 2: 6 broadcasts
-    and 2 loads for 12 fused multiply-adds), 24 of 32 (8 x 3). Products of few rows take more vectors instead.
+    and 2 loads for 12 fused multiply-adds), 24 of 32 (8 x 3). Products of few rows take more vectors instead, but no
+    3 x 4 of 16 registers: with its vectors that is one more than there are, and steps took up to twice the time.
     """
     most_rows, vectors = (8, 3) if target.vector_registers == 32 else (6, 2)
-    if rows <= 3:
+    if rows == 3:
+        return rows, MAX_VECTORS if target.vector_registers == 32 else 3
+    if rows < 3:
         return rows, MAX_VECTORS
     return min(rows, most_rows), vectors
 

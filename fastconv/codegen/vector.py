@@ -143,6 +143,24 @@ class Builder(ir.IRBuilder):
         ordered = sorted(range(lanes), key=lambda i: columns[i][0])
         return [vectors[i] for i in ordered]
 
+    def sums_across(self, vectors: Sequence[ir.Value]) -> ir.Value:
+        """The sums of all lanes of each of R vectors, a power of two and L at most: lane i is that of vector i % R.
+
+        As in `transposed`, but what two shuffles make of a pair is added: a vector is left of two, and in the end one.
+        """
+        lanes, part = self.owner.lanes, 16 // self.owner.bytes
+        step = 1
+        while len(vectors) > 1:
+            low, high = map(self.places, _alternating(lanes, part, step))
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [self.fadd(self.shuffle_vector(a, b, low), self.shuffle_vector(a, b, high)) for a, b in pairs]
+            step *= 2
+        (total,) = vectors
+        while step < lanes:
+            total = self.fadd(total, self.pick(total, [lane ^ step for lane in range(lanes)]))
+            step *= 2
+        return total
+
     @staticmethod
     def places(numbers: Sequence[int]) -> ir.Constant:
         """The constant that a shuffle takes."""

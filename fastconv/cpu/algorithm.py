@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ class Work:
     weight_passes: float  # times that all weights are read
     passes: int  # over the result
 
+
+#: Sums that keep the units busy which multiply and add: two units, four cycles each.
+FEWEST_SUMS = 8
 
 #: Plans that an algorithm keeps; one takes some kilobytes, and 8 bytes for each place along the longest axis.
 MOST_PLANS = 256
@@ -134,21 +138,26 @@ class TiledProduct(Planned):
         """Return what one group of one image takes."""
 
     def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
-        """Predict the time of products, of beginning groups and tiles, of copies and of reading weights from memory."""
+        """Predict the time of products, of beginning groups and tiles, of copies, of weights and results in memory."""
         shape = geometry(problem)
         target = targets.current()
         lanes = target.lanes(problem.dtype)
         item = np.dtype(problem.dtype).itemsize
         work = self.work(problem, shape, lanes)
         rows, vectors = tiles.shape(target, shape.filters if problem.layout == "channels_first" else 8)
+        if problem.layout == "channels_last":
+            vectors = min(vectors, -(-shape.filters // lanes))
         steps = shape.channels * shape.taps
-        # a step of a tile waits for its products or for its loads, half of which straddle two cache lines
-        busy = rows * vectors / max(rows * vectors, rows + 1.5 * vectors)
+        # a step of a tile waits for its products, or for its loads, half of which straddle two cache lines, or, where
+        # sums are few, for those of the step before
+        busy = rows * vectors / max(rows * vectors, 1 + rows + 1.5 * vectors, FEWEST_SUMS)
         products = 2.0 * work.vectors * lanes * steps / (machine.vector_flops * lanes * busy)
         begun = machine.tile * work.passes * work.vectors / (rows * vectors)
-        copies = machine.element * work.copied_elements + machine.run * work.copied_runs
+        copies = machine.element * work.copied_elements * item / 4 + machine.run * work.copied_runs
         weights = work.weight_passes * shape.filters * steps * item / machine.bandwidth
         images = problem.batch * problem.groups
+        # tiles write a few elements of many planes at a time, which takes as long as reading them
+        results = math.prod(problem.output_shape) * item
         return {
             "call": machine.call,
             "groups": images * machine.group,
@@ -156,6 +165,7 @@ class TiledProduct(Planned):
             "tiles": images * begun,
             "copies": images * copies,
             "weights": images * weights,
+            "results": results / machine.bandwidth if results > targets.caches().level2 else 0.0,
         }
 
 

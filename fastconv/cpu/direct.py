@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -40,16 +39,17 @@ from fastconv.cpu.blocking import (
     weights_as_they_lie,
     weights_in_panels,
 )
-from fastconv.cpu.geometry import Geometry, Triple, geometry, triple
+from fastconv.cpu.geometry import Geometry, Triple, geometry
 from fastconv.cpu.geometry import Ints as IntArray
 from fastconv.cpu.kernel import Ints, Reals, address_of, call_copies, copy_run, driver, fill_zeros, ints_at, kernel
 from fastconv.cpu.native import address
 from fastconv.cpu.packing import PLANE_OPERANDS, inside
+from fastconv.cpu.phases import apart, phases_of_taps
 from fastconv.cpu.plan import Plan, Plans, Request
 from fastconv.cpu.product import start_frame, sweep_pixel_columns, sweep_pixel_rows
 from fastconv.problem import ConvProblem
 
-#: How many rows emitted code copies in the time of one copied by a call of memcpy.
+#: How many rows emitted code copies in the time of one copied by a call of memcpy, or that copies short runs.
 EMITTED_RUN = 3
 
 # fmt: off
@@ -297,14 +297,15 @@ def _work(problem: ConvProblem, shape: Geometry, lanes: int) -> Work:
         return Work(
             vectors=shape.pixels * -(-shape.filters // lanes),
             copied_elements=runs * shape.channels + packing,
-            copied_runs=runs * passes,
-            weight_passes=3,  # read, written in panels, read again
+            copied_runs=runs * passes / EMITTED_RUN,  # of a few dozen elements
+            weight_passes=2,  # read, and written in panels, which stay in the cache
             passes=passes,
         )
-    plane_vectors = height * width / lanes if span[2] == 0 else min(vectors_of_runs(height, width, lanes))
-    apart = [_taps_apart(*axis) for axis in zip(shape.output, shape.kernel, shape.stride, shape.dilation, strict=True)]
-    phases = math.prod(k if a else min(k, s) for k, s, a in zip(shape.kernel, shape.stride, apart, strict=True))
-    reach = [0.0 if a else p / s for p, s, a in zip(span, shape.stride, apart, strict=True)]
+    alone = apart(shape, shape.output, lanes)
+    flat = span[2] == 0 or alone[2]
+    plane_vectors = height * width / lanes if flat else min(vectors_of_runs(height, width, lanes))
+    phases = math.prod(k if a else min(k, s) for k, s, a in zip(shape.kernel, shape.stride, alone, strict=True))
+    reach = [0.0 if a else p / s for p, s, a in zip(span, shape.stride, alone, strict=True)]
     runs = shape.channels * phases * (depth + reach[0]) * (height + reach[1])
     # all weights are read again for each box; boxes are cut by their sums, of some 180 filters to judge by times
     sums = min(shape.filters, 180) * shape.pixels * 4
@@ -409,12 +410,11 @@ def _pack_planes_numbers(
     request: Request, shape: Geometry, out_width: int, block: int, box: Triple
 ) -> _PackedInput:
     """[channel][phase][depth][row][column], each axis of a phase reaching as far as the farthest tap."""
-    apart = [_taps_apart(*axis) for axis in zip(box, shape.kernel, shape.stride, shape.dilation, strict=True)]
-    phases, phase_of_tap, step_of_tap = _tap_phases(shape, triple(apart))
+    lanes = request.target.lanes(request.problem.dtype)
+    phases, phase_of_tap, step_of_tap = phases_of_taps(shape, apart(shape, box, lanes))
     span = step_of_tap.max(axis=0).tolist()
     row = box[2] + span[2]
     slice_ = row * (box[1] + span[1])
-    lanes = request.target.lanes(request.problem.dtype)
     line = 64 // np.dtype(request.problem.dtype).itemsize
     # A phase begins with a cache line: a tap that has one to itself reads whole lines.
     phase = -(-slice_ * (box[0] + span[0]) // line) * line
@@ -438,23 +438,6 @@ def _pack_planes_numbers(
         at.JOINTS: joints(box[1], box[2], lanes) if whole_rows and not flat else 0,
     }
     return _PackedInput(numbers, taps, block * channel + room, tables)
-
-
-def _taps_apart(pixels: int, taps: int, stride: int, dilation: int) -> bool:
-    """Whether the windows of an axis's taps on so many pixels are fewer places, each for itself, than all together."""
-    phases = min(taps, stride // math.gcd(stride, dilation))
-    return taps * pixels < phases * (pixels + (taps - 1) * dilation // stride)
-
-
-@lru_cache(maxsize=64)
-def _tap_phases(shape: Geometry, apart: tuple[bool, bool, bool]) -> tuple[IntArray, IntArray, IntArray]:
-    """The phases in use (each a first place an axis), each tap's phase among them, and its steps within the phase.
-
-    Along an axis whose taps lie apart each has a phase to itself.
-    """
-    modulus = np.where(apart, shape.tap_positions.max() + 1, shape.stride)
-    phases, phase_of_tap = np.unique(shape.tap_positions % modulus, axis=0, return_inverse=True)
-    return phases, phase_of_tap.reshape(-1), shape.tap_positions // modulus
 
 
 def _pack_pixels_numbers(request: Request, shape: Geometry, block: int, box: Triple) -> _PackedInput:

@@ -7,31 +7,28 @@ first, as planes, and then the volume across its slices, each of which is then o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from fastconv import config, memory
-from fastconv.algorithm import Array, Machine, PoolAlgorithm, PoolRun
+from fastconv.algorithm import Array, Machine
 from fastconv.codegen import target as targets
 from fastconv.codegen.folding import Fold
 from fastconv.codegen.folding import lanes as lanes_of
-from fastconv.cpu import scratch, threads
+from fastconv.codegen.pooling_code import MOST_TAPS
+from fastconv.cpu import threads
 from fastconv.cpu.native import address
-from fastconv.cpu.pooling_plan import Pass, Planes, whole, windows
+from fastconv.cpu.pooling_base import MOST_PLANE, NORMS, ONE, Axis, PlannedPooling, axes_of, converts_halves, fold_of
+from fastconv.cpu.pooling_plan import Planes, whole, windows
 from fastconv.problem import PoolProblem
 
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
-NORMS = {1.0: ("sum", "abs", ""), 2.0: ("sum", "square", "sqrt"), math.inf: ("magnitude", "abs", "")}
-
-#: Seconds of an element that is read or written: copied, looked at, combined and stored.
-ELEMENT = 0.35e-9
+#: Seconds of a vector that is read or written: copied, looked at, combined and stored.
+VECTOR = 1.9e-9
 
 MOST_KERNEL = 4096  # elements of a window along an axis that code is emitted for
-MOST_PLANE = 2**31 - 1  # elements whose positions fit beside elements of four bytes
 
 
-class Pooling(PoolAlgorithm):
+class Pooling(PlannedPooling):
     """Windows along rows, then across them."""
 
     name = "windows"
@@ -44,7 +41,7 @@ class Pooling(PoolAlgorithm):
                 problem.operation == "lp_pool" and problem.norm_type not in NORMS
             ),
             f"{self.name} computes float16 on processors that convert it": (
-                problem.dtype == "float16" and not _converts_halves()
+                problem.dtype == "float16" and not converts_halves()
             ),
             f"{self.name} gives indices in one and two dimensions, not {problem.rank}": (
                 problem.indices and problem.rank == 3
@@ -58,102 +55,22 @@ class Pooling(PoolAlgorithm):
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
 
-    def workspace(self, problem: PoolProblem) -> int:
-        """Return the bytes of scratch of a call, and of what lies between two passes."""
-        if 0 in problem.output_shape:
-            return 0
-        return _Plan(problem, _natural_strides(problem)).workspace
-
     def terms(self, problem: PoolProblem, machine: Machine) -> dict[str, float]:
-        """Predict some operations an element of the input and of the output, and more where they are large."""
+        """Predict some operations a vector of the input and of the output; what takes more was measured."""
+        single = problem.layout == "channels_first" or problem.channels == 1
+        times = 1 + 0.5 * (problem.rank == 3) + 0.9 * problem.indices
+        if single and _is_whole(problem):
+            times = 0.3
+        else:
+            times += 0.6 * (single and problem.stride[-1] > 2)  # windows that are picked one by one
+            times += max(problem.kernel) > MOST_TAPS
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        return {"call": machine.call, "elements": ELEMENT * elements * problem.rank}
+        vectors = elements / lanes_of(fold_of(problem), targets.current())
+        return {"call": machine.call, "elements": VECTOR * vectors * times}
 
-    def error_bound(self, problem: PoolProblem) -> float:
-        """Sums of sums of at most 16 elements at a time; maxima are exact."""
-        if problem.maxima:
-            return 0.0
-        return {"float16": 1e-3, "float32": 1e-6, "float64": 2e-15}[problem.dtype]
-
-    def run(self, problem: PoolProblem, x: Array, out: Array, indices: Array | None) -> None:
-        """Compute into `out`; through a contiguous array if its planes are not contiguous."""
-        self.prepared(problem)(x, out, indices)
-
-    def prepared(self, problem: PoolProblem) -> PoolRun:
-        """Return `run` for one problem, with the plan at hand."""
-        natural = _natural_strides(problem)
-        plans: dict[tuple[int, int], _Plan] = {}
-
-        def run(x: Array, out: Array, indices: Array | None) -> None:
-            strides = natural if out.flags.c_contiguous else _strides(problem, out)
-            if strides is None:
-                contiguous = memory.empty(out.shape, out.dtype)
-                run(x, contiguous, indices)
-                out[...] = contiguous
-                return
-            plan = plans.get(strides)
-            if plan is None:
-                plan = plans[strides] = _Plan(problem, strides)
-            plan.run(x, out, indices)
-
-        return run
-
-    def clear_cache(self) -> None:
-        """Let threads give back their scratch memory."""
-        scratch.clear()
-
-
-def _converts_halves() -> bool:
-    features = targets.current().features
-    return "+f16c" in features or "+fullfp16" in features
-
-
-def _natural_strides(problem: PoolProblem) -> tuple[int, int]:
-    """Elements from image to image and from plane to plane of a contiguous result."""
-    plane = math.prod(problem.output_size)
-    return problem.channels * plane, plane
-
-
-def _strides(problem: PoolProblem, out: Array) -> tuple[int, int] | None:
-    """Those of `out`; None if its planes are not contiguous."""
-    plane = out[0, 0] if problem.layout == "channels_first" else out[0]
-    if not plane.flags.c_contiguous or any(stride % out.itemsize for stride in out.strides):
-        return None
-    return out.strides[0] // out.itemsize, out.strides[1] // out.itemsize
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """One axis of a problem."""
-
-    size: int
-    output: int
-    kernel: int
-    stride: int
-    dilation: int
-    padding: tuple[int, int]
-
-    @property
-    def trivial(self) -> bool:
-        """Whether nothing happens along it."""
-        return (self.kernel, self.stride, self.padding[0], self.size) == (1, 1, 0, self.output)
-
-    def counts(self, include_padding: bool) -> list[int]:
-        """How many elements of each window count."""
-        first = -self.padding[0] if include_padding else 0
-        end = self.size + (self.padding[1] if include_padding else 0)
-        begins = np.arange(self.output) * self.stride - self.padding[0]
-        places = begins[:, None] + np.arange(self.kernel) * self.dilation
-        found: list[int] = ((places >= first) & (places < end)).sum(axis=1).tolist()
-        return found
-
-
-_ONE = _Axis(1, 1, 1, 1, 1, (0, 0))
-
-
-def _axes(problem: PoolProblem) -> list[_Axis]:
-    fields = (problem.size, problem.output_size, problem.kernel, problem.stride, problem.dilation, problem.padding)
-    return [_Axis(*axis) for axis in zip(*fields, strict=True)]
+    def plan(self, problem: PoolProblem, strides: tuple[int, int]) -> _Plan:
+        """Return one pass or two."""
+        return _Plan(problem, strides)
 
 
 class _Plan:
@@ -161,17 +78,17 @@ class _Plan:
 
     def __init__(self, problem: PoolProblem, strides: tuple[int, int]) -> None:
         last = problem.layout == "channels_last"
-        axes = _axes(problem)
+        axes = axes_of(problem)
         inner, planes, channels = (problem.channels, problem.batch, 1) if last else (1, problem.batch, problem.channels)
         planes *= channels
-        slices = _ONE
+        slices = ONE
         if len(axes) == 3:
             slices, *axes = axes
         elif len(axes) == 1:
-            axes = [*axes, _ONE] if last else [_ONE, *axes]
+            axes = [*axes, ONE] if last else [ONE, *axes]
         count = threads.worth(Pooling().cost(problem, Machine()), config.get_num_threads())
         target = targets.current()
-        fold = _fold(problem)
+        fold = fold_of(problem)
         elements = math.prod(problem.size)
         self.between: tuple[tuple[int, ...], str] | None = None
         if _is_whole(problem) and inner == 1 and elements >= lanes_of(fold, target):
@@ -198,7 +115,7 @@ class _Plan:
         lanes = np.multiply.outer(*(np.array(axis.counts(problem.count_include_pad)) for axis in axes)).ravel()
         divisors = _divisors(problem, slices.counts(problem.count_include_pad), lanes.tolist(), inner)
         one = _planes(first, planes * slices.size, 1, inner, axes[0], axes[1])
-        two = _planes(second, planes, channels, row, slices, _ONE, *divisors)
+        two = _planes(second, planes, channels, row, slices, ONE, *divisors)
         self.passes = [windows(one, (row, row), count, target), windows(two, strides, count, target)]
         self.between = (planes, slices.size, row), computed
 
@@ -233,24 +150,13 @@ def _is_whole(problem: PoolProblem) -> bool:
     )
 
 
-def _fold(problem: PoolProblem) -> Fold:
-    dtype = problem.dtype
-    if problem.maxima:
-        return Fold("max", dtype, dtype, indices=problem.indices)
-    if problem.operation == "avg_pool":
-        return Fold("sum", dtype, dtype, after="divide")
-    assert problem.norm_type is not None
-    kind, before, after = NORMS[problem.norm_type]
-    return Fold(kind, dtype, dtype, before, after)
-
-
 def _planes(
     fold: Fold,
     planes: int,
     channels: int,
     inner: int,
-    height: _Axis,
-    width: _Axis,
+    height: Axis,
+    width: Axis,
     by_row: tuple[float, ...] = (),
     by_lane: tuple[float, ...] = (),
 ) -> Planes:
@@ -277,6 +183,3 @@ def _divisors(
     if len(set(across.tolist())) == 1:
         return tuple((down * float(across[0])).tolist()), ()
     return tuple(down.astype(float).tolist()), tuple(np.repeat(across, inner).astype(float).tolist())
-
-
-__all__ = ["Pass", "Pooling"]

@@ -211,7 +211,7 @@ def whole(
     alone = elements >= LONG_PLANE * lanes  # whatever the number of planes, so that sums are the same
     few = elements <= WRITTEN_OUT_PLANE * lanes
     code = pooling_whole.Whole(fold, alone, elements if few and not alone else 0)
-    divisors = np.array([divisor], fold.computed)
+    divisors = np.array([divisor] if fold.after == "divide" else [], fold.computed)  # of integers there are none
     numbers = np.zeros(pooling_whole.SLOTS, np.int64)
     result_item = np.dtype(fold.result).itemsize
     for place, value in {

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fastconv.algorithm import Machine
 from fastconv.codegen import target as targets
 from fastconv.codegen.transform import NONE
@@ -76,13 +78,14 @@ class Winograd(Planned):
         blocks = cut.blocks[0] * cut.blocks[1]
         of_weight = TRANSFORMED_ELEMENT * cut.frequencies + WEIGHT_ELEMENT * shape.taps
         frequencies = problem.groups * cut.frequencies
+        element = machine.element * np.dtype(problem.dtype).itemsize / 4  # vectors have fewer of the larger ones
         return {
             "call": machine.call,
             "blocks": BLOCK * blocks,
             "products": frequencies * products,
             "tiles": frequencies * begun,
-            "transforms": frequencies * machine.element * transformed,
-            "weights": problem.groups * machine.element * of_weight * shape.channels * filters * blocks,
+            "transforms": frequencies * element * transformed,
+            "weights": problem.groups * element * of_weight * shape.channels * filters * blocks,
         }
 
     def error_bound(self, problem: ConvProblem) -> float:

@@ -9,7 +9,9 @@ from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.fft import FFT
 from fastconv.cpu.im2col import Im2col
+from fastconv.cpu.inner_product import InnerProduct
 from fastconv.cpu.pooling import Pooling
+from fastconv.cpu.pooling_pieces import PoolPieces
 from fastconv.cpu.pooling_reference import PoolReference
 from fastconv.cpu.reference import Reference
 from fastconv.cpu.separable import Separable
@@ -21,6 +23,7 @@ TABLE: tuple[Algorithm, ...] = (
     Depthwise(),
     Separable(),
     Im2col(),
+    InnerProduct(),
     Winograd(2),
     Winograd(3),
     Winograd(4),
@@ -31,6 +34,7 @@ TABLE: tuple[Algorithm, ...] = (
 
 POOLINGS: tuple[PoolAlgorithm, ...] = (
     Pooling(),
+    PoolPieces(),
     PoolReference(),  # last: computes everything, slowly
 )
 

@@ -157,7 +157,7 @@ def random_case(random: np.random.Generator, layout: str) -> Case:
 def guarded_process(bits: int, layout: str, first: int, last: int) -> None:
     """Run cases `first` to `last` - 1, each named before it runs, and say what was wrong."""
     from fastconv import config
-    from fastconv.cpu import areas, depthwise, direct, fft_plan, scratch, threads, winograd_plan
+    from fastconv.cpu import areas, depthwise, direct, fft_plan, inner_product, scratch, threads, winograd_plan
 
     config.set_vector_bits(bits)
     threads.WORTH_A_THREAD = 0.0
@@ -171,6 +171,8 @@ def guarded_process(bits: int, layout: str, first: int, last: int) -> None:
             areas.LEAST_SHARE = 1e-9
             areas.areas.cache_clear()
             winograd_plan.BLOCK_TILES = 7
+            inner_product.FEWEST_STEPS, inner_product.MOST_STEPS = 5, 23
+            inner_product.CACHE_SHARE = 1e-3
             winograd_plan.MOST_TRANSFORMED = 0
             depthwise.crowded = lambda count, step: True
             depthwise.CROWDED_ROW = 1e9

@@ -26,6 +26,7 @@ SIDES = ("guard behind", "guard before")
 OURS = tuple(entry.name for entry in POOLINGS if entry.name != "reference")
 TOLERANCE = {"float16": 2e-3, "float32": 1e-6, "float64": 2e-15}
 FLOATS = tuple(TOLERANCE)
+OPERATIONS = ("max_pool", "avg_pool", "lp_pool", "adaptive_max_pool", "adaptive_avg_pool")
 
 
 def random_problem(random: np.random.Generator) -> PoolProblem:
@@ -33,7 +34,7 @@ def random_problem(random: np.random.Generator) -> PoolProblem:
     while True:
         rank = int(random.integers(1, 4))
         most_size, most_kernel = {1: (200, 40), 2: (40, 15), 3: (12, 5)}[rank]
-        operation = str(random.choice(["max_pool", "avg_pool", "lp_pool"], p=[0.5, 0.35, 0.15]))
+        operation = str(random.choice(OPERATIONS, p=[0.35, 0.2, 0.1, 0.2, 0.15]))
         size = random.integers(1, (most_size if random.random() < 0.7 else 9) + 1, rank)
         kernel = random.integers(1, most_kernel + 1, rank)
         kernel = np.minimum(kernel, random.integers(1, 5)) if random.random() < 0.6 else kernel
@@ -43,10 +44,15 @@ def random_problem(random: np.random.Generator) -> PoolProblem:
         batch, channels = int(random.choice([1, 1, 2, 3])), int(random.choice([1, 2, 3, 5, 8, 9, 17, 40]))
         shape = (batch, channels, *size) if layout == "channels_first" else (batch, *size, channels)
         own: dict[str, object] = {}
+        if operation.startswith("adaptive"):
+            outputs = [int(random.integers(1, int(random.choice([3, n + 3])) + 1)) for n in size]
+            maxima = operation == "adaptive_max_pool"
+            dtype, indices = str(random.choice(DTYPES if maxima else FLOATS)), maxima and bool(random.random() < 0.3)
+            return PoolProblem.from_output_size(operation, shape, outputs, dtype, layout=layout, indices=indices)
         if operation == "max_pool":
             own["indices"] = bool(random.random() < 0.3)
         elif operation == "lp_pool":
-            own["norm_type"] = float(random.choice([1, 2, np.inf]))
+            own["norm_type"] = float(random.choice([1, 2, 1.5, 3, np.inf]))
         else:
             own["count_include_pad"] = bool(random.random() < 0.5)
             if own["count_include_pad"] and random.random() < 0.2:
@@ -118,7 +124,7 @@ def guarded_process(bits: int, first: int, last: int) -> None:
     from test_guard_pages import Guarded, guarded_input, guarded_scratch, say
 
     from fastconv import config
-    from fastconv.cpu import pooling_plan, scratch, threads
+    from fastconv.cpu import pooling_pieces, pooling_plan, scratch, threads
 
     config.set_vector_bits(bits)
     threads.WORTH_A_THREAD = 0.0
@@ -129,6 +135,7 @@ def guarded_process(bits: int, first: int, last: int) -> None:
         if number == (first + last) // 2:  # from now on: small bands, planes in parts
             pooling_plan.LEVEL1_SHARE, pooling_plan.LEVEL2_SHARE, pooling_plan.LEAST_SHARED = 0.02, 0.02, 0
             pooling_plan.LEAST_ROWS = 2
+            pooling_pieces.LEVEL1_SHARE, pooling_pieces.MOST_TAPS = 0.02, 0
         fastconv.set_num_threads(int(random.choice([1, 2])))
         shape, places = problem.output_shape, problem.indices
         right = [np.empty(shape, problem.dtype), np.empty(shape, np.int64) if places else None]
@@ -169,9 +176,9 @@ def test_the_random_problems_are_of_every_kind():
         random_problem(np.random.default_rng([bits, number])) for bits in (512, 256, 128) for number in range(PROBLEMS)
     ]
     assert {problem.rank for problem in problems} == {1, 2, 3}
-    assert {problem.operation for problem in problems} == {"max_pool", "avg_pool", "lp_pool"}
+    assert {problem.operation for problem in problems} == set(OPERATIONS)
     assert {problem.dtype for problem in problems} == set(DTYPES)
-    assert {problem.norm_type for problem in problems} == {None, 1.0, 2.0, np.inf}
+    assert {problem.norm_type for problem in problems} == {None, 1.0, 1.5, 2.0, 3.0, np.inf}
     for name in ("layout", "ceil_mode", "count_include_pad", "indices"):
         assert len({getattr(problem, name) for problem in problems}) == 2, name
     assert any(problem.divisor_override for problem in problems)

@@ -21,6 +21,12 @@ def pooling(request):
     return request.param
 
 
+@pytest.fixture(params=["pieces", "reference"])
+def by_pieces(request):
+    """Name each algorithm that computes pieces of any size."""
+    return request.param
+
+
 # --- by hand --------------------------------------------------------------------------------------
 
 
@@ -69,6 +75,18 @@ def test_norms_by_hand(pooling):
     assert fastconv.lp_pool1d(x, np.inf, 2, algorithm=pooling).tolist() == [[[4.0, 8.0]]]
 
 
+@pytest.mark.parametrize("p", [0.5, 1.5, 3, 4.5, 17, 100])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_any_norm(p, dtype, by_pieces):
+    x = np.array([[[1.0, -1.0, 2.0, 0.0, 0.0, 0.0, -np.inf, 3.0, np.nan, 4.0]]], dtype)
+    y = fastconv.lp_pool1d(x, p, 2, algorithm=by_pieces)
+    expected = np.array([[[2 ** (1 / p), 2.0, 0.0, np.inf, np.nan]]])
+    assert np.array_equal(y, expected.astype(dtype), equal_nan=True)
+    random = np.random.default_rng(10).standard_normal((2, 9, 20, 21)).astype(dtype)
+    y = fastconv.lp_pool2d(random, p, 3, 2, padding=1, algorithm=by_pieces)
+    assert np.allclose(y, reference.lp_pool(random, p, 3, 2, padding=1), rtol=1e-3 if dtype == "float16" else 1e-7)
+
+
 @pytest.mark.parametrize("padding", ["same", "same_lower", "valid", 1, (1, 0), ((0, 1), (2, 0))])
 def test_every_form_of_padding(padding, pooling):
     y = fastconv.max_pool2d(X, 3, 2, padding, algorithm=pooling)
@@ -84,18 +102,64 @@ def test_maxima_of_integers(dtype, pooling):
     assert np.array_equal(y, reference.max_pool(x, 3, 2, 1))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_maxima_of_planes_of_more_elements_than_their_type_counts(dtype, pooling):
+    x = np.random.default_rng(1).integers(0, 100, (2, 3, 20, 37), dtype)
+    y = fastconv.global_max_pool(x, keepdims=False, algorithm=pooling)
+    assert np.array_equal(y, x.max(axis=(2, 3)))
+
+
 # --- adaptive, global, of channels, back ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("output_size", [1, 3, (4, 5), (None, 2), None])
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
-def test_adaptive_poolings(output_size, layout):
+@pytest.mark.parametrize("name", ["pieces", "auto"])
+def test_adaptive_poolings(output_size, layout, name):
     x = X if layout == "channels_first" else np.ascontiguousarray(np.moveaxis(X, 1, -1))
-    y = fastconv.adaptive_avg_pool2d(x, output_size, layout=layout)
+    arguments = {"layout": layout, "algorithm": name}
+    y = fastconv.adaptive_avg_pool2d(x, output_size, **arguments)
     assert np.allclose(y, reference.adaptive_avg_pool(x, output_size, layout=layout), rtol=1e-6, atol=1e-6)
-    found = fastconv.adaptive_max_pool2d(x, output_size, return_indices=True, layout=layout)
+    found = fastconv.adaptive_max_pool2d(x, output_size, return_indices=True, **arguments)
     expected = reference.adaptive_max_pool(x, output_size, True, layout=layout)
     assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_pieces_by_hand(by_pieces):
+    x = np.array([[[1, 5, 2, 8, 4]]], np.float32)
+    assert fastconv.adaptive_avg_pool1d(x, 3, algorithm=by_pieces).tolist() == [[[3.0, 5.0, 6.0]]]  # 0:2, 1:4, 3:5
+    y, indices = fastconv.adaptive_max_pool1d(x, 7, True, algorithm=by_pieces)  # 0:1, 0:2, 1:3, 2:3, 2:4, 3:5, 4:5
+    assert y.tolist() == [[[1, 5, 5, 2, 8, 8, 4]]]
+    assert indices.tolist() == [[[0, 1, 1, 2, 3, 3, 4]]]
+    volume = np.arange(27, dtype=np.float32).reshape(1, 1, 3, 3, 3)
+    y, indices = fastconv.adaptive_max_pool3d(volume, 2, True, algorithm=by_pieces)
+    assert y.ravel().tolist() == indices.ravel().tolist() == [13, 14, 16, 17, 22, 23, 25, 26]
+    assert fastconv.adaptive_avg_pool3d(volume, 2, algorithm=by_pieces)[0, 0, 0].tolist() == [[6.5, 7.5], [9.5, 10.5]]
+
+
+def test_the_first_of_equals_in_pieces_and_volumes(by_pieces):
+    """The first is that of a lower row, in a later column; NaN wins, the first of it."""
+    x = np.array([[[[-1, 0.0, -1], [-0.0, -1, -1], [-1, -1, -1]]]], np.float32)
+    for plane in (x, -x[..., ::-1]):
+        y, indices = fastconv.adaptive_max_pool2d(plane, 2, True, algorithm=by_pieces)
+        values = fastconv.adaptive_max_pool2d(plane, 2, algorithm=by_pieces)
+        expected, places = reference.adaptive_max_pool(plane, 2, True)
+        assert np.array_equal(indices, places)
+        for found in (y, values):
+            assert np.array_equal(found, expected)
+            assert np.array_equal(np.signbit(found), np.signbit(expected))
+    x[0, 0, 1, 0] = x[0, 0, 0, 1] = np.nan
+    y, indices = fastconv.adaptive_max_pool2d(x, 2, True, algorithm=by_pieces)
+    assert np.array_equal(np.isnan(y[0, 0]), [[True, True], [True, False]])
+    assert indices.tolist() == [[[[1, 1], [3, 4]]]]
+
+
+def test_indices_in_volumes_by_hand(by_pieces):
+    equal, arguments = np.zeros((1, 1, 3, 3, 3), np.float32), {"return_indices": True, "algorithm": by_pieces}
+    assert fastconv.max_pool3d(equal, 2, 1, **arguments)[1].ravel().tolist() == [0, 1, 3, 4, 9, 10, 12, 13]
+    y, indices = fastconv.max_pool3d(equal[..., :1, :1, :1], 1, 2, [(3, 0), (0, 0), (0, 0)], **arguments)
+    assert y.ravel().tolist() == [-np.inf, -np.inf]  # of nothing but padding
+    assert indices.ravel().tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 50), (5, 2, 7, 7), (1, 40, 3, 4, 5), (1, 1, 130, 70)])
@@ -218,7 +282,14 @@ def test_empty_batches_and_channels(pooling):
 
 
 @pytest.mark.parametrize(
-    "text", ["max_pool2d,n2,c3,60x41,5x5,p2", "avg_pool2d,n1,c1,130x140,15x15,p7", "max_pool3d,n1,c3,9x20x20,3x3x3,s2"]
+    "text",
+    [
+        "max_pool2d,n2,c3,60x41,5x5,p2",
+        "avg_pool2d,n1,c1,130x140,15x15,p7",
+        "max_pool3d,n1,c3,9x20x20,3x3x3,s2",
+        "adaptive_avg_pool2d,n2,c5,130x140,20x20,o7x7",
+        "max_pool2d,n2,c3,60x41,5x5,s5,p2",
+    ],
 )
 def test_results_depend_neither_on_threads_nor_on_the_batch(text, always_threads):
     problem = PoolProblem.parse(f"{text},float32")
@@ -281,7 +352,7 @@ def test_the_sum_of_a_large_plane():
 def test_the_table_and_what_speaks_for_each():
     assert ALGORITHMS[-1] == "reference"
     assert tuple(entry.name for entry in POOLINGS) == ALGORITHMS
-    problem = PoolProblem.from_shape("max_pool", X.shape, 3)
+    problem = PoolProblem.from_shape("max_pool", X.shape, 3, stride=1)
     assert fastconv.select(problem) == "windows"
     explanation = fastconv.explain(problem)
     assert [candidate.name for candidate in explanation.candidates] == list(ALGORITHMS)
@@ -295,7 +366,11 @@ def test_named_means_named():
         fastconv.lp_pool1d(x, 3, 2, algorithm="windows")
     with pytest.raises(UnsupportedError, match="windows computes windows, not adaptive_max_pool"):
         fastconv.adaptive_max_pool1d(x, 3, algorithm="windows")
-    with pytest.raises(ValueError, match="algorithm must be one of auto, windows, reference, got 'fft'"):
+    with pytest.raises(UnsupportedError, match="pieces computes norms of float64 of 1, 2 and infinity, not 3"):
+        fastconv.lp_pool1d(x.astype(float), 3, 2, algorithm="pieces")
+    with pytest.raises(UnsupportedError, match=r"pieces computes norms of 0\.01 to 100\.0, not 300"):
+        fastconv.lp_pool1d(x, 300, 2, algorithm="pieces")
+    with pytest.raises(ValueError, match="algorithm must be one of auto, windows, pieces, reference, got 'fft'"):
         fastconv.max_pool1d(x, 2, algorithm="fft")
 
 
@@ -322,11 +397,34 @@ def test_the_workspace_is_what_is_allocated(text, allocated, set_threads):
     assert max(allocated, default=0) + between == expected  # the second pass takes the place of the first
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "adaptive_max_pool2d,n1,c4,60x60,10x10,o7x7,float32",
+        "adaptive_avg_pool2d,n1,c9,13x13,3x3,o7x7,channels_last,float64",
+        "max_pool3d,n1,c2,9x20x20,3x3x3,p1,indices,float32",
+        "adaptive_max_pool2d,n1,c4,5x3,3x2,o2x2,int16",
+    ],
+)
+def test_the_workspace_of_pieces_is_what_is_allocated(text, allocated, set_threads):
+    set_threads(1)
+    problem = PoolProblem.parse(text)
+    entry = pool_algorithm("pieces")
+    expected = entry.workspace(problem)
+    fastconv.clear_cache()
+    out = np.empty(problem.output_shape, problem.dtype)
+    indices = np.empty(out.shape, np.int64) if problem.indices else None
+    entry.run(problem, np.zeros(problem.input_shape, problem.dtype), out, indices)
+    assert sum(allocated) == expected > 0
+
+
 def test_vector_widths_agree(vector_bits):
     y = fastconv.max_pool2d(X, 3, 2, 1, algorithm="windows")
     assert np.array_equal(y, reference.max_pool(X, 3, 2, 1))
     average = fastconv.avg_pool2d(X, 7, 1, 3, algorithm="windows")
     assert np.allclose(average, reference.avg_pool(X, 7, 1, 3), rtol=1e-5, atol=1e-6)
+    pieces = fastconv.adaptive_avg_pool2d(X, 4, algorithm="pieces")
+    assert np.allclose(pieces, reference.adaptive_avg_pool(X, 4), rtol=1e-5, atol=1e-6)
 
 
 # --- what is refused ------------------------------------------------------------------------------
