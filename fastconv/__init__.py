@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from fastconv import ndimage as ndimage
     from fastconv import reference as reference
     from fastconv import signal as signal
+    from fastconv.config import get_deterministic as get_deterministic
     from fastconv.config import get_mode as get_mode
     from fastconv.config import get_num_threads as get_num_threads
     from fastconv.config import get_tolerance as get_tolerance
     from fastconv.config import get_workspace_limit as get_workspace_limit
     from fastconv.config import options as options
     from fastconv.config import set_algorithms as set_algorithms
+    from fastconv.config import set_deterministic as set_deterministic
     from fastconv.config import set_mode as set_mode
     from fastconv.config import set_num_threads as set_num_threads
     from fastconv.config import set_tolerance as set_tolerance
@@ -112,6 +114,7 @@ _HOME = {
     "export_answers": "selection.keeping",
     "forget_answers": "selection.keeping",
     "forget_calibration": "selection.calibration",
+    "get_deterministic": "config",
     "get_mode": "config",
     "get_num_threads": "config",
     "get_tolerance": "config",
@@ -137,6 +140,7 @@ _HOME = {
     "select": "selection",
     "options": "config",
     "set_algorithms": "config",
+    "set_deterministic": "config",
     "set_mode": "config",
     "set_num_threads": "config",
     "set_tolerance": "config",

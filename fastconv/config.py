@@ -1,4 +1,4 @@
-"""Settings: mode, threads, tolerance, workspace, algorithms, vector width, directories; also ``FASTCONV_*`` variables.
+"""Settings: mode, threads, tolerance, workspace, algorithms, determinism, vector width; also ``FASTCONV_*`` variables.
 
 What an argument of a call says comes first, then the innermost `options` around it that says something, then what was
 set for the process, then the variable, then the default. Variables are read when a setting is first needed, never at
@@ -7,21 +7,20 @@ import.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy.typing as npt
 
 from fastconv import environment
 from fastconv.allowed import Algorithms, checked
-from fastconv.arguments import dtype_name, integer, one_of, positive_number
+from fastconv.arguments import dtype_name, integer, one_of, positive_number, truth
+from fastconv.directories import answers_directory as answers_directory
+from fastconv.directories import cache_directory as cache_directory
+from fastconv.directories import source_digest as source_digest
 from fastconv.environment import MODES, VECTOR_BITS
 
 logger = logging.getLogger("fastconv")
@@ -236,7 +235,7 @@ def set_mode(mode: str | None) -> None:
     mode : {"predict", "measure"} or None
         ``"predict"`` takes what was measured before, or else the least predicted time, and never times anything.
         ``"measure"`` does what :func:`fastconv.tune` does, for a problem that has no answer yet, in the first call of a
-        function, layer or plan: that call takes about as long as some hundred of them.
+        function, layer or plan: that call takes about as long as some hundred of them. With determinism, it raises.
 
     Raises
     ------
@@ -253,6 +252,53 @@ def set_mode(mode: str | None) -> None:
     """
     global _mode, _outermost
     _mode, _outermost = None if mode is None else one_of(mode, MODES, "mode"), []
+
+
+_deterministic: bool | None = None
+
+
+def get_deterministic() -> bool:
+    """Return whether ``"auto"`` chooses by what is shipped alone: only if ``FASTCONV_DETERMINISTIC`` is 1.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.options(deterministic=True):
+    ...     fastconv.get_deterministic()
+    True
+    """
+    scope = _scope.get()
+    if scope is not None and scope.deterministic is not None:
+        return scope.deterministic
+    return _deterministic if _deterministic is not None else environment.deterministic() or False
+
+
+def set_deterministic(deterministic: bool | None) -> None:
+    """Set whether ``"auto"`` chooses by what is shipped alone; None restores the default.
+
+    Results of one algorithm are equal by every bit, for any number of threads and any batch. Those of another differ
+    by rounding, and which one is chosen depends on what was measured: by :func:`fastconv.tune`, and by
+    :func:`fastconv.calibrate`. With determinism neither counts. Equal calls then give equal bits in every run, and on
+    every processor with the same features and caches, as long as version and settings are the same.
+
+    Parameters
+    ----------
+    deterministic : bool or None
+        True contradicts the mode ``"measure"``: a call with both in force raises ValueError.
+
+    Raises
+    ------
+    TypeError
+        If `deterministic` is no bool.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.set_deterministic(True)
+    >>> fastconv.set_deterministic(None)
+    """
+    global _deterministic, _outermost
+    _deterministic, _outermost = None if deterministic is None else truth(deterministic, "deterministic"), []
 
 
 _forced_vector_bits: int | None = None
@@ -333,6 +379,7 @@ class Settings(NamedTuple):
     algorithms: Algorithms
     workspace_limit: int | None  # None: there is none
     mode: str  # of `MODES`
+    deterministic: bool
 
 
 class _Scope(NamedTuple):
@@ -343,6 +390,7 @@ class _Scope(NamedTuple):
     algorithms: Algorithms | None
     workspace_limit: int | None
     mode: str | None
+    deterministic: bool | None
 
 
 #: A context variable: threads that are started within a scope do not see it, tasks of asyncio do.
@@ -353,15 +401,28 @@ _outermost: list[Settings] = []
 
 
 def settings() -> Settings:
-    """Return what is in force here."""
+    """Return what is in force here; ValueError if it contradicts itself."""
     inside, kept = _scope.get() is not None, _outermost
     if kept and not inside:
         return kept[0]
-    limit, mode = get_workspace_limit(), get_mode()
-    now = Settings(get_num_threads(), vector_bits(), requested_tolerance(), allowed_algorithms(), limit, mode)
+    now = Settings(
+        get_num_threads(),
+        vector_bits(),
+        requested_tolerance(),
+        allowed_algorithms(),
+        get_workspace_limit(),
+        get_mode(),
+        get_deterministic(),
+    )
+    _refuse_both(now.mode, now.deterministic)
     if not inside:
         kept.append(now)
     return now
+
+
+def _refuse_both(mode: str | None, deterministic: bool | None) -> None:
+    if deterministic and mode == "measure":
+        raise ValueError("deterministic must be False where mode is 'measure', got True: it ignores what is measured")
 
 
 def options(
@@ -372,6 +433,7 @@ def options(
     deny: Iterable[str] | None = None,
     workspace_limit: int | None = None,
     mode: str | None = None,
+    deterministic: bool | None = None,
 ) -> AbstractContextManager[None]:
     """Return a context manager: settings for the calls within.
 
@@ -391,13 +453,15 @@ def options(
         As in :func:`fastconv.set_workspace_limit`. A higher one than what is around counts, too.
     mode : str, optional
         As in :func:`fastconv.set_mode`.
+    deterministic : bool, optional
+        As in :func:`fastconv.set_deterministic`.
 
     Raises
     ------
     TypeError
         If an argument is of a wrong kind.
     ValueError
-        If a value is not possible, or an algorithm both allowed and denied.
+        If a value is not possible, an algorithm both allowed and denied, or what is deterministic is to be measured.
 
     Examples
     --------
@@ -407,88 +471,25 @@ def options(
     ...     fastconv.get_num_threads(), fastconv.select(problem) in ("direct", "im2col")
     (1, True)
     """
-    return _scoped(
-        _Scope(
-            None if threads is None else integer(threads, "threads", 1),
-            None if tolerance is None else positive_number(tolerance, "tolerance"),
-            None if allow is None and deny is None else checked(allow, deny),
-            None if workspace_limit is None else integer(workspace_limit, "workspace_limit", 0),
-            None if mode is None else one_of(mode, MODES, "mode"),
-        )
+    scope = _Scope(
+        None if threads is None else integer(threads, "threads", 1),
+        None if tolerance is None else positive_number(tolerance, "tolerance"),
+        None if allow is None and deny is None else checked(allow, deny),
+        None if workspace_limit is None else integer(workspace_limit, "workspace_limit", 0),
+        None if mode is None else one_of(mode, MODES, "mode"),
+        None if deterministic is None else truth(deterministic, "deterministic"),
     )
+    _refuse_both(scope.mode, scope.deterministic)
+    return _scoped(scope)
 
 
 @contextmanager
 def _scoped(scope: _Scope) -> Iterator[None]:
     around = _scope.get()
     if around is not None:
-        scope = _Scope(
-            around.threads if scope.threads is None else scope.threads,
-            around.tolerance if scope.tolerance is None else scope.tolerance,
-            around.algorithms if scope.algorithms is None else scope.algorithms,
-            around.workspace_limit if scope.workspace_limit is None else scope.workspace_limit,
-            around.mode if scope.mode is None else scope.mode,
-        )
+        scope = around._replace(**{name: own for name, own in scope._asdict().items() if own is not None})
     token = _scope.set(scope)
     try:
         yield
     finally:
         _scope.reset(token)
-
-
-def cache_directory() -> Path | None:
-    """Return the directory that compiled kernels are kept in, or None where there can be none.
-
-    ``FASTCONV_CACHE_DIR`` or the user's cache directory; below it, one folder for each state of the package's own
-    source, so that no process ever runs code compiled from another version. One that can be read but not written
-    serves what it holds.
-    """
-    return _usable_cache_directory(os.environ.get("FASTCONV_CACHE_DIR", ""))
-
-
-@cache
-def _usable_cache_directory(asked: str) -> Path | None:
-    base = Path(asked) if asked else _users_directory("user_cache_path", "compiled kernels are kept in memory only")
-    if base is None:
-        return None
-    directory = base / f"kernels-{source_digest()}"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        logger.info("cannot make %s (%s): compiled kernels stay in memory", directory, error)
-        return None
-    return directory
-
-
-def answers_directory() -> Path | None:
-    """Return the directory that measured answers are kept in, which need not exist; None where there can be none.
-
-    ``FASTCONV_CACHE_DIR`` or the user's directory for data, not for caches: answers take minutes to measure again.
-    """
-    asked = os.environ.get("FASTCONV_CACHE_DIR", "")
-    return Path(asked) if asked else _users_directory("user_data_path", "measured answers are kept in memory only")
-
-
-@cache
-def _users_directory(kind: str, without: str) -> Path | None:
-    """Return one of the directories that platformdirs knows; `without` says what it means that there is none."""
-    import platformdirs
-
-    try:
-        path: Path = getattr(platformdirs, kind)("fastconv", appauthor=False)
-    except (OSError, RuntimeError, KeyError):  # no home directory at all
-        logger.info("no home directory: %s", without)
-        return None
-    return path
-
-
-@cache
-def source_digest() -> str:
-    """A digest of the files whose code ends up in compiled kernels."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for folder in ("codegen", "cpu"):
-        for path in sorted((package / folder).glob("*.py")):
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

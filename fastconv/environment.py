@@ -88,6 +88,12 @@ def mode() -> str | None:
 
 
 @cache
+def deterministic() -> bool | None:
+    """``FASTCONV_DETERMINISTIC``."""
+    return _variable("FASTCONV_DETERMINISTIC", lambda text: one_of(text, ("0", "1"), "text") == "1", "0 or 1")
+
+
+@cache
 def vector_bits() -> int | None:
     """``FASTCONV_VECTOR_BITS``."""
     asked = _variable("FASTCONV_VECTOR_BITS", _positive_integer, "a positive integer")

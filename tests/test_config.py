@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import config
+from fastconv import config, directories
 
 
 @pytest.fixture(autouse=True)
 def _restored():
     """Leave threads, tolerance and vector width as they were."""
     names = "_threads", "_tolerance", "_forced_vector_bits", "_algorithms", "_workspace_limit", "_mode"
-    before = {name: getattr(config, name) for name in names}
+    before = {name: getattr(config, name) for name in (*names, "_deterministic")}
     yield
     for name, value in before.items():
         setattr(config, name, value)
@@ -272,6 +272,36 @@ def test_what_set_mode_refuses(mode, error):
     assert fastconv.get_mode() == "measure"
 
 
+# --------------------------------------------------------------------------------- determinism
+
+DETERMINISTIC = "[fastconv.get_deterministic(), config.settings().deterministic]"
+
+
+@pytest.mark.parametrize(("text", "on"), [("", False), ("0", False), ("1", True)])
+def test_determinism_from_the_environment(text, on):
+    assert evaluate(DETERMINISTIC, FASTCONV_DETERMINISTIC=text) == ([on, on], [])
+
+
+def test_what_is_no_determinism_is_warned_about_once():
+    message = "FASTCONV_DETERMINISTIC must be 0 or 1, got 'yes': ignored"
+    assert evaluate(DETERMINISTIC, FASTCONV_DETERMINISTIC="yes") == ([False, False], [message])
+
+
+def test_set_deterministic_has_the_last_word_until_none_takes_it_back():
+    call = "    fastconv.set_deterministic(False)"
+    assert evaluate(DETERMINISTIC, call, FASTCONV_DETERMINISTIC="1") == ([False, False], [])
+    call += "; fastconv.set_deterministic(None)"
+    assert evaluate(DETERMINISTIC, call, FASTCONV_DETERMINISTIC="1") == ([True, True], [])
+
+
+@pytest.mark.parametrize("value", [1, "1", 0.0])
+def test_what_set_deterministic_refuses(value):
+    fastconv.set_deterministic(True)
+    with pytest.raises(TypeError, match=r"deterministic must be a bool, got"):
+        fastconv.set_deterministic(value)
+    assert fastconv.get_deterministic()
+
+
 # -------------------------------------------------------------------------------- vector width
 
 BITS = "[config.vector_bits(), __import__('fastconv.codegen.target').codegen.target.vector_bits()]"
@@ -355,14 +385,14 @@ def test_a_cache_directory_that_cannot_be_made(tmp_path):
 
 def test_every_version_of_the_source_has_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path))
-    config._usable_cache_directory.cache_clear()
+    directories._usable_cache_directory.cache_clear()
     try:
         first = config.cache_directory()
-        monkeypatch.setattr(config, "source_digest", lambda: "another")
-        config._usable_cache_directory.cache_clear()
+        monkeypatch.setattr(directories, "source_digest", lambda: "another")
+        directories._usable_cache_directory.cache_clear()
         second = config.cache_directory()
     finally:
-        config._usable_cache_directory.cache_clear()
+        directories._usable_cache_directory.cache_clear()
     assert first is not None
     assert second is not None
     assert first != second

@@ -40,6 +40,7 @@ def describe() -> dict[str, object]:
         },
         "threads": fastconv.get_num_threads(),
         "tolerance": {dtype: fastconv.get_tolerance(dtype) for dtype in ("float32", "float64")},
+        "deterministic": fastconv.get_deterministic(),
         "constants": {"source": constants.source, **asdict(constants.machine)},
         "cache_directory": None if directory is None else str(directory),
         "gpu": _gpu(),

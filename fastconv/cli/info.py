@@ -14,7 +14,10 @@ __all__ = ["info"]
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def info(as_json: bool) -> None:
     """Show versions, processor, threads, tolerances, constants of the cost model, cache directory and GPU."""
-    found = describe()
+    try:
+        found = describe()
+    except ValueError as error:  # settings that contradict each other
+        raise click.UsageError(str(error)) from None
     if as_json:
         click.echo(as_text(found))
         return

@@ -21,6 +21,7 @@ from fastconv.call import clear_calls
 from fastconv.problem import ConvProblem
 from fastconv.selection import choice, constants
 from fastconv.selection.constants import MOST_TIMES, Calibration
+from fastconv.selection.tuning import calls, refuse_determinism
 
 #: Calls on one thread that take from microseconds to some milliseconds, and what their times mostly tell.
 PROBES = (
@@ -78,7 +79,7 @@ def calibrate(seconds: float = SECONDS) -> Calibration:
     TypeError
         If `seconds` is no number.
     ValueError
-        If it is not positive and finite.
+        If it is not positive and finite, or the setting `deterministic` is on: it ignores what is measured.
 
     Examples
     --------
@@ -89,6 +90,7 @@ def calibrate(seconds: float = SECONDS) -> Calibration:
     ValueError: seconds must be a positive finite number, got -1
     """
     budget = positive_number(seconds, "seconds")
+    refuse_determinism("calibrate")
     before = _vector_flops()
     taken = _timed(budget)
     constants.remember(fitted(taken, max(before, _vector_flops())))  # one of them may have been disturbed
@@ -105,7 +107,7 @@ def calibration() -> Calibration:
     >>> fastconv.calibration().machine.call < 1e-3  # seconds before the first operation
     True
     """
-    return constants.in_force()
+    return constants.of(config.settings())
 
 
 def forget_calibration() -> bool:
@@ -169,12 +171,10 @@ def _vector_flops() -> float:
 
 def _timed(seconds: float) -> list[float]:
     """Return the least time of a call of each probe, in about so many seconds together."""
-    from fastconv.selection import tuning
-
     with config.options(threads=1, workspace_limit=sys.maxsize):
         runs = {}
         for number, (name, text) in enumerate(PROBES):
-            ((_, run),) = tuning.calls(ConvProblem.parse(text), [choice.algorithm(name)]).items()
+            ((_, run),) = calls(ConvProblem.parse(text), [choice.algorithm(name)]).items()
             run()  # compiles
             runs[str(number)] = run
         timings = timing.take_turns(runs, seconds, turn_seconds=TURN_SECONDS)

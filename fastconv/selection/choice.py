@@ -99,7 +99,8 @@ def select(problem: Problem, tolerance: float | None = None, weight: Array | Non
     """Return the name of the algorithm that ``algorithm="auto"`` runs for `problem`.
 
     That is the fastest that :func:`fastconv.tune` measured, or the cheapest by predicted time, of those
-    whose error bound is at most the tolerance, and the most accurate where there is none.
+    whose error bound is at most the tolerance, and the most accurate where there is none. Where the setting
+    `deterministic` is on, it is the cheapest by predicted time on the machine whose constants are shipped.
 
     Parameters
     ----------
@@ -194,13 +195,13 @@ def ranked(problem: P, tolerance: float) -> tuple[AnyAlgorithm[P], ...]:
 @lru_cache(maxsize=4096)
 def _decided(problem: P, tolerance: float, now: Settings) -> _Decision[P]:
     """Decide with the settings in force, which are part of the key."""
-    machine = constants.in_force().machine
+    machine = constants.of(now).machine
     costs = {entry: entry.cost(problem, machine) for entry in contenders(problem, tolerance, now)}
     takers = [entry for entry in costs if entry.any_weights]
     if not takers:
         raise UnsupportedError(f"no algorithm that is allowed computes {problem} with any weights")
     names = [entry.name for entry in takers]
-    answer = answers.find(problem, now.threads, names)
+    answer = None if now.deterministic else answers.find(problem, now.threads, names)
     picked = min(takers, key=costs.__getitem__) if answer is None else _called(answer.fastest(names), takers)
     picky = [entry for entry in costs if not entry.any_weights and costs[entry] < costs[picked]]
     if logger.isEnabledFor(DEBUG):
@@ -239,7 +240,7 @@ def _candidates(
     problem: P, tolerance: float, now: Settings, weight: Array | None, answer: answers.Answer | None
 ) -> tuple[Candidate, ...]:
     """Return every algorithm's case with the settings in force."""
-    machine = constants.in_force().machine
+    machine = constants.of(now).machine
 
     def case(entry: AnyAlgorithm[P]) -> Candidate:
         reason = entry.supports(problem)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fastconv import config
 from fastconv.algorithm import Machine
-from fastconv.config import logger
+from fastconv.config import Settings, logger
 from fastconv.selection import files
 from fastconv.selection.files import Origin
 
@@ -45,13 +45,21 @@ SHIPPED = Calibration(Machine(), "shipped")
 _unstored: dict[Origin, Machine] = {}
 
 
-def in_force() -> Calibration:
+def of(now: Settings) -> Calibration:
+    """Return the constants of predictions with these settings."""
+    if now.deterministic:
+        return SHIPPED
+    return _measured(files.origin(), config.answers_directory(), os.environ.get("FASTCONV_ANSWERS", ""))
+
+
+@lru_cache(maxsize=8)
+def _measured(here: Origin, users: Path | None, provided: str) -> Calibration:
     """Return what was measured for this machine: by this process, the user or the machine's keeper, or else shipped."""
-    here = files.origin()
+    name = here.file_name(KIND)
     places = {
         "process": _unstored.get(here),
-        "user": _read(users_file(), here),
-        "provided": _read(_provided_file(), here),
+        "user": None if users is None else _read(users / name, here),
+        "provided": _read(Path(provided) / name, here) if provided and Path(provided).is_dir() else None,
     }
     found = (Calibration(machine, source) for source, machine in places.items() if machine is not None)
     return next(found, SHIPPED)
@@ -83,7 +91,7 @@ def remove() -> bool:
 
 def forget() -> None:
     """Forget what was read from files; what could not be stored stays."""
-    _read.cache_clear()
+    _measured.cache_clear()
 
 
 def users_file() -> Path | None:
@@ -92,17 +100,8 @@ def users_file() -> Path | None:
     return None if directory is None else directory / files.origin().file_name(KIND)
 
 
-def _provided_file() -> Path | None:
-    """Return the file that is read below the user's, None unless ``FASTCONV_ANSWERS`` is a directory."""
-    directory = os.environ.get("FASTCONV_ANSWERS", "")
-    return Path(directory) / files.origin().file_name(KIND) if directory and Path(directory).is_dir() else None
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path | None, here: Origin) -> Machine | None:
+def _read(path: Path, here: Origin) -> Machine | None:
     """Return what a file holds of this origin; None if there is none, or it is another's, or damaged."""
-    if path is None:
-        return None
     try:
         found = files.content(path, KIND)
         difference = files.difference(found, FORMAT, here)

@@ -77,8 +77,8 @@ def tune(
     TypeError
         If an argument is of a wrong kind.
     ValueError
-        If a text is neither a convolution nor a suite of them, a file has none or a line that is no problem, or a value
-        is not possible.
+        If a text is neither a convolution nor a suite of them, a file has none or a line that is no problem, a value is
+        not possible, or the setting `deterministic` is on: it ignores what is measured.
     OSError
         If a file cannot be read.
     UnsupportedError
@@ -94,6 +94,7 @@ def tune(
     one_of(rigour, RIGOURS, "rigour")
     if type(again) is not bool:
         raise TypeError(f"again must be a bool, got {again!r} of type {type(again).__name__}")
+    refuse_determinism("tune")
     wanted = _problems(problems)
     end = float("inf") if seconds is None else time.perf_counter() + _budget(seconds)
     found: dict[ConvProblem, Answer] = {}
@@ -109,6 +110,12 @@ def tune(
             clear_calls()  # which hold what was chosen before
         found[problem] = answer
     return found
+
+
+def refuse_determinism(name: str) -> None:
+    """Raise ValueError where what is measured would be ignored."""
+    if settings().deterministic:
+        raise ValueError(f"deterministic must be False to {name}, got True: it ignores what is measured")
 
 
 def _budget(seconds: float) -> float:
@@ -199,7 +206,7 @@ def contenders(problem: ConvProblem, tolerance: float) -> list[Algorithm]:
 
 def hopeful(problem: ConvProblem, among: Iterable[Algorithm]) -> list[Algorithm]:
     """Return those whose prediction is not hopeless, the cheapest first."""
-    machine = constants.in_force().machine
+    machine = constants.of(settings()).machine
     costs = {entry: entry.cost(problem, machine) for entry in among}
     ordered = sorted(costs, key=costs.__getitem__)
     return [entry for entry in ordered if costs[entry] <= HOPELESS * costs[ordered[0]]]
