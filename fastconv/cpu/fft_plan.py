@@ -35,7 +35,7 @@ LEAST_SIZE, MOST_SIZE, LONGEST = 16, 512, 2**18
 GATHER, SCATTER, PRODUCT, FAR_PRODUCT = 7.0, 10.0, 4.0, 12.0
 
 #: Cycles of one lane: to begin to copy a row of a tile that reaches beyond the input, to move a pixel where pixels lie
-#: apart, and to place a weight.
+#: apart, and to place a weight where weights are not read as they lie.
 COPY_ROW, APART, TAP = 30.0, 5.0, 6.0
 
 #: Cycles of a vector element and pass over a spectrum that exceeds the second level cache.
@@ -143,7 +143,10 @@ def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> f
     back = (rows + SCATTER * elements) * cut.tile[0] / height + columns + 2 * far
     if pixels_lie_apart(problem) or max(shape.stride) > 1:
         back += 2 * lanes * APART * math.prod(cut.tile) / math.prod(shape.stride)
-    weights = rows * shape.kernel[1] / height + columns + elements + far + TAP * lanes * shape.taps
+    taps = GATHER * shape.kernel[1] * -(-shape.kernel[2] // lanes) * lanes
+    if not _adjacent(shape):
+        taps = GATHER * shape.kernel[1] * width + TAP * lanes * shape.taps
+    weights = rows * shape.kernel[1] / height + columns + elements + far + taps
     pairs = problem.batch * cut.pairs
     filter_vectors = -(-shape.filters // lanes)
     if cut.planes:
@@ -173,6 +176,11 @@ def _copied(cut: Tiling, problem: ConvProblem, shape: Geometry) -> float:
 
 def _depthwise(problem: ConvProblem, shape: Geometry) -> bool:
     return shape.channels == shape.filters == 1 and problem.groups > 1
+
+
+def _adjacent(shape: Geometry) -> bool:
+    """Whether the taps of a row lie side by side in a tile, in the order of their weights."""
+    return bool(np.array_equal(shape.tap_positions[: shape.kernel[2], 2], np.arange(shape.kernel[2])))
 
 
 def _block_pairs(cut: Tiling, problem: ConvProblem, shape: Geometry) -> int:
@@ -260,6 +268,7 @@ class FourierPlan:
         alike = planes or n[step.DEPTHWISE]
         x, w = slot.VECTORS if alike else slot.LANE, slot.SCALARS if planes else slot.VECTORS
         array[step.GATHER] = slot.gather(dtype)
+        array[step.GATHER_WEIGHTS] = slot.gather(dtype, scaled=True)
         array[step.SCATTER] = slot.scatter(dtype, self.request.activation)
         array[step.TRANSFORM] = fourier.lines(dtype)
         array[step.PRODUCT] = slot.product(dtype, x, w)
@@ -366,6 +375,7 @@ def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:
         step.COMPACT: int(cut.planes),
         step.DEPTHWISE: int(depthwise),
         step.AS_THEY_LIE: int(natural_strides(problem)[2] == request.out_strides[2] == 1 and max(shape.stride) == 1),
+        step.ADJACENT: int(_adjacent(shape)),
         step.BLOCK_PAIRS: pairs,
         at.BLOCK: 1 if depthwise else math.gcd(CHUNK, cut.lanes),
     }

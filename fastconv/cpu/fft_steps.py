@@ -48,10 +48,11 @@ from fastconv.cpu.packing import copy_row
     BLOCK_PAIRS,                                  # pairs of tiles whose spectra are held at once
     FORWARD_ROW, FORWARD_COLUMN, INVERSE_ROW, INVERSE_COLUMN,  # addresses of tables of passes
     ROW_PASSES, COLUMN_PASSES,                    # how many
-    GATHER, SCATTER, TRANSFORM, PRODUCT,          # addresses of functions
+    ADJACENT,                                     # taps of a row lie side by side in a tile, as weights do
+    GATHER, GATHER_WEIGHTS, SCATTER, TRANSFORM, PRODUCT,  # addresses of functions
     LANE_TABLE, ROW_TABLE, STAGED, SUMS, SPECTRA,  # places of buffers, in elements
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 44)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 46)
 # fmt: on
 
 #: What is known of a lane: image (-1: none), tile, channel (or filter) behind the first one; whether its rows are
@@ -309,22 +310,29 @@ def transform_filters(
     item, lanes = plan[at.ITEM], plan[at.LANES]
     rows = ints_at(address_of(memory) + plan[ROW_TABLE] * item)
     tap_h, tap_w = ints_at(plan[at.TAP_H]), ints_at(plan[at.TAP_W])
-    scale = 1.0 / (plan[SIZE_H] * plan[SIZE_W])
+    there = min(lanes, after - first)
+    columns = plan[KERNEL_W] if plan[ADJACENT] else plan[SIZE_W]
+    memory[plan[SUMS]] = 1.0 / (plan[SIZE_H] * plan[SIZE_W])
     for lane in range(2 * lanes):
         staged = plan[STAGED] + lane * plan[SIZE_W]
-        rows[lane * slot.GATHER_SLOTS + slot.FROM] = address_of(memory) + staged * item
-        rows[lane * slot.GATHER_SLOTS + slot.FROM_ROW] = 0
-        fill_zeros(memory, staged, plan[SIZE_W])
+        entry = lane * slot.GATHER_SLOTS
+        if plan[ADJACENT] and lane < there:
+            taps = ((first + lane) * plan[at.CHANNELS] + channel) * plan[at.TAPS]
+            rows[entry + slot.FROM] = address_of(weight) + taps * item
+            rows[entry + slot.FROM_ROW] = plan[KERNEL_W] * item
+        else:
+            rows[entry + slot.FROM] = address_of(memory) + staged * item
+            rows[entry + slot.FROM_ROW] = 0
+            fill_zeros(memory, staged, columns)
     spectrum = (to - address_of(memory)) // item
     fill_zeros(memory, spectrum, plan[SPECTRUM])
     for i in range(plan[KERNEL_H]):
-        for lane in range(min(lanes, after - first)):
+        for lane in range(0 if plan[ADJACENT] else there):
             taps = ((first + lane) * plan[at.CHANNELS] + channel) * plan[at.TAPS] + i * plan[KERNEL_W]
             for j in range(plan[KERNEL_W]):
-                place = plan[STAGED] + lane * plan[SIZE_W] + tap_w[i * plan[KERNEL_W] + j]
-                memory[place] = weight[taps + j] * scale
+                memory[plan[STAGED] + lane * plan[SIZE_W] + tap_w[i * plan[KERNEL_W] + j]] = weight[taps + j]
         line = to + tap_h[i * plan[KERNEL_W]] * plan[PITCH] * item
-        move_line(plan, frame, memory, plan[GATHER], 0, plan[SIZE_W], line)
+        move_line(plan, frame, memory, plan[GATHER_WEIGHTS], i, columns, line)
         transform(plan, frame, line, 0, 1, plan[FORWARD_ROW], plan[ROW_PASSES])
     forward_columns(plan, frame, to, 0, plan[SIZE_W])
 
