@@ -20,7 +20,7 @@ from fastconv.cpu import plan as at
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.algorithm import AnyPlan
 from fastconv.cpu.exact import Exact
-from fastconv.cpu.geometry import Geometry, geometry
+from fastconv.cpu.geometry import Geometry, geometry, triple
 from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
 from fastconv.cpu.plan import Request, common_numbers, input_strides, natural_strides, pixels_lie_apart, placed
@@ -85,13 +85,20 @@ def tiling(problem: ConvProblem, target: targets.Target) -> Tiling:
 
 def cycles(problem: ConvProblem, target: targets.Target) -> float:
     """Return the cycles that a problem takes, on one thread."""
-    return _cycles(tiling(problem, target), problem, geometry(problem), targets.caches().level2)
+    return _cycles(tiling(problem, target), problem, slices(problem), targets.caches().level2)
+
+
+def slices(problem: ConvProblem) -> Geometry:
+    """Return the geometry of the slices of a volume: a channel for each channel and slice that a window has of it."""
+    shape = geometry(problem)
+    depth, *kernel = shape.kernel
+    return dataclasses.replace(shape, channels=shape.channels * depth, kernel=triple((1, *kernel)))
 
 
 @lru_cache(maxsize=1024)
 def best(problem: ConvProblem, lanes: int, cache: int) -> Tiling:
     """Return the cut that takes the fewest cycles; `cache` is bytes of the second level."""
-    shape = geometry(problem)
+    shape = slices(problem)
     return min(candidates(shape, lanes), key=lambda cut: _cycles(cut, problem, shape, cache))
 
 
@@ -147,11 +154,12 @@ def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> f
     if not _adjacent(shape):
         taps = GATHER * shape.kernel[1] * width + TAP * lanes * shape.taps
     weights = rows * shape.kernel[1] / height + columns + elements + far + taps
-    pairs = problem.batch * cut.pairs
+    pairs = problem.batch * shape.output[0] * cut.pairs
     filter_vectors = -(-shape.filters // lanes)
     if cut.planes:
         sets = problem.groups * -(-pairs // lanes)
-        of_set = shape.channels * there + shape.filters * (back + PRODUCT * shape.channels * elements)
+        product = PRODUCT if shape.channels * cut.spectrum * item <= cache else FAR_PRODUCT
+        of_set = shape.channels * there + shape.filters * (back + product * shape.channels * elements)
         return sets * of_set + problem.groups * filter_vectors * shape.channels * (weights + 8 * elements * lanes)
     if _depthwise(problem, shape):
         vectors = -(-problem.channels // lanes)
@@ -189,7 +197,7 @@ def _block_pairs(cut: Tiling, problem: ConvProblem, shape: Geometry) -> int:
     depthwise = _depthwise(problem, shape)
     vectors = -(-problem.channels // cut.lanes) if depthwise else problem.groups * -(-shape.channels // cut.lanes)
     most = min(MOST_INPUT // (vectors * cut.spectrum * item), MOST_RESULTS // (cut.spectrum * item))
-    return max(1, min(most, problem.batch * cut.pairs))
+    return max(1, min(most, problem.batch * shape.output[0] * cut.pairs))
 
 
 @dataclass(frozen=True)
@@ -362,14 +370,20 @@ class FourierPlan:
 def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:
     """Return the plan of a request."""
     problem = request.problem
-    shape = geometry(problem)
+    shape = slices(problem)
     cut = tiling(problem, request.target)
     numbers, tables = common_numbers(request, shape)
+    depth = geometry(problem).kernel[0]
+    depth_taps = np.ascontiguousarray(geometry(problem).tap_positions[:: shape.taps, 0])
     depthwise = _depthwise(problem, shape) and not cut.planes
     pairs = _block_pairs(cut, problem, shape)
     numbers |= _tiling_numbers(cut, problem)
     numbers |= zip((step.IMAGE, step.CHANNEL, step.ROW, step.PIXEL), input_strides(problem), strict=True)
     numbers |= {
+        step.SLICE: math.prod(problem.size[1:]) * numbers[step.PIXEL] if problem.rank == 3 else 0,
+        step.DEPTH: depth,
+        step.DEPTH_TAPS: address(depth_taps),
+        step.ALL_PAIRS: cut.pairs * problem.batch * shape.output[0],
         step.KERNEL_H: shape.kernel[1],
         step.KERNEL_W: shape.kernel[2],
         step.COMPACT: int(cut.planes),
@@ -392,7 +406,7 @@ def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:
     beyond = [tiles * tile + size for tiles, tile, size in zip(cut.tiles, cut.tile, cut.size, strict=True)]
     maps = [np.pad(axis, (0, count), constant_values=-1) for axis, count in zip(shape.maps[1:], beyond, strict=True)]
     numbers |= {at.MAP_H: address(maps[0]), at.MAP_W: address(maps[1])}
-    return FourierPlan(request, cut, numbers, own, pairs, (*tables, *maps), Exact(request, exact))
+    return FourierPlan(request, cut, numbers, own, pairs, (*tables, *maps, depth_taps), Exact(request, exact))
 
 
 def _tiling_numbers(cut: Tiling, problem: ConvProblem) -> dict[int, int]:
@@ -405,7 +419,6 @@ def _tiling_numbers(cut: Tiling, problem: ConvProblem) -> dict[int, int]:
         step.TILES_W: cut.tiles[1],
         step.TILES: math.prod(cut.tiles),
         step.PAIRS: cut.pairs,
-        step.ALL_PAIRS: cut.pairs * problem.batch,
         step.PITCH: cut.pitch,
         step.SPECTRUM: cut.spectrum,
         **dict(zip((step.LINES, step.LENGTH, step.LINE, step.NEXT), (lines, length, line, following), strict=True)),
