@@ -26,7 +26,8 @@ from fastconv.codegen.vector import I64, Builder, VectorModule
     COLUMNS,                       # of it
     LINE,                          # address of the first element of the spectrum's row
     SUM,                           # scatter: address of a vector for each part, that becomes NaN where a value is not
-    LINE_OPERANDS,                 # finite
+                                   # finite; gather, if scaled: address of what each value is multiplied by
+    LINE_OPERANDS,
 ) = range(6)
 
 #: A row of gather's table.
@@ -57,11 +58,11 @@ FROM, FROM_ROW, GATHER_SLOTS = range(3)  # address of the tile's first element, 
 VECTORS, LANE, SCALARS = "vectors", "lane", "scalars"
 
 
-def gather(dtype: str) -> int:
+def gather(dtype: str, *, scaled: bool = False) -> int:
     """Return the address of the function that brings one row of 2 L tiles into a row of a spectrum."""
     target = targets.current()
-    name = f"gather_tiles_{dtype}"
-    return jit.address(name, lambda: str(emit_gather(name, dtype, target)), target)
+    name = f"gather_tiles_{dtype}" + ("_scaled" if scaled else "")
+    return jit.address(name, lambda: str(emit_gather(name, dtype, target, scaled=scaled)), target)
 
 
 def scatter(dtype: str, activation: str | None) -> int:
@@ -92,11 +93,12 @@ def _blocks(b: Builder, columns: ir.Value, block: ir.Value, name: str) -> None:
     b.do_if(b.icmp_signed(">", left, I64(0)), lambda: block(whole, left), f"{name}.rest")
 
 
-def emit_gather(name: str, dtype: str, target: targets.Target) -> ir.Module:
+def emit_gather(name: str, dtype: str, target: targets.Target, *, scaled: bool) -> ir.Module:
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(name, dtype, target)
     b, get = own.step(name, LINE_OPERANDS)
     vector = own.lanes * own.bytes
+    scale = b.broadcast(b.pointer(get[SUM])) if scaled else None
     for part in range(2):
         lines = []
         for tile in _tiles(b, get[TABLE], part, GATHER_SLOTS):
@@ -110,7 +112,7 @@ def emit_gather(name: str, dtype: str, target: targets.Target) -> ir.Module:
             for i, value in enumerate(b.transposed([b.load_vector(b.at(line, place), mask) for line in lines])):
 
                 def store(i: int = i, value: ir.Value = value) -> None:
-                    b.store_vector(value, b.at(to, (2 * i + part) * vector))
+                    b.store_vector(value if scale is None else b.fmul(value, scale), b.at(to, (2 * i + part) * vector))
 
                 if count is None or i == 0:
                     store()

@@ -32,15 +32,14 @@ class FFT(Planned):
     name = "fft"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse depth, and kernels that are no kernels or too long."""
+        """Refuse kernels that are no kernels or too long."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
-        if problem.rank == 3:
-            return f"{self.name} computes one and two dimensions, not three"
-        if math.prod(problem.kernel) == 1:
-            return f"{self.name} needs a kernel of more than one element"
-        spans = [(taps - 1) * steps + 1 for taps, steps in zip(problem.kernel, problem.dilation, strict=True)]
+        if math.prod(problem.kernel[-2:]) == 1:
+            return f"{self.name} needs a kernel of more than one element" + " a slice" * (problem.rank == 3)
+        axes = zip(problem.kernel[-2:], problem.dilation[-2:], strict=True)
+        spans = [(taps - 1) * steps + 1 for taps, steps in axes]
         most = fft_plan.LONGEST // 2 if len(spans) == 1 else fft_plan.MOST_SIZE // 2
         if max(spans) > most:
             return f"{self.name} computes windows of at most {most} elements along an axis, not {max(spans)}"

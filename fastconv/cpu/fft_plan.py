@@ -21,7 +21,7 @@ from fastconv.cpu import plan as at
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.algorithm import AnyPlan
 from fastconv.cpu.exact import Exact
-from fastconv.cpu.geometry import Geometry, geometry
+from fastconv.cpu.geometry import Geometry, geometry, triple
 from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
 from fastconv.cpu.plan import Request, common_numbers, input_strides, natural_strides, pixels_lie_apart, placed
@@ -36,7 +36,7 @@ LEAST_SIZE, MOST_SIZE, LONGEST = 16, 512, 2**18
 GATHER, SCATTER, PRODUCT, FAR_PRODUCT = 7.0, 10.0, 4.0, 12.0
 
 #: Cycles of one lane: to begin to copy a row of a tile that reaches beyond the input, to move a pixel where pixels lie
-#: apart, and to place a weight.
+#: apart, and to place a weight where weights are not read as they lie.
 COPY_ROW, APART, TAP = 30.0, 5.0, 6.0
 
 #: Cycles of a vector element and pass over a spectrum that exceeds the second level cache.
@@ -94,13 +94,20 @@ class Cycles(NamedTuple):
 
 def cycles(problem: ConvProblem, target: targets.Target) -> Cycles:
     """Return the cycles that a problem takes, on one thread."""
-    return _cycles(tiling(problem, target), problem, geometry(problem), targets.caches().level2)
+    return _cycles(tiling(problem, target), problem, slices(problem), targets.caches().level2)
+
+
+def slices(problem: ConvProblem) -> Geometry:
+    """Return the geometry of the slices of a volume: a channel for each channel and slice that a window has of it."""
+    shape = geometry(problem)
+    depth, *kernel = shape.kernel
+    return dataclasses.replace(shape, channels=shape.channels * depth, kernel=triple((1, *kernel)))
 
 
 @lru_cache(maxsize=1024)
 def best(problem: ConvProblem, lanes: int, cache: int) -> Tiling:
     """Return the cut that takes the fewest cycles; `cache` is bytes of the second level."""
-    shape = geometry(problem)
+    shape = slices(problem)
     return min(candidates(shape, lanes), key=lambda cut: sum(_cycles(cut, problem, shape, cache)))
 
 
@@ -152,14 +159,18 @@ def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> C
     back = (rows + SCATTER * elements) * cut.tile[0] / height + columns + 2 * far
     if pixels_lie_apart(problem) or max(shape.stride) > 1:
         back += 2 * lanes * APART * math.prod(cut.tile) / math.prod(shape.stride)
-    weights = rows * shape.kernel[1] / height + columns + elements + far + TAP * lanes * shape.taps
-    pairs = problem.batch * cut.pairs
+    taps = GATHER * shape.kernel[1] * -(-shape.kernel[2] // lanes) * lanes
+    if not _adjacent(shape):
+        taps = GATHER * shape.kernel[1] * width + TAP * lanes * shape.taps
+    weights = rows * shape.kernel[1] / height + columns + elements + far + taps
+    pairs = problem.batch * shape.output[0] * cut.pairs
     filter_vectors = -(-shape.filters // lanes)
     if cut.planes:
         sets = problem.groups * -(-pairs // lanes)
+        product = PRODUCT if shape.channels * cut.spectrum * item <= cache else FAR_PRODUCT
         return Cycles(
             sets * (shape.channels * there + shape.filters * back),
-            sets * shape.filters * shape.channels * PRODUCT * elements,
+            sets * shape.filters * shape.channels * product * elements,
             problem.groups * filter_vectors * shape.channels * (weights + 8 * elements * lanes),
         )
     if _depthwise(problem, shape):
@@ -191,13 +202,18 @@ def _depthwise(problem: ConvProblem, shape: Geometry) -> bool:
     return shape.channels == shape.filters == 1 and problem.groups > 1
 
 
+def _adjacent(shape: Geometry) -> bool:
+    """Whether the taps of a row lie side by side in a tile, in the order of their weights."""
+    return bool(np.array_equal(shape.tap_positions[: shape.kernel[2], 2], np.arange(shape.kernel[2])))
+
+
 def _block_pairs(cut: Tiling, problem: ConvProblem, shape: Geometry) -> int:
     """Pairs of tiles whose spectra are held at once."""
     item = np.dtype(problem.dtype).itemsize
     depthwise = _depthwise(problem, shape)
     vectors = -(-problem.channels // cut.lanes) if depthwise else problem.groups * -(-shape.channels // cut.lanes)
     most = min(MOST_INPUT // (vectors * cut.spectrum * item), MOST_RESULTS // (cut.spectrum * item))
-    return max(1, min(most, problem.batch * cut.pairs))
+    return max(1, min(most, problem.batch * shape.output[0] * cut.pairs))
 
 
 @dataclass(frozen=True)
@@ -276,6 +292,7 @@ class FourierPlan:
         alike = planes or n[step.DEPTHWISE]
         x, w = slot.VECTORS if alike else slot.LANE, slot.SCALARS if planes else slot.VECTORS
         array[step.GATHER] = slot.gather(dtype)
+        array[step.GATHER_WEIGHTS] = slot.gather(dtype, scaled=True)
         array[step.SCATTER] = slot.scatter(dtype, self.request.activation)
         array[step.TRANSFORM] = fourier.lines(dtype)
         array[step.PRODUCT] = slot.product(dtype, x, w)
@@ -369,19 +386,26 @@ class FourierPlan:
 def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:
     """Return the plan of a request."""
     problem = request.problem
-    shape = geometry(problem)
+    shape = slices(problem)
     cut = tiling(problem, request.target)
     numbers, tables = common_numbers(request, shape)
+    depth = geometry(problem).kernel[0]
+    depth_taps = np.ascontiguousarray(geometry(problem).tap_positions[:: shape.taps, 0])
     depthwise = _depthwise(problem, shape) and not cut.planes
     pairs = _block_pairs(cut, problem, shape)
     numbers |= _tiling_numbers(cut, problem)
     numbers |= zip((step.IMAGE, step.CHANNEL, step.ROW, step.PIXEL), input_strides(problem), strict=True)
     numbers |= {
+        step.SLICE: math.prod(problem.size[1:]) * numbers[step.PIXEL] if problem.rank == 3 else 0,
+        step.DEPTH: depth,
+        step.DEPTH_TAPS: address(depth_taps),
+        step.ALL_PAIRS: cut.pairs * problem.batch * shape.output[0],
         step.KERNEL_H: shape.kernel[1],
         step.KERNEL_W: shape.kernel[2],
         step.COMPACT: int(cut.planes),
         step.DEPTHWISE: int(depthwise),
         step.AS_THEY_LIE: int(natural_strides(problem)[2] == request.out_strides[2] == 1 and max(shape.stride) == 1),
+        step.ADJACENT: int(_adjacent(shape)),
         step.BLOCK_PAIRS: pairs,
         at.BLOCK: 1 if depthwise else math.gcd(CHUNK, cut.lanes),
     }
@@ -398,7 +422,7 @@ def make(request: Request, exact: Callable[[Request], AnyPlan]) -> FourierPlan:
     beyond = [tiles * tile + size for tiles, tile, size in zip(cut.tiles, cut.tile, cut.size, strict=True)]
     maps = [np.pad(axis, (0, count), constant_values=-1) for axis, count in zip(shape.maps[1:], beyond, strict=True)]
     numbers |= {at.MAP_H: address(maps[0]), at.MAP_W: address(maps[1])}
-    return FourierPlan(request, cut, numbers, own, pairs, (*tables, *maps), Exact(request, exact))
+    return FourierPlan(request, cut, numbers, own, pairs, (*tables, *maps, depth_taps), Exact(request, exact))
 
 
 def _tiling_numbers(cut: Tiling, problem: ConvProblem) -> dict[int, int]:
@@ -411,7 +435,6 @@ def _tiling_numbers(cut: Tiling, problem: ConvProblem) -> dict[int, int]:
         step.TILES_W: cut.tiles[1],
         step.TILES: math.prod(cut.tiles),
         step.PAIRS: cut.pairs,
-        step.ALL_PAIRS: cut.pairs * problem.batch,
         step.PITCH: cut.pitch,
         step.SPECTRUM: cut.spectrum,
         **dict(zip((step.LINES, step.LENGTH, step.LINE, step.NEXT), (lines, length, line, following), strict=True)),

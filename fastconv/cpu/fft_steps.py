@@ -9,6 +9,9 @@ weights are real, so the results are, too. A spectrum is [row][column][part][L l
 - where a plane has many tiles, lanes are pairs of tiles, and weights are scalars for all of them (`fft_planes`);
 - where it has few, lanes are the channels of a pair of tiles, and the filters of its results (`fft_channels`,
   `fft_filters`).
+
+Of volumes each slice of the result is an image, and each slice that its windows see of a channel is a channel: the sum
+over a window's depth is one over channels, which costs products, and no transforms of results.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ from fastconv.cpu.packing import copy_row
     TILES_W, TILES, PAIRS, ALL_PAIRS,             # tiles along a row, of a plane; pairs of a plane, of all images
     PITCH, SPECTRUM,                              # elements of a spectrum's row, of all
     LINES, LENGTH, LINE, NEXT,                    # that are multiplied: how many, elements of one, strides
-    IMAGE, CHANNEL, ROW, PIXEL,                   # strides of the input
+    IMAGE, CHANNEL, SLICE, ROW, PIXEL,            # strides of the input
+    DEPTH, DEPTH_TAPS,                            # slices of a window, and the address of their places in it
     KERNEL_H, KERNEL_W,
     COMPACT,                                      # spectra of weights are scalars, not vectors
     KEPT,                                         # weights are spectra already
@@ -48,14 +52,15 @@ from fastconv.cpu.packing import copy_row
     BLOCK_PAIRS,                                  # pairs of tiles whose spectra are held at once
     FORWARD_ROW, FORWARD_COLUMN, INVERSE_ROW, INVERSE_COLUMN,  # addresses of tables of passes
     ROW_PASSES, COLUMN_PASSES,                    # how many
-    GATHER, SCATTER, TRANSFORM, PRODUCT,          # addresses of functions
+    ADJACENT,                                     # taps of a row lie side by side in a tile, as weights do
+    GATHER, GATHER_WEIGHTS, SCATTER, TRANSFORM, PRODUCT,  # addresses of functions
     LANE_TABLE, ROW_TABLE, STAGED, SUMS, SPECTRA,  # places of buffers, in elements
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 44)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 49)
 # fmt: on
 
-#: What is known of a lane: image (-1: none), tile, channel (or filter) behind the first one; whether its rows are
-#: copied before they are gathered, and where.
+#: What is known of a lane: image (of a volume each slice of the result is one; -1: none), tile, channel (or filter)
+#: behind the first one; whether its rows are copied before they are gathered, and where.
 LANE_IMAGE, LANE_TILE, LANE_OFFSET, LANE_COPIED, LANE_PLANE, LANE_TOP, LANE_LEFT, LANE_SLOTS = range(8)
 
 #: Where in the frame the operands of codelets begin.
@@ -118,6 +123,7 @@ def find_tiles(plan: Ints, memory: Reals, x: Reals, first: int, after: int) -> N
     item = plan[at.ITEM]
     table = ints_at(address_of(memory) + plan[LANE_TABLE] * item)
     rows = ints_at(address_of(memory) + plan[ROW_TABLE] * item)
+    map_d, depth_taps = ints_at(plan[at.MAP_D]), ints_at(plan[DEPTH_TAPS])
     for lane in range(2 * plan[at.LANES]):
         place = lane * LANE_SLOTS
         staged = plan[STAGED] + lane * plan[SIZE_W]
@@ -127,7 +133,10 @@ def find_tiles(plan: Ints, memory: Reals, x: Reals, first: int, after: int) -> N
         there = table[place + LANE_IMAGE] >= 0 and channel < after
         inside = top >= 0 and left >= 0 and top + plan[SIZE_H] <= plan[at.IN_H]
         inside = inside and left + plan[SIZE_W] <= plan[at.IN_W] and plan[PIXEL] == 1
-        plane = table[place + LANE_IMAGE] * plan[IMAGE] + channel * plan[CHANNEL]
+        image, slice_ = divmod(table[place + LANE_IMAGE], plan[at.OUT_D])
+        slice_ = map_d[slice_ * plan[at.STRIDE_D] + depth_taps[channel % plan[DEPTH]]] if there else 0
+        there = there and slice_ >= 0
+        plane = image * plan[IMAGE] + channel // plan[DEPTH] * plan[CHANNEL] + slice_ * plan[SLICE]
         table[place + LANE_COPIED] = there and not inside
         table[place + LANE_PLANE] = plane
         table[place + LANE_TOP] = top + plan[at.BEFORE_H]
@@ -201,7 +210,7 @@ def place_results(
     for lane in range(2 * plan[at.LANES]):
         place, entry = lane * LANE_SLOTS, lane * slot.SCATTER_SLOTS
         filter_ = first + table[place + LANE_OFFSET]
-        image = table[place + LANE_IMAGE]
+        image, slice_ = divmod(table[place + LANE_IMAGE], plan[at.OUT_D])
         tile_row, tile_column = divmod(table[place + LANE_TILE], plan[TILES_W])
         top = tile_row * plan[TILE_H] // plan[at.STRIDE_H]
         left = tile_column * plan[TILE_W] // plan[at.STRIDE_W]
@@ -210,7 +219,7 @@ def place_results(
         rows[entry + slot.ROWS] = min(plan[TILE_H], (height - 1) * plan[at.STRIDE_H] + 1) if there else 0
         rows[entry + slot.WIDTH] = min(plan[TILE_W], (width - 1) * plan[at.STRIDE_W] + 1)
         rows[entry + slot.BIAS] = bias + filter_ * item if bias != 0 else 0
-        pixel = top * plan[at.OUT_W] + left
+        pixel = (slice_ * plan[at.OUT_H] + top) * plan[at.OUT_W] + left
         to = image * plan[at.OUT_IMAGE] + filter_ * plan[at.OUT_FILTER] + pixel * plan[at.OUT_PIXEL]
         added = image * plan[at.RESIDUAL_IMAGE] + filter_ * plan[at.RESIDUAL_FILTER] + pixel * plan[at.RESIDUAL_PIXEL]
         rows[entry + slot.RESIDUAL] = 0
@@ -277,7 +286,7 @@ def inverse_rows(
         image = table[lane * LANE_SLOTS + LANE_IMAGE]
         total = memory[plan[SUMS] + lane]
         if image >= 0 and first + table[lane * LANE_SLOTS + LANE_OFFSET] < after and total != total:
-            broken[image] = 1
+            broken[image // plan[at.OUT_D]] = 1
 
 
 @kernel
@@ -309,22 +318,29 @@ def transform_filters(
     item, lanes = plan[at.ITEM], plan[at.LANES]
     rows = ints_at(address_of(memory) + plan[ROW_TABLE] * item)
     tap_h, tap_w = ints_at(plan[at.TAP_H]), ints_at(plan[at.TAP_W])
-    scale = 1.0 / (plan[SIZE_H] * plan[SIZE_W])
+    there = min(lanes, after - first)
+    columns = plan[KERNEL_W] if plan[ADJACENT] else plan[SIZE_W]
+    memory[plan[SUMS]] = 1.0 / (plan[SIZE_H] * plan[SIZE_W])
     for lane in range(2 * lanes):
         staged = plan[STAGED] + lane * plan[SIZE_W]
-        rows[lane * slot.GATHER_SLOTS + slot.FROM] = address_of(memory) + staged * item
-        rows[lane * slot.GATHER_SLOTS + slot.FROM_ROW] = 0
-        fill_zeros(memory, staged, plan[SIZE_W])
+        entry = lane * slot.GATHER_SLOTS
+        if plan[ADJACENT] and lane < there:
+            taps = ((first + lane) * plan[at.CHANNELS] + channel) * plan[at.TAPS]
+            rows[entry + slot.FROM] = address_of(weight) + taps * item
+            rows[entry + slot.FROM_ROW] = plan[KERNEL_W] * item
+        else:
+            rows[entry + slot.FROM] = address_of(memory) + staged * item
+            rows[entry + slot.FROM_ROW] = 0
+            fill_zeros(memory, staged, columns)
     spectrum = (to - address_of(memory)) // item
     fill_zeros(memory, spectrum, plan[SPECTRUM])
     for i in range(plan[KERNEL_H]):
-        for lane in range(min(lanes, after - first)):
+        for lane in range(0 if plan[ADJACENT] else there):
             taps = ((first + lane) * plan[at.CHANNELS] + channel) * plan[at.TAPS] + i * plan[KERNEL_W]
             for j in range(plan[KERNEL_W]):
-                place = plan[STAGED] + lane * plan[SIZE_W] + tap_w[i * plan[KERNEL_W] + j]
-                memory[place] = weight[taps + j] * scale
+                memory[plan[STAGED] + lane * plan[SIZE_W] + tap_w[i * plan[KERNEL_W] + j]] = weight[taps + j]
         line = to + tap_h[i * plan[KERNEL_W]] * plan[PITCH] * item
-        move_line(plan, frame, memory, plan[GATHER], 0, plan[SIZE_W], line)
+        move_line(plan, frame, memory, plan[GATHER_WEIGHTS], i, columns, line)
         transform(plan, frame, line, 0, 1, plan[FORWARD_ROW], plan[ROW_PASSES])
     forward_columns(plan, frame, to, 0, plan[SIZE_W])
 

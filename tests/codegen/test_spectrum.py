@@ -30,17 +30,21 @@ def numbers(*shape, dtype):
 
 @dtypes
 @columns_of_rows
-def test_gather(dtype, columns):
-    """Row 2 of 2 L tiles that lie anywhere, the last one with a pitch of 0."""
+@pytest.mark.parametrize("scaled", [False, True])
+def test_gather(dtype, columns, scaled):
+    """Row 2 of 2 L tiles that lie anywhere, the last one with a pitch of 0; maybe times a half."""
     lanes = targets.current().lanes(dtype)
     tiles = numbers(2 * lanes, 3, columns + 5, dtype=dtype)
     pitches = np.full(2 * lanes, tiles.strides[1])
     pitches[-1] = 0
     table = np.array([[tile.ctypes.data, pitch] for tile, pitch in zip(tiles, pitches, strict=True)], np.int64)
     line = np.full((columns + lanes, 2, lanes), 77, dtype)
-    call(slot.gather(dtype), table.ctypes.data, 2, columns, line.ctypes.data, 0)
+    half = np.array([0.5], dtype)
+    scale = half.ctypes.data if scaled else 0
+    call(slot.gather(dtype, scaled=scaled), table.ctypes.data, 2, columns, line.ctypes.data, scale)
     rows = tiles[:, 2, :columns].copy()
     rows[-1] = tiles[-1, 0, :columns]
+    rows *= 0.5 if scaled else 1
     np.testing.assert_array_equal(line[:columns], rows.reshape(2, lanes, columns).transpose(2, 0, 1))
     assert (line[columns:] == 77).all()
 

@@ -81,6 +81,22 @@ def test_channels_are_summed_and_filters_are_apart():
 
 
 @pytest.mark.usefixtures("kind")
+@layouts
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_slices_of_a_volume_are_summed(layout, flip):
+    """A kernel that has a number in the middle of each slice: slices times these. One window is of padding."""
+    image = np.random.default_rng(0).integers(0, 9, (4, 5, 6)).astype(np.float32)
+    x = np.stack([image, 10 * image], 0 if layout == "channels_first" else -1)[None]
+    weight = np.zeros((1, 2, 3, 3, 3), np.float32)
+    weight[:, 0, :, 1, 1] = weight[:, 1, :, 1, 1] = 1, 2, 3
+    arguments = {"stride": (2, 1, 1), "padding": ((4, 1), (1, 1), (1, 1)), "layout": layout}
+    y = fastconv.conv3d(x, weight, flip=flip, algorithm="fft", **arguments)
+    a, b, c = (3, 2, 1) if flip else (1, 2, 3)
+    expected = [0 * image[0], c * image[0], a * image[0] + b * image[1] + c * image[2], a * image[2] + b * image[3]]
+    np.testing.assert_allclose(y.reshape(4, 5, 6), 11 * np.array(expected), atol=2e-3)
+
+
+@pytest.mark.usefixtures("kind")
 def test_one_axis_and_many_tiles():
     """The sum of eleven samples, of samples that count up: eleven times the one in the middle."""
     x = np.arange(1000, dtype=np.float32)[None, None]
@@ -95,19 +111,25 @@ def test_one_axis_and_many_tiles():
 def problems(draw):
     """Draw what the algorithm takes: windows larger than planes and smaller, one tile and many."""
     layout, mode = draw(st.sampled_from(LAYOUTS)), draw(st.sampled_from(("zeros", "zeros", *PADDING_MODES)))
-    rank = draw(st.integers(1, 2))
-    kernel = [draw(st.integers(1 if rank == 2 else 2, 13)) for _ in range(rank)]
-    kernel[-1] += max(kernel) == 1
+    rank = draw(st.integers(1, 3))
+    kernel = [draw(st.integers(1 if rank > 1 else 2, 13)) for _ in range(rank)]
+    if rank == 3:
+        kernel[0] = draw(st.integers(1, 4))
+    kernel[-1] += max(kernel[-2:]) == 1
     dilation = [draw(st.integers(1, 3)) for _ in range(rank)]
     stride = [draw(st.sampled_from((1, 1, 1, 2, 3, 7))) for _ in range(rank)]
     size = [draw(st.one_of(st.integers(1, 12), st.integers(1, 90))) for _ in range(rank)]
-    limits = {"reflect": [n - 1 for n in size], "zeros": [30, 30], "replicate": [30, 30]}.get(mode, size)
+    if rank == 3:
+        size = [draw(st.integers(1, 6)), *(min(n, 40) for n in size[1:])]
+    limits = {"reflect": [n - 1 for n in size], "zeros": [30] * rank, "replicate": [30] * rank}.get(mode, size)
+    if rank == 3:
+        limits = [min(limit, 4) for limit in limits]
     padding = [[draw(st.integers(0, min(limit, 30))) for _ in range(2)] for limit in limits[:rank]]
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = [max(n, span - sum(pair)) for n, span, pair in zip(size, spans, padding, strict=True)]
     groups = draw(st.sampled_from((1, 1, 2, 3, 20)))
-    channels, filters = (draw(st.sampled_from((1, 1, 2, 5))) if groups > 2 else draw(st.integers(1, 20))
-                         for _ in range(2))  # fmt: skip
+    few = groups > 2 or rank == 3
+    channels, filters = (draw(st.sampled_from((1, 1, 2, 5))) if few else draw(st.integers(1, 20)) for _ in range(2))
     shape = (draw(st.integers(1, 3)), groups * channels, *size)
     return ConvProblem.from_shapes(
         shape if layout == "channels_first" else (shape[0], *size, shape[1]),
@@ -155,6 +177,8 @@ LAYERS = [
     "conv2d,n2,c9,33x20,k40,4x11,p5,channels_last,float32",
     "conv1d,n2,c3,900,k3,33,p16,float64",
     "conv2d,n2,c4,50x61,k4,7x9,s2x3,p4,g2,float32",
+    "conv3d,n2,c4,5x33x20,k9,3x5x4,p2,float32",
+    "conv3d,n2,c4,5x33x20,k4,2x5x4,s2x1x1,p2,g4,channels_last,float32",
 ]
 
 
@@ -202,9 +226,10 @@ def test_weights_that_are_too_large_are_not_kept(only, operands_of, monkeypatch)
 @layouts
 @pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite(layout, special, monkeypatch, operands_of):
+@pytest.mark.parametrize("shape", ["conv2d,n3,c4,30x40,k4,5x5,p2", "conv3d,n3,c4,3x10x40,k4,2x5x5,p2"])
+def test_what_is_not_finite(layout, special, shape, monkeypatch, operands_of):
     """The image is computed again as the sum stands; the others keep their bits."""
-    problem = ConvProblem.parse(f"conv2d,n3,c4,30x40,k4,5x5,p2,{layout},float32")
+    problem = ConvProblem.parse(f"{shape},{layout},float32")
     operands = operands_of(problem, bias=True, residual=True)
     clean = convolve(problem, operands)
     operands[0][1].reshape(-1)[777] = special
@@ -225,13 +250,16 @@ def test_what_is_not_finite(layout, special, monkeypatch, operands_of):
 
 # -------------------------------------------------------------------------- limits and promises
 
+_LONG = "fft computes windows of at most 256 elements along an axis, not 300"
+
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("conv3d,n1,c1,9x9x9,k1,3x3x3,float32", "fft computes one and two dimensions, not three"),
         ("conv2d,n1,c1,9x9,k1,1x1,float32", "fft needs a kernel of more than one element"),
-        ("conv2d,n1,c1,900x9,k1,300x3,float32", "fft computes windows of at most 256 elements along an axis, not 300"),
+        ("conv3d,n1,c1,9x9x9,k1,3x1x1,float32", "fft needs a kernel of more than one element a slice"),
+        ("conv3d,n1,c1,9x9x900,k1,3x3x300,float64", _LONG),
+        ("conv2d,n1,c1,900x9,k1,300x3,float32", _LONG),
         ("conv2d,n1,c1,9x9,k1,3x3,int32", "fft computes float32 and float64, not int32"),
     ],
 )
