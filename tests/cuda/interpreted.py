@@ -19,11 +19,10 @@ import weakref
 from typing import NamedTuple
 
 import numpy as np
-from interpreter import InterpreterError, Kernel, Memory, launch, parse
-
 from fastconv.cuda.arrays import DeviceArray
 from fastconv.cuda.compile import Code
 from fastconv.cuda.driver import Device, Extent, Launch
+from interpreter import InterpreterError, Kernel, Memory, launch, parse
 
 MOST_SHARED = 48 << 10  # bytes that a block gets unless its function's attribute asks for more
 
