@@ -50,8 +50,8 @@ class Machine:
 P = TypeVar("P", bound=ConvProblem | PoolProblem)
 
 
-class AnyAlgorithm(ABC, Generic[P]):
-    """A way to compute one kind of problem: what the choice is made by."""
+class Limits(ABC, Generic[P]):
+    """What a way to compute one kind of problem says of itself, wherever it runs."""
 
     name: str
 
@@ -74,10 +74,6 @@ class AnyAlgorithm(ABC, Generic[P]):
         """Return the bytes of scratch memory that a call allocates, all threads together."""
 
     @abstractmethod
-    def cost(self, problem: P, machine: Machine) -> float:
-        """Return the predicted time of a call in seconds, on one thread."""
-
-    @abstractmethod
     def error_bound(self, problem: P) -> float:
         """Return a bound of the relative error in the 2-norm that random data stays below.
 
@@ -87,6 +83,14 @@ class AnyAlgorithm(ABC, Generic[P]):
     def clear_cache(self) -> None:
         """Forget what is kept between calls."""
         return
+
+
+class AnyAlgorithm(Limits[P]):
+    """A way to compute one kind of problem: what the choice is made by."""
+
+    @abstractmethod
+    def cost(self, problem: P, machine: Machine) -> float:
+        """Return the predicted time of a call in seconds, on one thread."""
 
 
 class Algorithm(AnyAlgorithm[ConvProblem]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastconv import config, memory, verbose
 from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
+from fastconv.devices import is_on_device
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
 
@@ -35,6 +36,10 @@ def convolve(
 
     Arguments are those of a problem, activation, algorithm and tolerance.
     """
+    if type(x) is not np.ndarray and is_on_device(x):
+        from fastconv.cuda import call as device  # not before such an array arrives
+
+        return cast("Array", device.convolve(rank, x, weight, bias, residual, arguments, out))  # of x's library
     images, filters = array(x, "x"), array(weight, "weight")
     call = _prepared(rank, images, filters, arguments, as_key(arguments), config.settings())
     filters = dense(filters, call.operand)
@@ -216,7 +221,7 @@ def array(value: object, name: str) -> Array:
     """Return what is or can show itself as an array, without a copy."""
     if type(value) is np.ndarray:
         return value
-    if hasattr(value, "__cuda_array_interface__"):
+    if is_on_device(value):
         raise TypeError(f"{name} must be an array in the computer's memory, got one on a GPU")
     if isinstance(value, _SPECIAL_ARRAYS) or not (
         isinstance(value, np.ndarray | list | tuple)
@@ -230,7 +235,19 @@ def array(value: object, name: str) -> Array:
         raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from None
 
 
-def check_weight_axes(weight: Array, rank: int) -> None:
+class Shaped(Protocol):
+    """An array, wherever it is."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements an axis."""
+
+    @property
+    def ndim(self) -> int:
+        """Axes."""
+
+
+def check_weight_axes(weight: Shaped, rank: int) -> None:
     """Raise ValueError unless there is one for filters, one for channels, and `rank` of the kernel."""
     if weight.ndim != rank + 2:
         raise ValueError(
@@ -239,7 +256,7 @@ def check_weight_axes(weight: Array, rank: int) -> None:
         )
 
 
-def has_batch_axis(x: Array, rank: int) -> bool:
+def has_batch_axis(x: Shaped, rank: int) -> bool:
     """Return whether `x` has a batch axis; raise ValueError unless that is all it may lack."""
     if x.ndim not in (rank + 1, rank + 2):
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, Machine, P, PoolAlgorithm
+from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, Limits, Machine, P, PoolAlgorithm
 from fastconv.arguments import one_of
 from fastconv.config import (
     Settings,
@@ -78,7 +78,12 @@ def named(problem: P, name: str) -> AnyAlgorithm[P]:
     UnsupportedError
         If it does not compute the problem, or not within the limit of workspace.
     """
-    entry = _called(name, table.table_of(problem))
+    return named_among(table.table_of(problem), problem, name)
+
+
+def named_among(entries: Sequence[L], problem: P, name: str) -> L:
+    """Return the one of `entries` that is called `name`, see :func:`named`."""
+    entry = _called(name, entries)
     reason = entry.supports(problem) or _excess(entry, problem)
     if reason is not None:
         raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
@@ -90,6 +95,7 @@ class _Named(Protocol):
 
 
 E = TypeVar("E", bound=_Named)
+L = TypeVar("L", bound=Limits)  # type: ignore[type-arg]  # of the problem that it is asked about
 
 
 def _called(name: str, entries: Sequence[E]) -> E:
@@ -153,7 +159,11 @@ def contenders(problem: P, tolerance: float) -> list[AnyAlgorithm[P]]:
 
     Where even the best bound of those that take any weights is above the tolerance, those are the most accurate.
     """
-    entries = table.table_of(problem)
+    return contenders_among(table.table_of(problem), problem, tolerance)
+
+
+def contenders_among(entries: Sequence[L], problem: P, tolerance: float) -> list[L]:
+    """Return what ``"auto"`` chooses among `entries`, see :func:`contenders`."""
     possible = [entry for entry in entries if _refusal(entry, problem) is None]
     if not possible:
         refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem)}" for entry in entries)
@@ -163,17 +173,17 @@ def contenders(problem: P, tolerance: float) -> list[AnyAlgorithm[P]]:
     return [entry for entry in possible if bounds[entry] <= max(tolerance, least)]
 
 
-def _refusal(entry: AnyAlgorithm[P], problem: P) -> str | None:
+def _refusal(entry: Limits[P], problem: P) -> str | None:
     """Return why `entry` cannot compute `problem`, or else why it may not; None if it can and may."""
-    return entry.supports(problem) or _prohibition(entry) or _excess(entry, problem)
+    return entry.supports(problem) or _prohibition(entry, problem) or _excess(entry, problem)
 
 
-def _prohibition(entry: AnyAlgorithm[P]) -> str | None:
+def _prohibition(entry: Limits[P], problem: P) -> str | None:
     """Return why `entry` may not be chosen; what is allowed and denied are convolutions' algorithms."""
-    return allowed_algorithms().refusal(entry.name) if isinstance(entry, Algorithm) else None
+    return allowed_algorithms().refusal(entry.name) if isinstance(problem, ConvProblem) else None
 
 
-def _excess(entry: AnyAlgorithm[P], problem: P) -> str | None:
+def _excess(entry: Limits[P], problem: P) -> str | None:
     """Return by how much `entry`, which computes `problem`, is above the limit of workspace; None if it is not."""
     limit = get_workspace_limit()
     return None if limit is None else too_large(entry.workspace(problem), limit)  # which may take a plan
@@ -258,7 +268,7 @@ def _candidate(
     excess = too_large(workspace, get_workspace_limit())
     return Candidate(
         entry.name,
-        _prohibition(entry) or excess or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
+        _prohibition(entry, problem) or excess or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
         workspace,
         entry.cost(problem, machine),
         bound,
