@@ -2,12 +2,14 @@
 
 With it the public functions run end to end without a GPU, through the plans, launches and checks of a real one::
 
-    def test_something(device):             # the fixture in conftest.py
+    def test_something(device):             # the fixture in conftest.py, which is a GPU as well
         x = device.array(np.ones((1, 2, 8, 8), np.float32))
-        y = fastconv.avg_pool2d(x, 2)       # an InterpretedArray as well
-        y.numpy()                           # a copy
+        y = fastconv.avg_pool2d(x, 2)       # on the device as well
+        device.numpy(y)                     # a copy
         x[:, :, ::2], x.transpose(0, 2, 3, 1)   # views, with strides
-        device.launches                     # what was launched: entry point, grid, block
+
+    def test_something_else(interpreting):  # never a GPU
+        interpreting.launches               # what was launched: entry point, grid, block
 
 Streams are numbers that nothing comes of. Accesses out of bounds, misaligned ones, races and more raise, see
 `interpreter`.
@@ -19,10 +21,11 @@ import weakref
 from typing import NamedTuple
 
 import numpy as np
+from interpreter import InterpreterError, Kernel, Memory, launch, parse
+
 from fastconv.cuda.arrays import DeviceArray
 from fastconv.cuda.compile import Code
 from fastconv.cuda.driver import Device, Extent, Launch
-from interpreter import InterpreterError, Kernel, Memory, launch, parse
 
 MOST_SHARED = 48 << 10  # bytes that a block gets unless its function's attribute asks for more
 
@@ -64,6 +67,9 @@ class InterpretedArray:
     def numpy(self) -> np.ndarray:
         """Return a copy in memory of NumPy's own."""
         return self._values.copy()
+
+    def __setitem__(self, index: object, values: object) -> None:
+        self._values[index] = values  # type: ignore[index]
 
 
 class _Allocation:
@@ -135,6 +141,10 @@ class InterpretingDriver:
         made = self.empty(None, found.shape, found.dtype)
         made._values[...] = found
         return made
+
+    def numpy(self, array: InterpretedArray) -> np.ndarray:
+        """Return a copy in memory of NumPy's own."""
+        return array.numpy()
 
 
 def _packed(kernel: Kernel, words: list[int]) -> bytes:
