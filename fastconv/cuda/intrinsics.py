@@ -19,19 +19,25 @@ from numba.cuda.extending import intrinsic
 __all__ = [
     "advance",
     "division",
+    "get",
     "inlined",
     "load",
     "load4",
     "load_if",
+    "load_row",
     "load_written",
+    "put",
+    "quads",
     "quotient",
-    "shared_load4",
-    "shared_store4",
+    "set_quad",
+    "slide",
     "store",
     "store4",
+    "thread_again",
+    "zeros",
 ]
 
-_GLOBAL, _SHARED = 1, 3  # address spaces
+_GLOBAL = 1  # the address space
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 _VECTOR = 4  # elements of load4 and store4: 16 bytes of float32, two times 16 bytes of float64
 
@@ -117,45 +123,74 @@ def load(typing_context, pointer, index):
     return pointer.dtype(pointer, index), generate
 
 
-# For `load_if`: a load's type, a register's letter, and the type of one, by the type of an element.
+# For `load_if`: a load's type, a register's letter and type, and bytes, by the type of an element.
 _REGISTERS = {
-    "float": ("f32", "f", ir.FloatType()),
-    "double": ("f64", "d", ir.DoubleType()),
-    "i8": ("u8", "h", ir.IntType(16)),
-    "i16": ("u16", "h", ir.IntType(16)),
-    "i32": ("u32", "r", _INT32),
-    "i64": ("u64", "l", _INT64),
+    "float": ("f32", "f", ir.FloatType(), 4),
+    "double": ("f64", "d", ir.DoubleType(), 8),
+    "i8": ("u8", "h", ir.IntType(16), 1),
+    "i16": ("u16", "h", ir.IntType(16), 2),
+    "i32": ("u32", "r", _INT32, 4),
+    "i64": ("u64", "l", _INT64, 8),
 }
+
+
+def _load_if(builder, condition, pointer, index, otherwise):
+    """pointer[index] if the condition holds, else `otherwise`: by a predicate and no branch.
+
+    The address is one multiply-add of the index; left to itself, the compiler adds in three steps.
+    """
+    element = pointer.type.pointee
+    kind, letter, register, size = _REGISTERS[str(element)]
+    narrow = register != element
+    text = (
+        "{ .reg .pred p; .reg .s64 place; setp.ne.u32 p, $4, 0; "
+        f"mad.wide.s32 place, $2, {size}, $1; "
+        f"mov.{'b16' if letter == 'h' else kind} $0, $3; @p ld.global.nc.{kind} $0, [place]; }}"
+    )
+    function_type = ir.FunctionType(register, [_INT64, _INT32, register, _INT32])
+    operands = [
+        builder.ptrtoint(_address(builder, pointer, ir.Constant(_INT32, 0), _GLOBAL), _INT64),
+        index,
+        builder.zext(otherwise, register) if narrow else otherwise,
+        builder.zext(condition, _INT32),
+    ]
+    found = builder.asm(function_type, text, f"=&{letter},l,r,{letter},r", operands, side_effect=False)
+    return builder.trunc(found, element) if narrow else found
 
 
 @intrinsic
 def load_if(typing_context, condition, pointer, index, otherwise):
     """pointer[index] if the condition holds, of memory that does not change, else otherwise
 
-    By a predicate and no branch, so that the compiler unrolls loops around it.
+    Without a branch, so that the compiler unrolls loops around it.
     """
 
     def generate(context, builder, signature, arguments):
-        condition, pointer, index, otherwise = arguments
-        address = _address(builder, pointer, index, _GLOBAL)
-        kind, letter, register = _REGISTERS[str(address.type.pointee)]
-        narrow = register != address.type.pointee
-        text = (
-            "{ .reg .pred p; setp.ne.u32 p, $3, 0; "
-            f"mov.{'b16' if letter == 'h' else kind} $0, $2; @p ld.global.nc.{kind} $0, [$1]; }}"
-        )
-        call = ir.InlineAsm(
-            ir.FunctionType(register, [_INT64, register, _INT32]), text, f"=&{letter},l,{letter},r", side_effect=False
-        )
-        operands = [
-            builder.ptrtoint(address, _INT64),
-            builder.zext(otherwise, register) if narrow else otherwise,
-            builder.zext(condition, _INT32),
-        ]
-        found = builder.call(call, operands)
-        return builder.trunc(found, address.type.pointee) if narrow else found
+        return _load_if(builder, *arguments)
 
-    return pointer.dtype(types.boolean, pointer, index, pointer.dtype), generate
+    return pointer.dtype(types.boolean, pointer, types.int32, pointer.dtype), generate
+
+
+@intrinsic
+def load_row(typing_context, pointer, step, first, limit, count):
+    """Tuple of pointer[0], pointer[step] and so on, each 0 unless 0 <= first, first + 1 and so on < limit"""
+    if not _literal(count):
+        return None
+    length = count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        pointer, step, first, limit, _ = arguments
+        element = pointer.type.pointee
+        found = ir.Constant(ir.ArrayType(element, length), ir.Undefined)
+        for i in range(length):
+            number = ir.Constant(_INT32, i)
+            inside = builder.icmp_unsigned("<", builder.add(first, number), limit)
+            value = _load_if(builder, inside, pointer, builder.mul(step, number), ir.Constant(element, 0.0))
+            found = builder.insert_value(found, value, i)
+        return found
+
+    signature = types.UniTuple(pointer.dtype, length)(pointer, types.int32, types.int32, types.int32, count)
+    return signature, generate
 
 
 @intrinsic
@@ -208,37 +243,128 @@ def store4(typing_context, pointer, index, values):
     return types.void(pointer, index, values), generate
 
 
-def _shared_address(context, builder, array_type, array, index):
-    """The address of an element of a shared array, which Numba holds as one in the generic address space."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return _address(builder, data, index, _SHARED)
+def _literal(*kinds) -> bool:
+    """Whether arguments are constants in the kernel; the compiler asks without that, too, and None says no.
+
+    They must be part of the signature: calls of one signature share one piece of code.
+    """
+    return all(isinstance(kind, types.IntegerLiteral) for kind in kinds)
+
+
+def _element(context, builder, array_type, array, index):
+    """The address of an element of an array in shared memory, which the compiler knows of itself."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
 @intrinsic
-def shared_load4(typing_context, array, index):
-    """Four elements from array[index] on, of an array in shared memory; aligned to 16 bytes"""
+def quads(typing_context, array, index, step, count):
+    """Tuple of count times four elements, from array[index], array[index + step] and so on; aligned to 16 bytes"""
+    if not _literal(step, count):
+        return None
+    distance, number = step.literal_value, count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        first = _element(context, builder, signature.args[0], *arguments[:2])
+        element = first.type.pointee
+        found = ir.Constant(ir.ArrayType(element, _VECTOR * number), ir.Undefined)
+        for i in range(number):
+            address = _as_vector(builder, builder.gep(first, [ir.Constant(_INT32, i * distance)]))
+            vector = builder.load(address, align=16)
+            for j in range(_VECTOR):
+                value = builder.extract_element(vector, ir.Constant(_INT32, j))
+                found = builder.insert_value(found, value, _VECTOR * i + j)
+        return found
+
+    return types.UniTuple(array.dtype, _VECTOR * number)(array, index, step, count), generate
+
+
+@intrinsic
+def get(typing_context, array, index):
+    """array[index], of an array in shared memory; Python's negative indices would take a comparison and a selection"""
 
     def generate(context, builder, signature, arguments):
         array, index = arguments
-        address = _shared_address(context, builder, signature.args[0], array, index)
-        vector = builder.load(_as_vector(builder, address), align=_alignment(address.type.pointee))
-        return _as_tuple(builder, vector)
+        return builder.load(_element(context, builder, signature.args[0], array, index))
 
-    return types.UniTuple(array.dtype, _VECTOR)(array, index), generate
+    return array.dtype(array, index), generate
 
 
 @intrinsic
-def shared_store4(typing_context, array, index, values):
-    """Store a tuple of four from array[index] on, of an array in shared memory; aligned to 16 bytes"""
+def put(typing_context, array, index, value):
+    """array[index] = value, likewise"""
 
     def generate(context, builder, signature, arguments):
-        array, index, values = arguments
-        address = _shared_address(context, builder, signature.args[0], array, index)
-        vector = _from_tuple(builder, values)
-        builder.store(vector, _as_vector(builder, address), align=_alignment(address.type.pointee))
+        array, index, value = arguments
+        builder.store(value, _element(context, builder, signature.args[0], array, index))
         return context.get_dummy_value()
 
-    return types.void(array, index, values), generate
+    return types.void(array, index, array.dtype), generate
+
+
+@intrinsic
+def thread_again(typing_context):
+    """cuda.threadIdx.x, asked for anew: what depends on it is computed here, and takes no registers before"""
+
+    def generate(context, builder, signature, arguments):
+        return builder.asm(ir.FunctionType(_INT32, []), "mov.u32 $0, %tid.x;", "=r", [], side_effect=True)
+
+    return types.int32(), generate
+
+
+@intrinsic
+def set_quad(typing_context, array, index, values, first, step):
+    """array[index:index + 4] = values[first], values[first + step] and so on; aligned to 16 bytes"""
+    if not _literal(first, step):
+        return None
+    begin, distance = first.literal_value, step.literal_value
+
+    def generate(context, builder, signature, arguments):
+        address = _element(context, builder, signature.args[0], *arguments[:2])
+        vector = ir.Constant(_vector_type(address.type.pointee), ir.Undefined)
+        for i in range(_VECTOR):
+            value = builder.extract_value(arguments[2], begin + i * distance)
+            vector = builder.insert_element(vector, value, ir.Constant(_INT32, i))
+        builder.store(vector, _as_vector(builder, address), align=16)
+        return context.get_dummy_value()
+
+    return types.void(array, index, values, first, step), generate
+
+
+@intrinsic
+def zeros(typing_context, zero, count):
+    """Tuple of count zeros of the type of the one given"""
+    if not _literal(count):
+        return None
+    length = count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        return ir.Constant(ir.ArrayType(arguments[0].type, length), None)
+
+    return types.UniTuple(zero, length)(zero, count), generate
+
+
+@intrinsic
+def slide(typing_context, sums, values, factors, stride, dilation, taps):
+    """Tuple of sums[i] + the sum over j of values[i * stride + j * dilation] * factors[j]: a row of a convolution"""
+    if not _literal(stride, dilation, taps):
+        return None
+    step, gap, count = stride.literal_value, dilation.literal_value, taps.literal_value
+
+    def generate(context, builder, signature, arguments):
+        sums, values, factors, *_ = arguments
+        element = factors.type.element
+        name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
+        function_type = ir.FunctionType(element, [element] * 3)
+        fma = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        for j in range(count):
+            factor = builder.extract_value(factors, j)
+            for i in range(sums.type.count):
+                value = builder.extract_value(values, i * step + j * gap)
+                found = builder.call(fma, [value, factor, builder.extract_value(sums, i)])
+                sums = builder.insert_value(sums, found, i)
+        return sums
+
+    return sums(sums, values, factors, stride, dilation, taps), generate
 
 
 @intrinsic

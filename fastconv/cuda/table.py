@@ -8,12 +8,13 @@ from typing import TypeVar, cast
 from fastconv.algorithm import P
 from fastconv.config import logger
 from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
+from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.driver import Device
 from fastconv.cuda.pooling import Pooling
 from fastconv.selection.choice import contenders_among, named_among
 
-TABLE: tuple[Algorithm, ...] = (Direct(),)
+TABLE: tuple[Algorithm, ...] = (Direct(), Depthwise())
 
 POOLINGS = (Pooling(),)
 
