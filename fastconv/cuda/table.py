@@ -10,9 +10,10 @@ from fastconv.config import logger
 from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.driver import Device
+from fastconv.cuda.im2col import Im2col
 from fastconv.selection.choice import contenders_among, named_among
 
-TABLE: tuple[Algorithm, ...] = (Direct(),)
+TABLE: tuple[Algorithm, ...] = (Direct(), Im2col())
 
 A = TypeVar("A", bound=AnyAlgorithm)  # type: ignore[type-arg]  # of the problem's kind
 
