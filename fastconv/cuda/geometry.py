@@ -37,22 +37,23 @@ class Geometry(NamedTuple):
         return prod(self.output)
 
 
-def _three(values: tuple[int, ...], missing: int) -> Triple:
+def three(values: tuple[int, ...], missing: int) -> Triple:
+    """Return numbers of axes as those of three, of which the first ones are missing."""
     first, second, third = (missing,) * (3 - len(values)) + values
     return first, second, third
 
 
 def geometry(problem: ConvProblem) -> Geometry:
     """Return the numbers of a problem."""
-    size, output = _three(problem.size, 1), _three(problem.output_size, 1)
+    size, output = three(problem.size, 1), three(problem.output_size, 1)
     first = problem.layout == "channels_first"
     return Geometry(
         size,
         output,
-        _three(problem.kernel, 1),
-        _three(problem.stride, 1),
-        _three(problem.dilation, 1),
-        _three(tuple(before for before, _ in problem.padding), 0),
+        three(problem.kernel, 1),
+        three(problem.stride, 1),
+        three(problem.dilation, 1),
+        three(tuple(before for before, _ in problem.padding), 0),
         problem.channels // problem.groups,
         problem.filters // problem.groups,
         1 if first else problem.channels,

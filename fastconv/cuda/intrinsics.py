@@ -29,6 +29,7 @@ __all__ = [
     "load4",
     "load4_inside",
     "load_inside",
+    "load_if",
     "load_written",
     "put",
     "quads",
@@ -124,6 +125,47 @@ def load(typing_context, pointer, index):
         return _read_only(builder, builder.load(_address(builder, pointer, index, _GLOBAL)))
 
     return pointer.dtype(pointer, index), generate
+
+
+# For `load_if`: a load's type, a register's letter, and the type of one, by the type of an element.
+_REGISTERS = {
+    "float": ("f32", "f", ir.FloatType()),
+    "double": ("f64", "d", ir.DoubleType()),
+    "i8": ("u8", "h", ir.IntType(16)),
+    "i16": ("u16", "h", ir.IntType(16)),
+    "i32": ("u32", "r", _INT32),
+    "i64": ("u64", "l", _INT64),
+}
+
+
+@intrinsic
+def load_if(typing_context, condition, pointer, index, otherwise):
+    """pointer[index] if the condition holds, of memory that does not change, else otherwise
+
+    By a predicate and no branch, so that the compiler unrolls loops around it.
+    """
+
+    def generate(context, builder, signature, arguments):
+        condition, pointer, index, otherwise = arguments
+        address = _address(builder, pointer, index, _GLOBAL)
+        kind, letter, register = _REGISTERS[str(address.type.pointee)]
+        narrow = register != address.type.pointee
+        text = (
+            "{ .reg .pred p; setp.ne.u32 p, $3, 0; "
+            f"mov.{'b16' if letter == 'h' else kind} $0, $2; @p ld.global.nc.{kind} $0, [$1]; }}"
+        )
+        call = ir.InlineAsm(
+            ir.FunctionType(register, [_INT64, register, _INT32]), text, f"=&{letter},l,{letter},r", side_effect=False
+        )
+        operands = [
+            builder.ptrtoint(address, _INT64),
+            builder.zext(otherwise, register) if narrow else otherwise,
+            builder.zext(condition, _INT32),
+        ]
+        found = builder.call(call, operands)
+        return builder.trunc(found, address.type.pointee) if narrow else found
+
+    return pointer.dtype(types.boolean, pointer, index, pointer.dtype), generate
 
 
 @intrinsic

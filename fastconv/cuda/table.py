@@ -11,9 +11,12 @@ from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.driver import Device
 from fastconv.cuda.im2col import Im2col
+from fastconv.cuda.pooling import Pooling
 from fastconv.selection.choice import contenders_among, named_among
 
 TABLE: tuple[Algorithm, ...] = (Direct(), Im2col())
+
+POOLINGS = (Pooling(),)
 
 A = TypeVar("A", bound=AnyAlgorithm)  # type: ignore[type-arg]  # of the problem's kind
 

@@ -1,0 +1,157 @@
+"""Poolings on a device: every kernel's PTX against the reference, and what the machine code is made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from machine_code import machine_code
+
+import fastconv
+from fastconv.problem import PoolProblem
+
+# Each has something that is odd: sizes, strides, ends that hang over, more planes than a block has threads.
+PROBLEMS = [
+    "max_pool2d,n2,c3,13x11,3x3,s2,p1,float32",
+    "max_pool2d,n2,c5,13x11,3x3,s2,p1,channels_last,float32",
+    "max_pool2d,n1,c2,9x7,3x3,s1x2,p1x0:1,ceil,float64",
+    "max_pool2d,n1,c3,7x9,2x2,s2,ceil,int8",
+    "max_pool2d,n1,c3,7x9,2x2,s2,int64",
+    "max_pool2d,n2,c3,9x8,3x2,s2,p1,d2,indices,float32",
+    "max_pool2d,n2,c3,9x8,3x3,s1,p3,indices,channels_last,float32",
+    "max_pool1d,n2,c3,50,3,s2,p1,indices,float32",
+    "max_pool3d,n1,c2,5x6x7,3x3x3,s2,p1,float64",
+    "max_pool2d,n1,c2,8x8,9x9,p4,float32",  # more taps than are unrolled
+    "avg_pool2d,n2,c3,10x11,3x3,s2,p1,ceil,float32",
+    "avg_pool2d,n2,c3,10x11,3x3,s2,p1,exclude_pad,channels_last,float32",
+    "avg_pool2d,n1,c3,10x11,2x3,s2,p1,d2,ceil,float32",
+    "avg_pool2d,n1,c3,10x11,3x3,s2,p1,d2,exclude_pad,float64",
+    "avg_pool2d,n1,c3,10x11,2x2,s2,divisor3,float32",
+    "avg_pool1d,n2,c3,50,4,s3,p2,channels_last,float32",
+    "avg_pool3d,n1,c2,5x6x7,2x3x2,s2,p1,float32",
+    "lp_pool2d,n1,c3,10x11,3x3,s2,norm1,float32",
+    "lp_pool2d,n1,c3,10x11,3x3,s2,norm2,float64",
+    "lp_pool2d,n1,c3,10x11,3x3,s2,norminf,float32",
+    "lp_pool2d,n1,c3,10x11,3x3,s2,norm3,float32",
+    "adaptive_avg_pool2d,n1,c3,10x11,4x4,o3x4,float32",
+    "adaptive_max_pool2d,n2,c3,10x11,4x4,o3x4,indices,channels_last,float32",
+    "avg_pool2d,n70,c5,5x7,5x7,float32",  # whole planes by two threads each, the last warp without planes for all
+    "max_pool2d,n1,c5,20x20,20x20,float64",
+    "avg_pool2d,n2,c40,5x5,5x5,channels_last,float32",
+]
+
+
+def called(problem, x, **arguments):
+    """Call the function that the problem is of."""
+    return getattr(fastconv, f"{problem.operation}{problem.rank}d")(x, **problem.arguments(), **arguments)
+
+
+def drawn(problem):
+    """Numbers with equals among them, signed zeros and NaN where there are any."""
+    random = np.random.default_rng(0)
+    x = random.integers(-9, 10, problem.input_shape).astype(problem.dtype)
+    if x.dtype.kind == "f":
+        x += random.choice([0, 0.25, -0.0], x.shape).astype(x.dtype)
+        x.flat[7] = np.nan
+        x[x == 0] *= random.choice([-1, 1], np.count_nonzero(x == 0))
+    return x
+
+
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_problems(text, device):
+    problem = PoolProblem.parse(text)
+    x = drawn(problem)
+    expected, found = called(problem, x, algorithm="reference"), called(problem, device.array(x))
+    if problem.indices:
+        np.testing.assert_array_equal(device.numpy(found[1]), expected[1])
+        assert found[1].dtype == np.int64
+        expected, found = expected[0], found[0]
+    y = device.numpy(found)
+    assert y.dtype == x.dtype
+    if problem.maxima:
+        np.testing.assert_array_equal(y, expected)
+        if x.dtype.kind == "f":
+            np.testing.assert_array_equal(np.signbit(y), np.signbit(expected))  # the first of equals
+    else:
+        tolerance = 1e-6 if x.dtype == np.float32 else 1e-14
+        np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_minus_infinity_is_something_and_padding_is_nothing(device):
+    x = np.full((1, 1, 4, 4), -np.inf, np.float32)
+    y, indices = fastconv.max_pool2d(device.array(x), 2, 1, ((3, 0), (0, 0)), return_indices=True)
+    expected = fastconv.max_pool2d(x, 2, 1, ((3, 0), (0, 0)), return_indices=True, algorithm="reference")
+    np.testing.assert_array_equal(device.numpy(y), expected[0])
+    np.testing.assert_array_equal(device.numpy(indices), expected[1])
+    assert expected[1].min() == -1
+
+
+def test_where_nothing_counts_the_average_is_0(device):
+    x = np.ones((1, 1, 2, 2), np.float32)
+    y = fastconv.avg_pool2d(device.array(x), 2, 1, 3, count_include_pad=False)
+    np.testing.assert_array_equal(
+        device.numpy(y), fastconv.avg_pool2d(x, 2, 1, 3, count_include_pad=False, algorithm="reference")
+    )
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_global_poolings_without_their_axes(device, layout):
+    x = np.random.default_rng(1).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    for function, arguments in (
+        (fastconv.global_max_pool, ()),
+        (fastconv.global_avg_pool, ()),
+        (fastconv.global_lp_pool, (2,)),
+    ):
+        expected = function(x, *arguments, layout=layout, keepdims=False)
+        found = device.numpy(function(device.array(x), *arguments, layout=layout, keepdims=False))
+        assert found.shape == (2, 3 if layout == "channels_first" else 5)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_strided_arguments_one_image_and_out(device):
+    x = np.random.default_rng(2).standard_normal((4, 12, 9)).astype(np.float32)
+    expected = fastconv.max_pool2d(x.transpose(0, 2, 1)[1:, ::2], 2)
+    target = device.array(np.full((3, 2, 12), np.nan, np.float32))
+    found = fastconv.max_pool2d(device.array(x).transpose(0, 2, 1)[1:, ::2], 2, out=target[:, :, ::2])
+    np.testing.assert_array_equal(device.numpy(found), expected)
+    np.testing.assert_array_equal(device.numpy(target)[:, :, ::2], expected)
+    assert np.isnan(device.numpy(target)[:, :, 1::2]).all()
+
+
+def test_nothing_to_compute(device):
+    assert fastconv.max_pool2d(device.array(np.zeros((0, 3, 4, 4), np.float32)), 2).shape == (0, 3, 2, 2)
+
+
+def test_what_no_kernel_computes_is_refused(interpreting):
+    with pytest.raises(fastconv.UnsupportedError, match="float16"):
+        fastconv.avg_pool2d(interpreting.array(np.zeros((1, 1, 4, 4), np.float16)), 2)
+    with pytest.raises(ValueError, match="algorithm must be"):
+        fastconv.avg_pool2d(interpreting.array(np.zeros((1, 1, 4, 4), np.float32)), 2, algorithm="im2col")
+
+
+# What machine code may have: registers (65536 shared by 2048 threads are 32 each, and 64 halve that), loads by width.
+CODE = {
+    "max_pool2d,n32,c64,112x112,3x3,s2,p1,float32": (64, Counter({32: 27})),
+    "max_pool2d,n32,c64,112x112,3x3,s2,p1,channels_last,float32": (64, Counter({32: 27})),
+    "max_pool2d,n32,c64,112x112,2x2,s2,float32": (64, Counter({32: 16})),
+    "avg_pool2d,n32,c192,35x35,3x3,p1,exclude_pad,float32": (64, Counter({32: 18})),
+    "max_pool2d,n32,c64,112x112,7x7,p3,float32": (96, Counter({32: 70})),
+    "lp_pool2d,n32,c64,112x112,7x7,s7,norm2,float32": (96, Counter({32: 49})),
+    "max_pool2d,n32,c64,112x112,3x3,s2,p1,indices,float32": (64, None),
+    "lp_pool2d,n32,c64,112x112,3x3,s2,norm3,float32": (64, None),
+    "adaptive_avg_pool2d,n32,c64,113x113,17x17,o7x7,float32": (64, None),
+    "avg_pool2d,n32,c2048,7x7,7x7,float32": (32, None),
+}
+
+
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=str)
+@pytest.mark.parametrize("text", CODE)
+def test_machine_code(text, capability, codes_of):
+    registers, loads = CODE[text]
+    (compiled,) = codes_of(PoolProblem.parse(text), capability)
+    code = machine_code(compiled.machine_code)
+    assert (code.local_accesses, code.stack, code.doubles) == (0, 0, 0)
+    assert code.registers <= registers
+    if loads is not None:
+        assert code.widths("LDG") == loads
