@@ -67,10 +67,12 @@ class Depthwise(Algorithm):
         return math.prod(problem.weight_shape) * np.dtype(problem.dtype).itemsize if transposed else 0
 
     def cost(self, problem: ConvProblem, device: Device) -> float:
-        """Predict by what is read and written, and by products at half the device's rate."""
+        """Predict by what is read and written, and by products at half the rate of the device's units."""
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
         moved = elements * np.dtype(problem.dtype).itemsize / device.bandwidth
-        return device.launch + max(moved, 4 * problem.multiply_adds / device.flops)
+        units = device.multiprocessors * (128 if problem.dtype == "float32" else device.doubles)
+        launches = 2 if self.workspace(problem) else 1
+        return launches * device.launch + max(moved, 2 * problem.multiply_adds / (units * device.clock))
 
     def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
         """Return one launch, and before it one that transposes weights where threads read them side by side."""
@@ -216,7 +218,7 @@ def _transposition(problem: ConvProblem, target: Target) -> Step:
     taps, item = geometry(problem).taps, np.dtype(problem.dtype).itemsize
     source = Operand(Place.WEIGHT, (taps - 1) * item if problem.flip else 0)
     strides = (-1 if problem.flip else 1, taps), (problem.filters, 1)
-    return packing.step(target, item, (taps, problem.filters), *strides, (source, Operand(Place.WORKSPACE)))
+    return packing.copying(target, item, (taps, problem.filters), *strides, (source, Operand(Place.WORKSPACE)))
 
 
 def _runs(problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Step:

@@ -35,9 +35,9 @@ class Device:
     launch: float = 3e-6  # seconds from one small kernel's begin to the next one's
 
     @property
-    def flops(self) -> float:
-        """Operations a second in float32: two by each of 128 units of a multiprocessor in each cycle."""
-        return 2 * 128 * self.multiprocessors * self.clock
+    def doubles(self) -> int:
+        """Products of float64 that a multiprocessor computes in a cycle."""
+        return {(8, 0): 32, (9, 0): 64, (10, 0): 64}.get(self.capability, 2)
 
 
 class Parameters:

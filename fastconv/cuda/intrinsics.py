@@ -17,13 +17,19 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
 __all__ = [
+    "add_outer",
     "advance",
+    "block_x_again",
+    "block_y_again",
+    "block_z_again",
     "division",
     "get",
     "inlined",
     "load",
     "load4",
+    "load4_inside",
     "load_if",
+    "load_inside",
     "load_row",
     "load_written",
     "put",
@@ -33,7 +39,7 @@ __all__ = [
     "slide",
     "store",
     "store4",
-    "thread_again",
+    "thread_x_again",
     "zeros",
 ]
 
@@ -301,14 +307,25 @@ def put(typing_context, array, index, value):
     return types.void(array, index, array.dtype), generate
 
 
-@intrinsic
-def thread_again(typing_context):
-    """cuda.threadIdx.x, asked for anew: what depends on it is computed here, and takes no registers before"""
+def _asked_anew(register: str):
+    """An intrinsic that reads a special register where it stands, and not where it is read already."""
 
-    def generate(context, builder, signature, arguments):
-        return builder.asm(ir.FunctionType(_INT32, []), "mov.u32 $0, %tid.x;", "=r", [], side_effect=True)
+    def ask(typing_context):
+        def generate(context, builder, signature, arguments):
+            text = f"mov.u32 $0, %{register};"
+            return builder.asm(ir.FunctionType(_INT32, []), text, "=r", [], side_effect=True)
 
-    return types.int32(), generate
+        return types.int32(), generate
+
+    return intrinsic(ask)
+
+
+# cuda.threadIdx.x and cuda.blockIdx, asked for anew: what depends on them is computed here, and takes no registers in
+# the loop before.
+thread_x_again = _asked_anew("tid.x")
+block_x_again = _asked_anew("ctaid.x")
+block_y_again = _asked_anew("ctaid.y")
+block_z_again = _asked_anew("ctaid.z")
 
 
 @intrinsic
@@ -341,6 +358,98 @@ def zeros(typing_context, zero, count):
         return ir.Constant(ir.ArrayType(arguments[0].type, length), None)
 
     return types.UniTuple(zero, length)(zero, count), generate
+
+
+@intrinsic
+def add_outer(typing_context, sums, a, b):
+    """Tuple of sums[i * len(b) + j] + a[i] * b[j]: in registers, each sum one fused operation"""
+
+    def generate(context, builder, signature, arguments):
+        sums, a, b = arguments
+        element, columns = a.type.element, b.type.count
+        name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
+        function_type = ir.FunctionType(element, [element] * 3)
+        fma = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        for i in range(a.type.count):
+            for j in range(columns):
+                factors = builder.extract_value(a, i), builder.extract_value(b, j)
+                place = i * columns + j
+                product = builder.call(fma, [*factors, builder.extract_value(sums, place)])
+                sums = builder.insert_value(sums, product, place)
+        return sums
+
+    return sums(sums, a, b), generate
+
+
+#: Bytes, the constraint of a register, the type in PTX, and zero there.
+_ELEMENTS = {
+    ir.FloatType: (4, "f", "f32", "0f00000000"),
+    ir.DoubleType: (8, "d", "f64", "0d0000000000000000"),
+}
+
+
+def _load_inside(builder, source, entry, inside, count: int):
+    """`count` elements at an offset, or zeros unless all bits that the entry needs are set.
+
+    In PTX, with a predicate: of a branch, the compiler would make a block of its own, which nothing moves across. The
+    address is one multiply-add to one that stays in registers; left to itself, the compiler adds in three steps.
+    """
+    element = source.type.pointee
+    size, register, kind, zero = _ELEMENTS[type(element)]
+    offset = builder.trunc(entry, _INT32)
+    needed = builder.trunc(builder.lshr(entry, ir.Constant(_INT64, 32)), _INT32)
+    missing = builder.and_(builder.not_(inside), needed)
+    address = builder.ptrtoint(_address(builder, source, ir.Constant(_INT32, 0), _GLOBAL), _INT64)
+    at_once = min(count, 16 // size)  # elements of one load
+    results, operands = range(at_once), [f"${at_once + i}" for i in range(3)]
+    vector = f".v{at_once}" if at_once > 1 else ""
+    result = ir.LiteralStructType([element] * at_once) if at_once > 1 else element
+    function_type = ir.FunctionType(result, [_INT64, _INT32, _INT32])
+    constraints = ",".join([f"=&{register}"] * at_once + ["l", "r", "r"])
+    loaded = []
+    for begin in range(0, count, at_once):
+        text = " ".join(
+            (
+                "{ .reg .pred %all; .reg .s64 %place;",
+                f"setp.eq.b32 %all, {operands[2]}, 0;",
+                f"mad.wide.s32 %place, {operands[1]}, {size}, {operands[0]};",
+                *(f"mov.{kind} ${i}, {zero};" for i in results),
+                f"@%all ld.global.nc{vector}.{kind} {{{', '.join(f'${i}' for i in results)}}},"
+                if vector
+                else f"@%all ld.global.nc.{kind} $0,",
+                f"[%place+{begin * size}]; }}",
+            )
+        )
+        value = builder.asm(function_type, text, constraints, [address, offset, missing], side_effect=False)
+        loaded += [builder.extract_value(value, i) for i in results] if vector else [value]
+    return loaded
+
+
+@intrinsic
+def load_inside(typing_context, source, entry, inside):
+    """source[low half of entry] where `inside` has all bits of the entry's high half, else 0"""
+
+    def generate(context, builder, signature, arguments):
+        source, entry, inside = arguments
+        (value,) = _load_inside(builder, source, entry, inside, 1)
+        return value
+
+    return source.dtype(source, types.int64, types.int32), generate
+
+
+@intrinsic
+def load4_inside(typing_context, source, entry, inside):
+    """Four elements from there on, see `load_inside`; aligned to 16 bytes"""
+
+    def generate(context, builder, signature, arguments):
+        source, entry, inside = arguments
+        values = _load_inside(builder, source, entry, inside, _VECTOR)
+        found = ir.Constant(ir.ArrayType(values[0].type, _VECTOR), ir.Undefined)
+        for i, value in enumerate(values):
+            found = builder.insert_value(found, value, i)
+        return found
+
+    return types.UniTuple(source.dtype, _VECTOR)(source, types.int64, types.int32), generate
 
 
 @intrinsic

@@ -11,10 +11,11 @@ from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
 from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.driver import Device
+from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.pooling import Pooling
 from fastconv.selection.choice import contenders_among, named_among
 
-TABLE: tuple[Algorithm, ...] = (Direct(), Depthwise())
+TABLE: tuple[Algorithm, ...] = (Direct(), Depthwise(), Im2col())
 
 POOLINGS = (Pooling(),)
 
