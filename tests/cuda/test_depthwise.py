@@ -16,7 +16,7 @@ PROBLEMS = [
     "conv2d,n2,c3,9x8,k3,3x3,p1,g3,float32",
     "conv2d,n2,c3,9x8,k6,3x3,s2,p1,g3,channels_last,float32",  # two filters a channel
     "conv2d,n2,c3,9x8,k6,3x3,p2,d2,g3,flip,float64",
-    "conv2d,n1,c2,11x13,k2,5x5,s2x1,p2,g2,float32",
+    "conv2d,n1,c2,11x13,k2,5x5,s2,p2,g2,float32",
     "conv2d,n1,c5,9x8,k5,2x4,p0:1x1:2,g5,channels_last,float64",
     "conv1d,n2,c3,50,k3,3,p1,g3,float32",
     "conv2d,n2,c5,14x14,k5,7x7,p3,g5,float32",  # four planes a block, the last block without planes for all
@@ -25,7 +25,7 @@ PROBLEMS = [
     "conv2d,n3,c7,7x7,k7,9x7,p4x3,g7,flip,float64",
     "conv2d,n1,c2,24x24,k2,7x7,p9,d3,g2,float32",
     "conv1d,n2,c3,1100,k3,31,s2,p15,g3,float32",
-    "conv2d,n2,c5,14x14,k5,7x7,p3,g5,channels_last,float32",
+    "conv2d,n1,c3,9x20,k3,31x31,p15,g3,channels_last,float32",
     "conv2d,n2,c3,20x21,k6,7x9,s2x1,p3,d1x2,g3,flip,channels_last,float64",
 ]
 
@@ -73,9 +73,9 @@ def test_what_no_kernel_computes_is_refused(text, reason, compiler):
 # Registers at most, the share of multiply-adds in the main loop at least, and loads from shared memory by width.
 CODE = {
     "conv2d,n32,c144,56x56,k144,3x3,p1,g144,float32": (64, 0, None),
-    "conv2d,n32,c144,56x56,k144,3x3,p1,g144,channels_last,float32": (64, 0, None),
+    "conv2d,n32,c144,56x56,k144,3x3,s2,p1,g144,channels_last,float32": (64, 0, None),
     "conv2d,n32,c144,56x56,k144,5x5,s2,p2,g144,float32": (96, 0, None),
-    "conv2d,n32,c64,56x56,k64,7x7,p3,g64,float32": (96, 0.75, None),
+    "conv2d,n32,c64,14x14,k64,7x7,p3,g64,float32": (96, 0.75, None),
     "conv2d,n32,c64,56x56,k64,31x31,p15,g64,float32": (96, 0.88, Counter({128: 17, 64: 1, 32: 6})),
     "conv2d,n32,c64,56x56,k64,31x31,p15,g64,channels_last,float32": (255, 0.4, None),
 }
