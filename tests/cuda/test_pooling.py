@@ -109,6 +109,14 @@ def test_global_poolings_without_their_axes(function, arguments, layout, device)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_windows_of_channels(layout, device):
+    x = np.random.default_rng(3).standard_normal((2, 3, 5, 7)).astype(np.float32)
+    expected = fastconv.channel_pool(x, 3, 1, 1, kind="max", layout=layout)
+    found = fastconv.channel_pool(device.array(x), 3, 1, 1, kind="max", layout=layout)
+    np.testing.assert_array_equal(device.numpy(found), expected)
+
+
 def test_strided_arguments_one_image_and_out(device):
     x = np.random.default_rng(2).standard_normal((4, 12, 9)).astype(np.float32)
     expected = fastconv.max_pool2d(x.transpose(0, 2, 1)[1:, ::2], 3, 2, 1)  # of 5x12
