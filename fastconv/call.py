@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastconv import config, memory, verbose
 from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
-from fastconv.devices import is_on_device
+from fastconv.devices import all_on_device, is_on_device
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
 
@@ -36,7 +36,8 @@ def convolve(
 
     Arguments are those of a problem, activation, algorithm and tolerance.
     """
-    if type(x) is not np.ndarray and is_on_device(x):
+    plain = type(x) is type(weight) is np.ndarray
+    if not plain and all_on_device(x, weight=weight, bias=bias, residual=residual, out=out):
         from fastconv.cuda import call as device  # not before such an array arrives
 
         return cast("Array", device.convolve(rank, x, weight, bias, residual, arguments, out))  # of x's library

@@ -15,7 +15,6 @@ from fastconv.cuda import table
 from fastconv.cuda.arrays import DeviceArray, Library, library_of
 from fastconv.cuda.packing import copied, copy
 from fastconv.cuda.plan import Plan
-from fastconv.devices import is_on_device
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,20 +67,11 @@ def operand(value: object, name: str, x: DeviceArray) -> DeviceArray:
 
 
 def beside(value: object, name: str, x: DeviceArray) -> DeviceArray:
-    """Look at an argument; refuse one that is not on the device that x is on."""
-    if not is_on_device(value):
-        raise TypeError(
-            f"{name} must be on a device as x is, got {name} of {_kind(value)} in the computer's memory "
-            f"and x of {_kind(x.owner)} on a device"
-        )
+    """Look at an argument on a device; refuse one that is on another one than x."""
     found = library_of(value).look(value)
     if found.device != x.device:
         raise ValueError(f"{name} must be on device {x.device} as x is, got one on device {found.device}")
     return found
-
-
-def _kind(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def addend(value: object, name: str, x: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:

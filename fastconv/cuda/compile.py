@@ -20,6 +20,7 @@ import fastconv
 from fastconv import config
 from fastconv.codegen import jit
 from fastconv.cuda.unroll import Constant, Specialised, specialise
+from fastconv.devices import UnavailableError, check_compiler
 
 # What the annotations of a kernel's parameters mean: `Pointer` into global memory, to elements of the kernel's type;
 # `IntPointer`, `WidePointer` to int32 and int64; `int`, 32 bits; `Wide`, 64 bits; `float`, of the kernel's type.
@@ -72,26 +73,6 @@ class Code(NamedTuple):
     ptx: str
     machine_code: bytes  # a cubin; empty where there is no linker to make it
 
-
-class UnavailableError(RuntimeError):
-    """There is nothing that compiles for a device."""
-
-
-@cache
-def check_compiler() -> None:
-    """Raise `UnavailableError` unless the compiler is there that kernels are written for."""
-    try:
-        cuda = import_module("numba.cuda")
-    except ImportError as error:
-        raise UnavailableError(f"numba.cuda cannot be imported: {error}; {_EXTRAS}") from error
-    implementation = getattr(cuda, "implementation", "Built-in")
-    if implementation != "NVIDIA":
-        raise UnavailableError(
-            f"arrays on a GPU need numba-cuda, got Numba's {implementation.lower()} target; {_EXTRAS}"
-        )
-
-
-_EXTRAS = "install fastconv[cuda13] or fastconv[cuda12], whichever CUDA the driver has"
 
 _codes: dict[tuple[str, tuple[int, int]], Code] = {}
 
@@ -174,7 +155,7 @@ def _ptx(kernel: Kernel, specialised: Specialised, capability: tuple[int, int]) 
         )
     except RuntimeError as error:
         if "NVVM" in str(error) or "dynamic" in type(error).__name__.lower():
-            raise UnavailableError(f"the CUDA compiler's libraries are missing: {error}; {_EXTRAS}") from error
+            raise UnavailableError(f"the libraries of the CUDA compiler are missing: {error}") from error
         raise
     return str(ptx)
 

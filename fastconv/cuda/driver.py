@@ -13,6 +13,8 @@ from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from fastconv.devices import UnavailableError
+
 if TYPE_CHECKING:
     from fastconv.cuda.compile import Code
 
@@ -158,7 +160,7 @@ def current() -> Driver:
 
     Raises
     ------
-    RuntimeError
+    UnavailableError
         If there is none.
     """
     global _installed
@@ -166,7 +168,8 @@ def current() -> Driver:
         try:
             _installed = NvidiaDriver()
         except (ImportError, RuntimeError) as error:
-            raise RuntimeError(f"no CUDA driver can be reached: {error}") from error
+            reason = str(error).partition("\n")[0]
+            raise UnavailableError(f"no CUDA driver answers: {reason}") from error
     return _installed
 
 

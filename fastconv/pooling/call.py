@@ -11,7 +11,7 @@ import numpy as np
 from fastconv import config, memory, verbose
 from fastconv.arguments import Padding, PerAxis, dtype_name, truth
 from fastconv.call import NATIVE, Array, array, as_key, checked_out, dense, has_batch_axis, keep, needs_a_copy, options
-from fastconv.devices import is_on_device
+from fastconv.devices import all_on_device
 from fastconv.problem import PoolProblem
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def pool(
     `arguments` are those of `Windows` in its order, or the output size of an adaptive pooling. Where `rank` is None
     any will do, and the batch axis must be there.
     """
-    if type(x) is not np.ndarray and is_on_device(x):
+    if type(x) is not np.ndarray and all_on_device(x, out=out):
         from fastconv.cuda import pooling_call as device  # not before such an array arrives
 
         on_device = device.pool(operation, rank, x, arguments, return_indices, layout, algorithm, out)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fastconv.arguments import one_of, truth
 from fastconv.call import Array, array
-from fastconv.devices import is_on_device
+from fastconv.devices import all_on_device
 from fastconv.pooling.call import pool
 from fastconv.pooling.text import ADAPTIVE_AVERAGES, ADAPTIVE_MAXIMA, GLOBAL, documented
 from fastconv.problem import LAYOUTS, image_shape
@@ -288,7 +288,7 @@ def global_lp_pool(
 def _global(
     operation: str, x: object, norm_type: object, keepdims: object, layout: str, algorithm: str, out: Array | None
 ) -> Array:
-    if type(x) is not np.ndarray and is_on_device(x):
+    if type(x) is not np.ndarray and all_on_device(x, out=out):
         from fastconv.cuda import pooling_call as device  # not before such an array arrives
 
         found = device.pool_globally(operation, x, norm_type, truth(keepdims, "keepdims"), layout, algorithm, out)
