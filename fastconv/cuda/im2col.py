@@ -66,7 +66,7 @@ class Tile:
 
 
 TILES = {
-    "float32": (Tile(128, 128, 8, 8, 2), Tile(64, 64, 8, 8, 8), Tile(32, 128, 4, 8, 4)),
+    "float32": (Tile(128, 128, 8, 8, 2), Tile(64, 64, 8, 8, 6), Tile(32, 128, 4, 8, 4)),
     "float64": (Tile(64, 64, 8, 8, 4),),
 }
 
@@ -192,7 +192,7 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     results = prod(problem.output_shape) * item
     workspace = parts + (splits * results if splits > 1 else 0)
 
-    blocks = -(-problem.batch * shape.pixels // tile.pixels) * filter_tiles * problem.groups * splits
+    blocks = max(1, -(-problem.batch * shape.pixels // tile.pixels)) * filter_tiles * problem.groups * splits
     on_one = -(-blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
     threads = min(on_one, tile.blocks) * tile.threads
     busy = _BUSY[tile.filters, tile.pixels] * min(1.0, threads / _ENOUGH_THREADS)

@@ -18,17 +18,20 @@ DIRECT = [
     ("conv2d,n2,c4,7x9,k6,3x2,s2x1,p1:0x2,d2x1,g2,flip,channels_last,float32", "gelu"),
     ("conv1d,n1,c4,17,k4,5,p2,g4,float64", "relu"),
     ("conv3d,n1,c2,4x5x3,k3,2x3x2,p1,float32", "sigmoid"),
+    *[("conv2d,n1,c1,5x5,k1,3x3,float32", name) for name in ("tanh", "silu", "hardswish")],
 ]
 
-# Problem, activation, tile, splits.
+# Problem, activation, tile, splits. Kernels without an activation are those of `VARIANTS`, which are compiled once;
+# where sums are split, another kernel applies it.
 IM2COL = [
-    ("conv2d,n3,c11,9x8,k37,3x3,s2,p2,d2,float32", "silu", 0, 1),
-    ("conv2d,n2,c12,9x7,k37,3x3,p1,channels_last,float32", "relu", 0, 1),
-    ("conv3d,n2,c6,4x5x6,k10,2x3x2,p1x0x1:0,g2,flip,float32", "tanh", 1, 1),
-    ("conv2d,n2,c16,9x9,k6,3x3,p1,g2,channels_last,float32", None, 1, 2),
+    ("conv2d,n3,c11,9x8,k37,3x3,s2,p2,d2,float32", None, 0, 1),
+    ("conv2d,n2,c12,9x7,k37,3x3,p1,channels_last,float32", None, 0, 1),
+    ("conv3d,n2,c6,4x5x6,k10,2x3x2,p1x0x1:0,g2,flip,float32", None, 1, 1),
+    ("conv2d,n2,c16,9x9,k6,3x3,p1,g2,channels_last,float32", "relu6", 1, 2),
     ("conv2d,n1,c25,6x6,k33,1x1,s2,float32", "leaky_relu", 2, 2),
-    ("conv2d,n1,c7,9x17,k20,3x3,p1,channels_last,float32", "relu6", 2, 1),
-    ("conv1d,n3,c8,30,k9,5,p2,d2,channels_last,float64", "hardswish", 0, 1),
+    ("conv2d,n1,c7,9x17,k20,3x3,p1,channels_last,float32", None, 2, 1),
+    ("conv1d,n3,c8,30,k9,5,p2,d2,channels_last,float64", None, 0, 1),
+    ("conv2d,n1,c3,6x6,k5,3x3,float64", "silu", 0, 1),
 ]
 
 
@@ -193,8 +196,9 @@ def test_machine_code(variant, capability, divided, codes_of):
         if problem.dtype == "float32":
             assert code.doubles == 0
     assert code.share("FFMA", "DFMA") >= variant.share
-    assert code.registers <= (128 if problem.dtype == "float32" else 255)
+    most = {"float32": (128, 168, 128), "float64": (255,)}[problem.dtype]
+    assert code.registers <= most[variant.tile]
     if variant.algorithm == "im2col" and problem.dtype == "float32":
         loads = code.widths("LDG")
-        assert loads[128] >= (2 if problem.layout == "channels_last" else 1)
+        assert loads[128] >= (2 if problem.layout == "channels_last" and problem.channels % 4 == 0 else 1)
         assert set(code.widths("LDS")) <= {32, 128}
