@@ -6,7 +6,7 @@ No library is imported that no array came from.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, cast
 
@@ -99,6 +99,11 @@ class _AnyLibrary:
             f"x must be an array of CuPy, PyTorch or Numba, got {kind.__module__}.{kind.__qualname__}, "
             f"of which no new ones can be made"
         )
+
+
+def seen_as(array: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
+    """Return a dense array in another shape of as many elements."""
+    return replace(array, shape=shape, strides=_dense_strides(shape))
 
 
 def _dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -30,11 +30,13 @@ __all__ = [
     "load4_inside",
     "load_if",
     "load_inside",
+    "load_row",
     "load_written",
     "put",
     "quads",
     "quotient",
     "set_quad",
+    "slide",
     "store",
     "store4",
     "thread_x_again",
@@ -127,45 +129,74 @@ def load(typing_context, pointer, index):
     return pointer.dtype(pointer, index), generate
 
 
-# For `load_if`: a load's type, a register's letter, and the type of one, by the type of an element.
+# For `load_if`: a load's type, a register's letter and type, and bytes, by the type of an element.
 _REGISTERS = {
-    "float": ("f32", "f", ir.FloatType()),
-    "double": ("f64", "d", ir.DoubleType()),
-    "i8": ("u8", "h", ir.IntType(16)),
-    "i16": ("u16", "h", ir.IntType(16)),
-    "i32": ("u32", "r", _INT32),
-    "i64": ("u64", "l", _INT64),
+    "float": ("f32", "f", ir.FloatType(), 4),
+    "double": ("f64", "d", ir.DoubleType(), 8),
+    "i8": ("u8", "h", ir.IntType(16), 1),
+    "i16": ("u16", "h", ir.IntType(16), 2),
+    "i32": ("u32", "r", _INT32, 4),
+    "i64": ("u64", "l", _INT64, 8),
 }
+
+
+def _load_if(builder, condition, pointer, index, otherwise):
+    """pointer[index] if the condition holds, else `otherwise`: by a predicate and no branch.
+
+    The address is one multiply-add of the index; left to itself, the compiler adds in three steps.
+    """
+    element = pointer.type.pointee
+    kind, letter, register, size = _REGISTERS[str(element)]
+    narrow = register != element
+    text = (
+        "{ .reg .pred p; .reg .s64 place; setp.ne.u32 p, $4, 0; "
+        f"mad.wide.s32 place, $2, {size}, $1; "
+        f"mov.{'b16' if letter == 'h' else kind} $0, $3; @p ld.global.nc.{kind} $0, [place]; }}"
+    )
+    function_type = ir.FunctionType(register, [_INT64, _INT32, register, _INT32])
+    operands = [
+        builder.ptrtoint(_address(builder, pointer, ir.Constant(_INT32, 0), _GLOBAL), _INT64),
+        index,
+        builder.zext(otherwise, register) if narrow else otherwise,
+        builder.zext(condition, _INT32),
+    ]
+    found = builder.asm(function_type, text, f"=&{letter},l,r,{letter},r", operands, side_effect=False)
+    return builder.trunc(found, element) if narrow else found
 
 
 @intrinsic
 def load_if(typing_context, condition, pointer, index, otherwise):
     """pointer[index] if the condition holds, of memory that does not change, else otherwise
 
-    By a predicate and no branch, so that the compiler unrolls loops around it.
+    Without a branch, so that the compiler unrolls loops around it.
     """
 
     def generate(context, builder, signature, arguments):
-        condition, pointer, index, otherwise = arguments
-        address = _address(builder, pointer, index, _GLOBAL)
-        kind, letter, register = _REGISTERS[str(address.type.pointee)]
-        narrow = register != address.type.pointee
-        text = (
-            "{ .reg .pred p; setp.ne.u32 p, $3, 0; "
-            f"mov.{'b16' if letter == 'h' else kind} $0, $2; @p ld.global.nc.{kind} $0, [$1]; }}"
-        )
-        call = ir.InlineAsm(
-            ir.FunctionType(register, [_INT64, register, _INT32]), text, f"=&{letter},l,{letter},r", side_effect=False
-        )
-        operands = [
-            builder.ptrtoint(address, _INT64),
-            builder.zext(otherwise, register) if narrow else otherwise,
-            builder.zext(condition, _INT32),
-        ]
-        found = builder.call(call, operands)
-        return builder.trunc(found, address.type.pointee) if narrow else found
+        return _load_if(builder, *arguments)
 
-    return pointer.dtype(types.boolean, pointer, index, pointer.dtype), generate
+    return pointer.dtype(types.boolean, pointer, types.int32, pointer.dtype), generate
+
+
+@intrinsic
+def load_row(typing_context, pointer, step, first, limit, count):
+    """Tuple of pointer[0], pointer[step] and so on, each 0 unless 0 <= first, first + 1 and so on < limit"""
+    if not _literal(count):
+        return None
+    length = count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        pointer, step, first, limit, _ = arguments
+        element = pointer.type.pointee
+        found = ir.Constant(ir.ArrayType(element, length), ir.Undefined)
+        for i in range(length):
+            number = ir.Constant(_INT32, i)
+            inside = builder.icmp_unsigned("<", builder.add(first, number), limit)
+            value = _load_if(builder, inside, pointer, builder.mul(step, number), ir.Constant(element, 0.0))
+            found = builder.insert_value(found, value, i)
+        return found
+
+    signature = types.UniTuple(pointer.dtype, length)(pointer, types.int32, types.int32, types.int32, count)
+    return signature, generate
 
 
 @intrinsic
@@ -419,6 +450,30 @@ def load4_inside(typing_context, source, entry, inside):
         return found
 
     return types.UniTuple(source.dtype, _VECTOR)(source, types.int64, types.int32), generate
+
+
+@intrinsic
+def slide(typing_context, sums, values, factors, stride, dilation, taps):
+    """Tuple of sums[i] + the sum over j of values[i * stride + j * dilation] * factors[j]: a row of a convolution"""
+    if not _literal(stride, dilation, taps):
+        return None
+    step, gap, count = stride.literal_value, dilation.literal_value, taps.literal_value
+
+    def generate(context, builder, signature, arguments):
+        sums, values, factors, *_ = arguments
+        element = factors.type.element
+        name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
+        function_type = ir.FunctionType(element, [element] * 3)
+        fma = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        for j in range(count):
+            factor = builder.extract_value(factors, j)
+            for i in range(sums.type.count):
+                value = builder.extract_value(values, i * step + j * gap)
+                found = builder.call(fma, [value, factor, builder.extract_value(sums, i)])
+                sums = builder.insert_value(sums, found, i)
+        return sums
+
+    return sums(sums, values, factors, stride, dilation, taps), generate
 
 
 @intrinsic

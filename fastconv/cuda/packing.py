@@ -74,17 +74,27 @@ def copy(source: DeviceArray, target: DeviceArray, stream: int) -> None:
         return
     if len(source.shape) > _AXES:
         raise UnsupportedError(f"arrays on a device must be contiguous if they have {len(source.shape)} axes")
-    missing = _AXES - len(source.shape)
-    sizes = (1,) * missing + source.shape
-    strides = (0,) * missing
-    kernel = Kernel(_copy, f"uint{8 * source.dtype.itemsize}", _THREADS)  # bits are copied, of whatever they are
-    step = plans.target(source.device).step(
-        kernel,
-        (-(-count // _THREADS), 1, 1),
-        (Operand(0), Operand(1)),
-        (count, *sizes[1:], *strides, *source.strides, *strides, *target.strides),
+    made_for = plans.target(source.device)
+    made = copying(
+        made_for, source.dtype.itemsize, source.shape, source.strides, target.strides, (Operand(0), Operand(1))
     )
-    plans.Plan(plans.target(source.device), (step,), 0).run((source.pointer, target.pointer), stream)
+    plans.Plan(made_for, (made,), 0).run((source.pointer, target.pointer), stream)
+
+
+def copying(
+    target: Target,
+    itemsize: int,
+    shape: tuple[int, ...],
+    source_strides: tuple[int, ...],
+    target_strides: tuple[int, ...],
+    operands: tuple[Operand, Operand],
+) -> Step:
+    """Return the launch that copies elements of so many bytes, of arrays of one shape; strides are in elements."""
+    missing = _AXES - len(shape)
+    sizes, none, count = (1,) * missing + shape, (0,) * missing, prod(shape)
+    kernel = Kernel(_copy, f"uint{8 * itemsize}", _THREADS)  # bits are copied, of whatever they are
+    numbers = (count, *sizes[1:], *none, *source_strides, *none, *target_strides)
+    return target.step(kernel, (-(-count // _THREADS), 1, 1), operands, numbers)
 
 
 _SIDE = 32  # of a square that a block of `_THREADS` transposes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,10 +13,12 @@ from fastconv.arguments import dtype_name, truth
 from fastconv.call import NATIVE, as_key, has_batch_axis, keep
 from fastconv.cuda import plan as plans
 from fastconv.cuda import table
-from fastconv.cuda.arrays import DeviceArray, Library, library_of
+from fastconv.cuda.arrays import DeviceArray, Library, library_of, seen_as
 from fastconv.cuda.call import run
+from fastconv.cuda.packing import copied
 from fastconv.cuda.plan import Plan
 from fastconv.pooling.call import problem_of
+from fastconv.pooling.others import shape_of_depths
 from fastconv.pooling.outputs import global_arguments
 from fastconv.problem import image_shape
 
@@ -61,8 +63,28 @@ def pool_globally(
     images = library.look(x)
     batch, channels, *size = image_shape(images.shape, "x", cast("str", layout))
     arguments = global_arguments(operation, tuple(size), norm_type)
-    shape = None if keepdims else (batch, channels)
-    return _pooled(library, images, operation, None, arguments, False, layout, algorithm, out, shape)[0]
+    reshaped = _as_it_is if keepdims else lambda _: (batch, channels)
+    return _pooled(library, images, operation, None, arguments, False, layout, algorithm, out, reshaped)[0]
+
+
+def pool_channels(
+    operation: str, x: object, arguments: tuple[object, ...], layout: str, algorithm: object, out: object
+) -> object:
+    """Pool windows of channels: of the same numbers, seen in another shape."""
+    library = library_of(x)
+    images = library.look(x)
+    batch, channels, *size = image_shape(images.shape, "x", layout)
+    shape = shape_of_depths(batch, channels, size, layout)
+    depths = seen_as(copied(images, library, library.stream(images)), shape)
+
+    def reshaped(found: tuple[int, ...]) -> tuple[int, ...]:
+        return (batch, found[1], *size) if layout == "channels_first" else (batch, *size, found[1])
+
+    return _pooled(library, depths, operation, 1, arguments, False, "channels_last", algorithm, out, reshaped)[0]
+
+
+def _as_it_is(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape
 
 
 def _pooled(
@@ -75,15 +97,15 @@ def _pooled(
     layout: object,
     algorithm: object,
     out: object,
-    shape: tuple[int, ...] | None = None,
+    reshaped: Callable[[tuple[int, ...]], tuple[int, ...]] = _as_it_is,
 ) -> tuple[object, object | None]:
-    """Pool; `shape` is that of the result where it is not the problem's."""
+    """Pool; `reshaped` makes the result's shape of the problem's."""
     key = as_key((*arguments, return_indices, layout, algorithm))
     place = (operation, rank, images.shape, images.dtype, key, images.device, config.settings())
     call = _calls.get(place)
     if call is None:
         call = keep(_calls, place, _prepare(operation, rank, images, arguments, return_indices, layout, algorithm))
-    results = call.results if shape is None else [(shape, dtype) for _, dtype in call.results]
+    results = [(reshaped(shape), dtype) for shape, dtype in call.results]
     found = run(call.plan, library, (images,), results, out)
     return found[0], found[1] if len(found) > 1 else None
 

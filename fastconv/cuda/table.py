@@ -8,13 +8,14 @@ from typing import TypeVar, cast
 from fastconv.algorithm import P
 from fastconv.config import logger
 from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
+from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.driver import Device
 from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.pooling import Pooling
 from fastconv.selection.choice import contenders_among, named_among
 
-TABLE: tuple[Algorithm, ...] = (Direct(), Im2col())
+TABLE: tuple[Algorithm, ...] = (Direct(), Depthwise(), Im2col())
 
 POOLINGS = (Pooling(),)
 

@@ -11,13 +11,13 @@ from machine_code import machine_code
 import fastconv
 from fastconv.problem import PoolProblem
 
-# Each has something that is odd: sizes, strides, ends that hang over, more planes than a block has threads.
+# Each has something that is odd: sizes, strides, ends that hang over, more planes than a block has threads. Compiling
+# takes most of the time: kernels are those of few constants, and of `CODE` where they can be.
 PROBLEMS = [
     "max_pool2d,n2,c3,13x11,3x3,s2,p1,float32",
     "max_pool2d,n2,c5,13x11,3x3,s2,p1,channels_last,float32",
     "max_pool2d,n1,c2,9x7,3x3,s1x2,p1x0:1,ceil,float64",
     "max_pool2d,n1,c3,7x9,2x2,s2,ceil,int8",
-    "max_pool2d,n1,c3,7x9,2x2,s2,int64",
     "max_pool2d,n2,c3,9x8,3x2,s2,p1,d2,indices,float32",
     "max_pool2d,n2,c3,9x8,3x3,s1,p3,indices,channels_last,float32",
     "max_pool1d,n2,c3,50,3,s2,p1,indices,float32",
@@ -28,15 +28,13 @@ PROBLEMS = [
     "avg_pool2d,n1,c3,10x11,2x3,s2,p1,d2,ceil,float32",
     "avg_pool2d,n1,c3,10x11,3x3,s2,p1,d2,exclude_pad,float64",
     "avg_pool2d,n1,c3,10x11,2x2,s2,divisor3,float32",
-    "avg_pool1d,n2,c3,50,4,s3,p2,channels_last,float32",
     "avg_pool3d,n1,c2,5x6x7,2x3x2,s2,p1,float32",
-    "lp_pool2d,n1,c3,10x11,3x3,s2,norm1,float32",
     "lp_pool2d,n1,c3,10x11,3x3,s2,norm2,float64",
     "lp_pool2d,n1,c3,10x11,3x3,s2,norminf,float32",
     "lp_pool2d,n1,c3,10x11,3x3,s2,norm3,float32",
     "adaptive_avg_pool2d,n1,c3,10x11,4x4,o3x4,float32",
     "adaptive_max_pool2d,n2,c3,10x11,4x4,o3x4,indices,channels_last,float32",
-    "avg_pool2d,n70,c5,5x7,5x7,float32",  # whole planes by two threads each, the last warp without planes for all
+    "avg_pool2d,n70,c5,5x7,5x7,float32",  # whole planes by four threads each, the last warp without planes for all
     "max_pool2d,n1,c5,20x20,20x20,float64",
     "avg_pool2d,n2,c40,5x5,5x5,channels_last,float32",
 ]
@@ -89,31 +87,41 @@ def test_minus_infinity_is_something_and_padding_is_nothing(device):
 
 def test_where_nothing_counts_the_average_is_0(device):
     x = np.ones((1, 1, 2, 2), np.float32)
-    y = fastconv.avg_pool2d(device.array(x), 2, 1, 3, count_include_pad=False)
-    np.testing.assert_array_equal(
-        device.numpy(y), fastconv.avg_pool2d(x, 2, 1, 3, count_include_pad=False, algorithm="reference")
-    )
+    y = fastconv.avg_pool2d(device.array(x), 3, 2, 5, count_include_pad=False)
+    expected = fastconv.avg_pool2d(x, 3, 2, 5, count_include_pad=False, algorithm="reference")
+    np.testing.assert_array_equal(device.numpy(y), expected)
+    assert expected.min() == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "layout"),
+    [
+        (fastconv.global_avg_pool, (), "channels_first"),
+        (fastconv.global_avg_pool, (), "channels_last"),
+        (fastconv.global_lp_pool, (2,), "channels_first"),
+    ],
+)
+def test_global_poolings_without_their_axes(function, arguments, layout, device):
+    x = np.random.default_rng(1).standard_normal((2, 3, 5, 7)).astype(np.float32)
+    expected = function(x, *arguments, layout=layout, keepdims=False)
+    found = device.numpy(function(device.array(x), *arguments, layout=layout, keepdims=False))
+    assert found.shape == (2, 3 if layout == "channels_first" else 7)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
-def test_global_poolings_without_their_axes(device, layout):
-    x = np.random.default_rng(1).standard_normal((2, 3, 4, 5)).astype(np.float32)
-    for function, arguments in (
-        (fastconv.global_max_pool, ()),
-        (fastconv.global_avg_pool, ()),
-        (fastconv.global_lp_pool, (2,)),
-    ):
-        expected = function(x, *arguments, layout=layout, keepdims=False)
-        found = device.numpy(function(device.array(x), *arguments, layout=layout, keepdims=False))
-        assert found.shape == (2, 3 if layout == "channels_first" else 5)
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+def test_windows_of_channels(layout, device):
+    x = np.random.default_rng(3).standard_normal((2, 3, 5, 7)).astype(np.float32)
+    expected = fastconv.channel_pool(x, 3, 1, 1, kind="max", layout=layout)
+    found = fastconv.channel_pool(device.array(x), 3, 1, 1, kind="max", layout=layout)
+    np.testing.assert_array_equal(device.numpy(found), expected)
 
 
 def test_strided_arguments_one_image_and_out(device):
     x = np.random.default_rng(2).standard_normal((4, 12, 9)).astype(np.float32)
-    expected = fastconv.max_pool2d(x.transpose(0, 2, 1)[1:, ::2], 2)
-    target = device.array(np.full((3, 2, 12), np.nan, np.float32))
-    found = fastconv.max_pool2d(device.array(x).transpose(0, 2, 1)[1:, ::2], 2, out=target[:, :, ::2])
+    expected = fastconv.max_pool2d(x.transpose(0, 2, 1)[1:, ::2], 3, 2, 1)  # of 5x12
+    target = device.array(np.full((3, 3, 12), np.nan, np.float32))
+    found = fastconv.max_pool2d(device.array(x).transpose(0, 2, 1)[1:, ::2], 3, 2, 1, out=target[:, :, ::2])
     np.testing.assert_array_equal(device.numpy(found), expected)
     np.testing.assert_array_equal(device.numpy(target)[:, :, ::2], expected)
     assert np.isnan(device.numpy(target)[:, :, 1::2]).all()
@@ -134,8 +142,7 @@ def test_what_no_kernel_computes_is_refused(interpreting):
 CODE = {
     "max_pool2d,n32,c64,112x112,3x3,s2,p1,float32": (64, Counter({32: 27})),
     "max_pool2d,n32,c64,112x112,3x3,s2,p1,channels_last,float32": (64, Counter({32: 27})),
-    "max_pool2d,n32,c64,112x112,2x2,s2,float32": (64, Counter({32: 16})),
-    "avg_pool2d,n32,c192,35x35,3x3,p1,exclude_pad,float32": (64, Counter({32: 18})),
+    "avg_pool2d,n32,c192,35x35,3x3,s2,p1,exclude_pad,float32": (64, Counter({32: 27})),
     "max_pool2d,n32,c64,112x112,7x7,p3,float32": (96, Counter({32: 70})),
     "lp_pool2d,n32,c64,112x112,7x7,s7,norm2,float32": (96, Counter({32: 49})),
     "max_pool2d,n32,c64,112x112,3x3,s2,p1,indices,float32": (64, None),
