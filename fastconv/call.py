@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
@@ -394,6 +395,10 @@ def clear_calls() -> None:
     from fastconv.pooling import call as pooling
 
     _calls.clear()
+    for name in ("call", "pooling_call"):  # whose plans hold parameters, and no memory of a device
+        device = sys.modules.get(f"fastconv.cuda.{name}")
+        if device is not None:
+            device.clear()
     for reference in _bindings.valuerefs():  # a list: layers may come and go meanwhile
         bindings = reference()
         if bindings is not None:

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 
+_ALIGNMENT = 16  # bytes that a thread loads at once
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceArray:
@@ -31,7 +33,9 @@ class DeviceArray:
 
     @property
     def dense(self) -> bool:
-        """Whether elements lie in C order without gaps."""
+        """Whether elements lie in C order without gaps, from a multiple of 16 bytes on: what kernels take."""
+        if self.pointer % _ALIGNMENT:
+            return False
         expected = 1
         for size, stride in zip(self.shape[::-1], self.strides[::-1], strict=True):
             if size > 1 and stride != expected:

@@ -157,7 +157,8 @@ def _ptx(kernel: Kernel, specialised: Specialised, capability: tuple[int, int]) 
         if "NVVM" in str(error) or "dynamic" in type(error).__name__.lower():
             raise UnavailableError(f"the libraries of the CUDA compiler are missing: {error}") from error
         raise
-    return str(ptx)
+    # Numba's names count what the process compiled before: they would not be those of machine code that is kept
+    return str(ptx).replace(_entry_point(ptx), f"fastconv_{kernel.function.__name__.strip('_')}")
 
 
 def _entry_point(ptx: str) -> str:

@@ -66,12 +66,12 @@ class Tile:
 
 
 TILES = {
-    "float32": (Tile(128, 128, 8, 8, 2), Tile(64, 64, 8, 8, 8), Tile(32, 128, 4, 8, 4)),
+    "float32": (Tile(128, 128, 8, 8, 2), Tile(64, 64, 8, 8, 6), Tile(32, 128, 4, 8, 4)),
     "float64": (Tile(64, 64, 8, 8, 4),),
 }
 
-_SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-_LEAST_TILES = 8  # of a split: below, a block begins and ends more than it multiplies
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+LEAST_TILES = 8  # of a split: below, a block begins and ends more than it multiplies
 
 #: Share of a multiprocessor's cycles that are products while it has enough threads: that of the main loop's
 #: instructions, by the tile's filters and pixels, less what the blocks' ends take.
@@ -79,7 +79,7 @@ _BUSY = {(128, 128): 0.78, (64, 64): 0.72, (32, 128): 0.62}
 _ENOUGH_THREADS = 256  # of a multiprocessor: two warps for each of its four schedulers
 
 
-class _Layout(NamedTuple):
+class Division(NamedTuple):
     """How the product is divided, and where its operands are in the workspace."""
 
     tile: Tile
@@ -111,21 +111,21 @@ class Im2col(Algorithm):
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return the bytes of packed weights, the table and split sums."""
-        return _layout(problem, Device()).workspace
+        return divide(problem, Device()).workspace
 
     def cost(self, problem: ConvProblem, device: Device) -> float:
         """Predict the time of the best division."""
-        return _layout(problem, device).seconds
+        return divide(problem, device).seconds
 
     def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
         """Return launches that pack, multiply and, where sums are split, add."""
-        layout = _layout(problem, target.device)
+        divided = divide(problem, target.device)
         shape = geometry(problem)
-        tile, splits = layout.tile, layout.splits
+        tile, splits = divided.tile, divided.splits
         weights = Operand(Place.WORKSPACE)
-        table, parts = Operand(Place.WORKSPACE, layout.table), Operand(Place.WORKSPACE, layout.parts)
+        table, parts = Operand(Place.WORKSPACE, divided.table), Operand(Place.WORKSPACE, divided.parts)
         packing = pack(
-            target, problem, layout.padded_filters, layout.padded_steps, (Operand(Place.WEIGHT), weights, table)
+            target, problem, divided.padded_filters, divided.padded_steps, (Operand(Place.WEIGHT), weights, table)
         )
         whole = splits == 1
         channels_last = problem.layout == "channels_last"
@@ -138,9 +138,9 @@ class Im2col(Algorithm):
             tile.constants(steps_at_once, channels_last),
             {"activate": activations.place(activation if whole else None)},
         )
-        pixels, tiles = problem.batch * shape.pixels, layout.padded_steps // tile.depth - 1
+        pixels, tiles = problem.batch * shape.pixels, divided.padded_steps // tile.depth - 1
         output = shape.output
-        grid = (-(-pixels // tile.pixels), layout.padded_filters // tile.filters, problem.groups * splits)
+        grid = (-(-pixels // tile.pixels), divided.padded_filters // tile.filters, problem.groups * splits)
         multiplying = target.step(
             kernel,
             grid,
@@ -150,7 +150,7 @@ class Im2col(Algorithm):
             ],
             (
                 *(prod(problem.input_shape[1:]), prod(problem.output_shape[1:]), prod(problem.output_shape)),
-                *(pixels, shape.group_filters, layout.padded_filters, layout.padded_steps),
+                *(pixels, shape.group_filters, divided.padded_filters, divided.padded_steps),
                 *(splits, *division(splits), -(-tiles // splits), tiles),
                 *(*shape.size, *shape.kernel, *shape.stride, *shape.dilation, *shape.padding),
                 *(shape.pixels, *division(shape.pixels)),
@@ -160,30 +160,30 @@ class Im2col(Algorithm):
             ),
         )
         if whole:
-            return Plan(target, (packing, multiplying), layout.workspace)
+            return Plan(target, (packing, multiplying), divided.workspace)
         pointers = parts, Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
         adding = reduce(target, problem, activation, splits, pointers, (bias, residual))
-        return Plan(target, (packing, multiplying, adding), layout.workspace)
+        return Plan(target, (packing, multiplying, adding), divided.workspace)
 
 
-def _layout(problem: ConvProblem, device: Device) -> _Layout:
+def divide(problem: ConvProblem, device: Device) -> Division:
     """Return the division that is predicted to take the least time."""
     found = [
         _divided(problem, device, tile, splits)
         for tile in TILES[problem.dtype]
-        for splits in _SPLITS
+        for splits in SPLITS
         if problem.groups * splits <= MOST_BLOCKS
     ]
-    return min((layout for layout in found if layout is not None), key=lambda layout: layout.seconds)
+    return min((one for one in found if one is not None), key=lambda one: one.seconds)
 
 
-def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> _Layout | None:
+def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> Division | None:
     """Return a division by a tile and splits; None if a split would have too few steps, or none."""
     shape = geometry(problem)
     item = np.dtype(problem.dtype).itemsize
     tiles = -(-shape.group_channels * shape.taps // tile.depth)
     split_tiles = -(-tiles // splits)
-    if splits > 1 and (split_tiles < _LEAST_TILES or split_tiles * (splits - 1) >= tiles):
+    if splits > 1 and (split_tiles < LEAST_TILES or split_tiles * (splits - 1) >= tiles):
         return None
     filter_tiles = -(-shape.group_filters // tile.filters)
     padded_filters, padded_steps = filter_tiles * tile.filters, (tiles + 1) * tile.depth
@@ -192,7 +192,7 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> _
     results = prod(problem.output_shape) * item
     workspace = parts + (splits * results if splits > 1 else 0)
 
-    blocks = -(-problem.batch * shape.pixels // tile.pixels) * filter_tiles * problem.groups * splits
+    blocks = max(1, -(-problem.batch * shape.pixels // tile.pixels)) * filter_tiles * problem.groups * splits
     on_one = -(-blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
     threads = min(on_one, tile.blocks) * tile.threads
     busy = _BUSY[tile.filters, tile.pixels] * min(1.0, threads / _ENOUGH_THREADS)
@@ -202,4 +202,4 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> _
     passes = 2 * table + (2 * splits * results if splits > 1 else 0)
     launches = 2 if splits == 1 else 3
     seconds = launches * device.launch + max(products, moved / device.bandwidth) + passes / device.bandwidth
-    return _Layout(tile, splits, padded_filters, padded_steps, table, parts, workspace, seconds)
+    return Division(tile, splits, padded_filters, padded_steps, table, parts, workspace, seconds)

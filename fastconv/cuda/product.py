@@ -131,11 +131,11 @@ def multiply(
             if w + i * dilation_width >= 0 and w + i * dilation_width < width:
                 inside |= int32(1) << int32(kernel_depth + kernel_height + i)
     source = advance(x, image * image_size + group * group_step + ((d * height + h) * width + w) * pixel_step)
-    entries = advance(table, first_tile * DEPTH + line * STEPS_AT_ONCE)
+    entry_place = int32(first_tile * DEPTH + line * STEPS_AT_ONCE)
     weights = advance(weight, (group * padded_steps + first_tile * DEPTH) * padded_filters + first_filter)
     next_weights = cuda.local.array(4 * WEIGHT_LOADS, Float, alignment=16)
     next_columns = cuda.local.array(COLUMN_LOADS, Float, alignment=16)
-    weights = advance(weights, thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4)
+    weight_place = int32(thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4)
     weight_step = THREADS // (FILTERS // 4) * padded_filters
     my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
     my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
@@ -148,15 +148,15 @@ def multiply(
         for _ in range(first_tile, last_tile if whole else int32(first_tile + 1)):
             for i in static_range(WEIGHT_LOADS):
                 if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                    set_quad(next_weights, 4 * i, load4(weights, i * weight_step), 0, 1)
+                    set_quad(next_weights, 4 * i, load4(weights, weight_place + i * weight_step), 0, 1)
             for i in static_range(COLUMN_LOADS // STEPS_AT_ONCE):
-                entry = load(entries, i * STEPS_AT_ONCE * (THREADS // PIXELS))
+                entry = load(table, entry_place + i * STEPS_AT_ONCE * (THREADS // PIXELS))
                 if STEPS_AT_ONCE == 4:
                     set_quad(next_columns, 4 * i, load4_inside(source, entry, inside), 0, 1)
                 else:
                     next_columns[i] = load_inside(source, entry, inside)
-            weights = advance(weights, DEPTH * padded_filters)
-            entries = advance(entries, DEPTH)
+            weight_place += int32(DEPTH * padded_filters)
+            entry_place += int32(DEPTH)
 
             if whole:
                 get_weights = int32(my_filter + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
