@@ -61,8 +61,8 @@ class Machine:
 P = TypeVar("P", bound=ConvProblem | PoolProblem)
 
 
-class AnyAlgorithm(ABC, Generic[P]):
-    """A way to compute one kind of problem: what the choice is made by."""
+class Limits(ABC, Generic[P]):
+    """What a way to compute one kind of problem says of itself, wherever it runs."""
 
     name: str
 
@@ -85,17 +85,6 @@ class AnyAlgorithm(ABC, Generic[P]):
         """Return the bytes of scratch memory that a call allocates, all threads together."""
 
     @abstractmethod
-    def terms(self, problem: P, machine: Machine) -> dict[str, float]:
-        """Return the seconds that a call is predicted to take on one thread, by what they are spent on.
-
-        Names are those of the field where several algorithms have a term, such as ``"products"``.
-        """
-
-    def cost(self, problem: P, machine: Machine) -> float:
-        """Return the predicted time of a call in seconds, on one thread: the sum of its terms."""
-        return sum(self.terms(problem, machine).values())
-
-    @abstractmethod
     def error_bound(self, problem: P) -> float:
         """Return a bound of the relative error in the 2-norm that random data stays below.
 
@@ -105,6 +94,21 @@ class AnyAlgorithm(ABC, Generic[P]):
     def clear_cache(self) -> None:
         """Forget what is kept between calls."""
         return
+
+
+class AnyAlgorithm(Limits[P]):
+    """A way to compute one kind of problem: what the choice is made by."""
+
+    @abstractmethod
+    def terms(self, problem: P, machine: Machine) -> dict[str, float]:
+        """Return the seconds that a call is predicted to take on one thread, by what they are spent on.
+
+        Names are those of the field where several algorithms have a term, such as ``"products"``.
+        """
+
+    def cost(self, problem: P, machine: Machine) -> float:
+        """Return the predicted time of a call in seconds, on one thread: the sum of its terms."""
+        return sum(self.terms(problem, machine).values())
 
 
 class Algorithm(AnyAlgorithm[ConvProblem]):

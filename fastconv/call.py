@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from fastconv import config, memory, verbose
 from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
+from fastconv.devices import all_on_device, is_on_device
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
 
@@ -35,6 +37,11 @@ def convolve(
 
     Arguments are those of a problem, activation, algorithm and tolerance.
     """
+    plain = type(x) is type(weight) is np.ndarray
+    if not plain and all_on_device(x, weight=weight, bias=bias, residual=residual, out=out):
+        from fastconv.cuda import call as device  # not before such an array arrives
+
+        return cast("Array", device.convolve(rank, x, weight, bias, residual, arguments, out))  # of x's library
     images, filters = array(x, "x"), array(weight, "weight")
     call = _prepared(rank, images, filters, arguments, as_key(arguments), config.settings())
     filters = dense(filters, call.operand)
@@ -216,7 +223,7 @@ def array(value: object, name: str) -> Array:
     """Return what is or can show itself as an array, without a copy."""
     if type(value) is np.ndarray:
         return value
-    if hasattr(value, "__cuda_array_interface__"):
+    if is_on_device(value):
         raise TypeError(f"{name} must be an array in the computer's memory, got one on a GPU")
     if isinstance(value, _SPECIAL_ARRAYS) or not (
         isinstance(value, np.ndarray | list | tuple)
@@ -230,7 +237,19 @@ def array(value: object, name: str) -> Array:
         raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from None
 
 
-def check_weight_axes(weight: Array, rank: int) -> None:
+class Shaped(Protocol):
+    """An array, wherever it is."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements an axis."""
+
+    @property
+    def ndim(self) -> int:
+        """Axes."""
+
+
+def check_weight_axes(weight: Shaped, rank: int) -> None:
     """Raise ValueError unless there is one for filters, one for channels, and `rank` of the kernel."""
     if weight.ndim != rank + 2:
         raise ValueError(
@@ -239,7 +258,7 @@ def check_weight_axes(weight: Array, rank: int) -> None:
         )
 
 
-def has_batch_axis(x: Array, rank: int) -> bool:
+def has_batch_axis(x: Shaped, rank: int) -> bool:
     """Return whether `x` has a batch axis; raise ValueError unless that is all it may lack."""
     if x.ndim not in (rank + 1, rank + 2):
         raise ValueError(
@@ -376,6 +395,10 @@ def clear_calls() -> None:
     from fastconv.pooling import call as pooling
 
     _calls.clear()
+    for name in ("call", "pooling_call"):  # whose plans hold parameters, and no memory of a device
+        device = sys.modules.get(f"fastconv.cuda.{name}")
+        if device is not None:
+            device.clear()
     for reference in _bindings.valuerefs():  # a list: layers may come and go meanwhile
         bindings = reference()
         if bindings is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import asdict
-from importlib import import_module, metadata
+from importlib import metadata
 
 import fastconv
 from fastconv import config
@@ -74,15 +74,14 @@ def _available_processors() -> int:
 
 
 def _gpu() -> str:
-    """Return the first CUDA device's name, or in one line why there is none."""
+    """Return the first CUDA device's name and figures, or in one line why there is none."""
+    from fastconv.cuda import driver  # only where it is asked for
+    from fastconv.devices import UnavailableError, check_compiler
+
     try:
-        cuda = import_module("numba.cuda")  # without types
-    except ImportError as error:
-        return f"none: {error}"
-    try:
-        if not cuda.is_available():
-            return "none: no CUDA driver or no device answers"
-        name = cuda.get_current_device().name
-    except Exception as error:  # a broken driver fails in its own ways, and this only describes
-        return f"none: {type(error).__name__}: {error}"
-    return name.decode() if isinstance(name, bytes) else str(name)
+        check_compiler()
+        found = driver.current().device(0)
+    except UnavailableError as error:
+        return f"none: {' '.join(str(error).split())}"
+    major, minor = found.capability
+    return f"{found.name}, compute capability {major}.{minor}, {found.multiprocessors} multiprocessors"

@@ -62,7 +62,7 @@ def address(name: str, emit: Callable[[], str], target: targets.Target) -> int:
 def _load_or_compile(name: str, emit: Callable[[], str], target: targets.Target) -> int:
     machine = targets.machine(target)
     path = _path(name, target)
-    code = _read(path)
+    code = read(path)
     if code is None:
         counts["compiled"] += 1
         start = time.perf_counter()
@@ -70,7 +70,7 @@ def _load_or_compile(name: str, emit: Callable[[], str], target: targets.Target)
         # that already says which vectors it wants: left out.
         code = machine.emit_object(llvm.parse_assembly(emit()))
         compile_seconds[name] = time.perf_counter() - start
-        _write(path, code)
+        write(path, code)
     else:
         counts["loaded"] += 1
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
@@ -92,7 +92,7 @@ def _path(name: str, target: targets.Target) -> Path | None:
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def _read(path: Path | None) -> bytes | None:
+def read(path: Path | None) -> bytes | None:
     """Return the code stored at `path`; None if there is none or the file is damaged."""
     try:
         stored = path.read_bytes() if path else b""
@@ -102,7 +102,7 @@ def _read(path: Path | None) -> bytes | None:
     return code if code and hashlib.sha256(code).digest() == digest else None
 
 
-def _write(path: Path | None, code: bytes) -> None:
+def write(path: Path | None, code: bytes) -> None:
     """Store `code` at once or not at all; another process may be doing the same."""
     if path is None:
         return

@@ -11,6 +11,7 @@ import numpy as np
 from fastconv import config, memory, verbose
 from fastconv.arguments import Padding, PerAxis, dtype_name, truth
 from fastconv.call import NATIVE, Array, array, as_key, checked_out, dense, has_batch_axis, keep, needs_a_copy, options
+from fastconv.devices import all_on_device
 from fastconv.problem import PoolProblem
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ def pool(
     `arguments` are those of `Windows` in its order, or the output size of an adaptive pooling. Where `rank` is None
     any will do, and the batch axis must be there.
     """
+    if type(x) is not np.ndarray and all_on_device(x, out=out):
+        from fastconv.cuda import pooling_call as device  # not before such an array arrives
+
+        on_device = device.pool(operation, rank, x, arguments, return_indices, layout, algorithm, out)
+        return cast("tuple[Array, Array | None]", on_device)  # of x's library
     images = array(x, "x")
     key = as_key((*arguments, return_indices, layout, algorithm))
     place = (operation, rank, images.shape, images.dtype, key, config.settings())
@@ -97,7 +103,7 @@ def _prepare(
     batched = rank is None or has_batch_axis(x, rank)
     shape = x.shape if batched else (1, *x.shape)
     dtype, indices = dtype_name(x.dtype, "x"), truth(return_indices, "return_indices")
-    problem = _problem(operation, shape, dtype, arguments, indices, cast("str", layout))
+    problem = problem_of(operation, shape, dtype, arguments, indices, cast("str", layout))
     limit = config.tolerance_in_force(dtype)
     chosen = cast("PoolAlgorithm", options(problem, algorithm, limit)[-1])
     empty = 0 in problem.output_shape
@@ -108,9 +114,10 @@ def _prepare(
     return _Call(NATIVE[dtype], shape if batched else problem.output_shape[1:], run, indices)
 
 
-def _problem(
+def problem_of(
     operation: str, shape: tuple[int, ...], dtype: str, arguments: tuple[object, ...], indices: bool, layout: str
 ) -> PoolProblem:
+    """Return the problem of a shape, a type and the arguments of :func:`pool`."""
     if operation.startswith("adaptive"):
         (output_size,) = arguments
         return PoolProblem.from_output_size(

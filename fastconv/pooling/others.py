@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from fastconv import reference
 from fastconv.arguments import Padding, PerAxis, one_of
 from fastconv.call import Array, array, checked_out, dense, has_batch_axis
+from fastconv.devices import all_on_device
 from fastconv.pooling.call import pool
 from fastconv.pooling.text import documented
 from fastconv.problem import LAYOUTS, image_shape
@@ -208,19 +210,21 @@ def channel_pool(
     array([[[8, 9],
             [6, 7]]])
     """
-    images = array(x, "x")
-    batch, channels, *size = image_shape(images.shape, "x", one_of(layout, LAYOUTS, "layout"))
-    images = dense(images, images.dtype)
-    if layout == "channels_first":
-        depths = images.reshape(batch, channels, math.prod(size))  # depth is the axis, pixels are channels
-    else:
-        depths = images.reshape(batch * math.prod(size), channels, 1)
     average, norm = kind == "average", kind == "lp"
     arguments = (
         *(kernel_size, stride, padding, dilation, ceil_mode),
         *(count_include_pad if average else True, None, norm_type if norm else None),
     )
     operation = _KINDS[one_of(kind, tuple(_KINDS), "kind")]
+    one_of(layout, LAYOUTS, "layout")
+    if type(x) is not np.ndarray and all_on_device(x, out=out):
+        from fastconv.cuda import pooling_call as device  # not before such an array arrives
+
+        return cast("Array", device.pool_channels(operation, x, arguments, layout, algorithm, out))  # of x's library
+    images = array(x, "x")
+    batch, channels, *size = image_shape(images.shape, "x", layout)
+    images = dense(images, images.dtype)
+    depths = images.reshape(shape_of_depths(batch, channels, size, layout))
     y, _ = pool(operation, 1, depths, arguments, False, "channels_last", algorithm, None)
     windows = y.shape[1]
     found = y.reshape((batch, windows, *size) if layout == "channels_first" else (batch, *size, windows))
@@ -229,3 +233,12 @@ def channel_pool(
     target = checked_out(out, found.shape, found.dtype)
     target[...] = found
     return target
+
+
+def shape_of_depths(batch: int, channels: int, size: Sequence[int], layout: str) -> tuple[int, int, int]:
+    """Return the shape in which depth is the one spatial axis of images in `layout`, which lie densely.
+
+    Where channels come first, the pixels are its channels, which lie last.
+    """
+    pixels = math.prod(size)
+    return (batch, channels, pixels) if layout == "channels_first" else (batch * pixels, channels, 1)

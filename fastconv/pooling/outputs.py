@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, overload
+from typing import Literal, TypeAlias, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from fastconv.arguments import one_of, truth
 from fastconv.call import Array, array
+from fastconv.devices import all_on_device
 from fastconv.pooling.call import pool
 from fastconv.pooling.text import ADAPTIVE_AVERAGES, ADAPTIVE_MAXIMA, GLOBAL, documented
 from fastconv.problem import LAYOUTS, image_shape
@@ -287,6 +288,11 @@ def global_lp_pool(
 def _global(
     operation: str, x: object, norm_type: object, keepdims: object, layout: str, algorithm: str, out: Array | None
 ) -> Array:
+    if type(x) is not np.ndarray and all_on_device(x, out=out):
+        from fastconv.cuda import pooling_call as device  # not before such an array arrives
+
+        found = device.pool_globally(operation, x, norm_type, truth(keepdims, "keepdims"), layout, algorithm, out)
+        return cast("Array", found)  # of x's library
     images = array(x, "x")
     size = image_shape(images.shape, "x", layout)[2:]
     axes = (
@@ -301,8 +307,12 @@ def _global(
         if out.ndim != 2:
             raise ValueError(f"out must have shape (N, C), got {out.shape}")
     target = out if out is None or kept else np.expand_dims(out, axes)
-    arguments = (1,) if operation != "lp_pool" else (size, 1, 0, 1, False, True, None, norm_type)
-    y, _ = pool(operation, None, images, arguments, False, layout, algorithm, target)
+    y, _ = pool(operation, None, images, global_arguments(operation, size, norm_type), False, layout, algorithm, target)
     if kept:
         return y
     return y.squeeze(axes) if out is None else out
+
+
+def global_arguments(operation: str, size: tuple[int, ...], norm_type: object) -> tuple[object, ...]:
+    """Return the arguments of :func:`fastconv.pooling.call.pool` by which planes of a size become one element."""
+    return (1,) if operation != "lp_pool" else (size, 1, 0, 1, False, True, None, norm_type)

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, P, PoolAlgorithm
+from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, Limits, P, PoolAlgorithm
 from fastconv.arguments import one_of
 from fastconv.config import Settings, get_workspace_limit, logger, settings, tolerance_in_force
 from fastconv.errors import UnsupportedError
@@ -71,7 +71,12 @@ def named(problem: P, name: str) -> AnyAlgorithm[P]:
     UnsupportedError
         If it does not compute the problem, or not within the limit of workspace.
     """
-    entry = _called(name, table.table_of(problem))
+    return named_among(table.table_of(problem), problem, name)
+
+
+def named_among(entries: Sequence[L], problem: P, name: str) -> L:
+    """Return the one of `entries` that is called `name`, see :func:`named`."""
+    entry = _called(name, entries)
     reason = entry.supports(problem) or _excess(entry, problem, get_workspace_limit())
     if reason is not None:
         raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
@@ -83,6 +88,7 @@ class _Named(Protocol):
 
 
 E = TypeVar("E", bound=_Named)
+L = TypeVar("L", bound=Limits)  # type: ignore[type-arg]  # of the problem that it is asked about
 
 
 def _called(name: str, entries: Sequence[E]) -> E:
@@ -147,7 +153,11 @@ def contenders(problem: P, tolerance: float, now: Settings) -> list[AnyAlgorithm
 
     Where even the best bound of those that take any weights is above the tolerance, those are the most accurate.
     """
-    entries = table.table_of(problem)
+    return contenders_among(table.table_of(problem), problem, tolerance, now)
+
+
+def contenders_among(entries: Sequence[L], problem: P, tolerance: float, now: Settings) -> list[L]:
+    """Return what ``"auto"`` chooses among `entries`, see :func:`contenders`."""
     possible = [entry for entry in entries if _refusal(entry, problem, now) is None]
     if not possible:
         refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem, now)}" for entry in entries)
@@ -157,17 +167,17 @@ def contenders(problem: P, tolerance: float, now: Settings) -> list[AnyAlgorithm
     return [entry for entry in possible if bounds[entry] <= max(tolerance, least)]
 
 
-def _refusal(entry: AnyAlgorithm[P], problem: P, now: Settings) -> str | None:
+def _refusal(entry: Limits[P], problem: P, now: Settings) -> str | None:
     """Return why `entry` cannot compute `problem`, or else why it may not; None if it can and may."""
-    return entry.supports(problem) or _prohibition(entry, now) or _excess(entry, problem, now.workspace_limit)
+    return entry.supports(problem) or _prohibition(entry, problem, now) or _excess(entry, problem, now.workspace_limit)
 
 
-def _prohibition(entry: AnyAlgorithm[P], now: Settings) -> str | None:
+def _prohibition(entry: Limits[P], problem: P, now: Settings) -> str | None:
     """Return why `entry` may not be chosen; what is allowed and denied are convolutions' algorithms."""
-    return now.algorithms.refusal(entry.name) if isinstance(entry, Algorithm) else None
+    return now.algorithms.refusal(entry.name) if isinstance(problem, ConvProblem) else None
 
 
-def _excess(entry: AnyAlgorithm[P], problem: P, limit: int | None) -> str | None:
+def _excess(entry: Limits[P], problem: P, limit: int | None) -> str | None:
     """Return by how much `entry`, which computes `problem`, is above a limit of workspace; None if it is not."""
     return None if limit is None else too_large(entry.workspace(problem), limit)  # which may take a plan
 
@@ -247,10 +257,10 @@ def _candidates(
         if reason is not None:
             return Candidate(entry.name, reason, None, None, None, None, None)
         bound, workspace = entry.error_bound(problem), entry.workspace(problem)
-        excess = too_large(workspace, now.workspace_limit)
+        limits = too_large(workspace, now.workspace_limit) or too_inaccurate(bound, tolerance)
         return Candidate(
             entry.name,
-            _prohibition(entry, now) or excess or too_inaccurate(bound, tolerance) or _misfit(entry, problem, weight),
+            _prohibition(entry, problem, now) or limits or _misfit(entry, problem, weight),
             workspace,
             entry.cost(problem, machine),
             bound,

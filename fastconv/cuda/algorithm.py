@@ -1,0 +1,67 @@
+"""What an algorithm is on a device: the CPU's limits and names, a plan of launches, a price by the device's figures."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from enum import IntEnum
+from math import prod
+
+from fastconv.algorithm import Limits, P
+from fastconv.cuda.driver import Device
+from fastconv.cuda.plan import Plan, Target
+from fastconv.problem import ConvProblem
+
+DTYPES = ("float32", "float64")
+
+MOST_ELEMENTS = 2**31 - 1  # of an image, in or out, and of the weights: kernels count them in 32 bits
+MOST_PIXELS = 2**30 - 1  # of all outputs' planes together: what `intrinsics.quotient` divides
+
+
+class Place(IntEnum):
+    """Where a convolution's plan finds the addresses of its arrays; 0 stands for one that is not there."""
+
+    X = 0
+    WEIGHT = 1
+    BIAS = 2
+    RESIDUAL = 3
+    OUT = 4
+    WORKSPACE = 5
+
+
+class AnyAlgorithm(Limits[P]):
+    """A way to compute one kind of problem on a device: what the choice is made by."""
+
+    @abstractmethod
+    def cost(self, problem: P, device: Device) -> float:
+        """Return the predicted time of a call in seconds, on the device alone."""
+
+    def error_bound(self, problem: P) -> float:
+        """Return the limit that rounding of sums stays below, for random data."""
+        return 2e-6 if problem.dtype == "float32" else 1e-14
+
+
+class Algorithm(AnyAlgorithm[ConvProblem]):
+    """A way to compute a convolution on a device.
+
+    Arrays are dense, of the problem's shapes and type. Whether there are a bias and a residual is decided when a plan
+    is made, as the activation is.
+    """
+
+    def supports(self, problem: ConvProblem) -> str | None:
+        """Refuse what no kernel here computes."""
+        if problem.dtype not in DTYPES:
+            return f"{self.name} computes {' and '.join(DTYPES)} on a device, not {problem.dtype}"
+        if problem.direction != "forward":
+            return f"{self.name} computes the forward direction, not {problem.direction}"
+        if problem.padding_mode != "zeros" and any(map(any, problem.padding)):
+            return f"{self.name} pads with zeros on a device, not by {problem.padding_mode}"
+        images = prod(problem.input_shape[1:]), prod(problem.output_shape[1:])
+        if max(*images, prod(problem.weight_shape)) > MOST_ELEMENTS:
+            return f"{self.name} takes images and weights of at most {MOST_ELEMENTS} elements"
+        if problem.batch * prod(problem.output_size) > MOST_PIXELS:
+            return f"{self.name} computes at most {MOST_PIXELS} pixels, not {problem.batch * prod(problem.output_size)}"
+        return None
+
+    @abstractmethod
+    def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
+        """Return the launches, on operands in the order of `Place`."""

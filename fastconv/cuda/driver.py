@@ -1,0 +1,179 @@
+"""The driver: the one place that asks a device for its figures, loads code and launches it.
+
+Whatever does that is a `Driver`. The real one is reached through `cuda.bindings`. Another one can be put in its place,
+which runs the same code elsewhere: the tests have one that interprets it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from fastconv.devices import UnavailableError
+
+if TYPE_CHECKING:
+    from fastconv.cuda.compile import Code
+
+#: What a launch's grid and blocks are counted in: x, y, z.
+Extent = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device's figures; the defaults are those of an H100 with HBM3."""
+
+    name: str = "NVIDIA H100"
+    capability: tuple[int, int] = (9, 0)
+    multiprocessors: int = 132
+    clock: float = 1.98e9  # Hz
+    bandwidth: float = 3.35e12  # bytes a second, of its memory
+    cache: int = 50 << 20  # bytes of the second level cache
+    memory: int = 80 << 30  # bytes
+    driver: int = 0  # version
+    launch: float = 3e-6  # seconds from one small kernel's begin to the next one's
+
+    @property
+    def doubles(self) -> int:
+        """Products of float64 that a multiprocessor computes in a cycle."""
+        return {(8, 0): 32, (9, 0): 64, (10, 0): 64}.get(self.capability, 2)
+
+
+class Parameters:
+    """A kernel's parameters, packed as a launch takes them: each in 8 bytes of its own, pointers first."""
+
+    def __init__(self, pointers: int, numbers: Sequence[int]) -> None:
+        count = pointers + len(numbers)
+        self.pointers = pointers
+        self.words = (ctypes.c_int64 * count)(*[0] * pointers, *numbers)
+        start, size = ctypes.addressof(self.words), ctypes.sizeof(ctypes.c_int64)
+        self._addresses = (ctypes.c_void_p * count)(*range(start, start + count * size, size))
+        self.address = ctypes.addressof(self._addresses)  # of a list of each parameter's address
+
+
+class Launch(NamedTuple):
+    """All that a launch says but its stream."""
+
+    function: object  # that a driver loaded
+    grid: Extent
+    block: Extent
+    shared: int  # bytes of shared memory besides what the kernel declares
+    parameters: Parameters
+
+
+class Driver(Protocol):
+    """What loads code and launches it."""
+
+    def device(self, ordinal: int) -> Device:
+        """Return a device's figures."""
+
+    def load(self, code: Code, ordinal: int) -> object:
+        """Return the function of a compiled kernel, for a device."""
+
+    def launch(self, launch: Launch, ordinal: int, stream: int) -> None:
+        """Launch on a device's stream, and do not wait."""
+
+
+class NvidiaDriver:
+    """NVIDIA's driver, through `cuda.bindings`."""
+
+    def __init__(self) -> None:
+        self._driver = import_module("cuda.bindings.driver")  # without types
+        _checked(self._driver.cuInit(0))
+        self._contexts: dict[int, object] = {}
+        self._devices: dict[int, Device] = {}
+        self._libraries: list[object] = []  # loaded code lives as long as the process
+        self._lock = Lock()
+
+    def device(self, ordinal: int) -> Device:
+        """Return a device's figures, asked for once."""
+        found = self._devices.get(ordinal)
+        if found is None:
+            found = self._devices[ordinal] = self._ask(ordinal)
+        return found
+
+    def _ask(self, ordinal: int) -> Device:
+        api = self._driver
+        device = _checked(api.cuDeviceGet(ordinal))
+
+        def attribute(name: str) -> int:
+            return int(_checked(api.cuDeviceGetAttribute(getattr(api.CUdevice_attribute, prefix + name), device)))
+
+        prefix = "CU_DEVICE_ATTRIBUTE_"
+        # two transfers a cycle; the rate is in kHz, the width in bits
+        bandwidth = 2 * 1e3 * attribute("MEMORY_CLOCK_RATE") * attribute("GLOBAL_MEMORY_BUS_WIDTH") / 8
+        return Device(
+            _checked(api.cuDeviceGetName(128, device)).split(b"\0")[0].decode(),
+            (attribute("COMPUTE_CAPABILITY_MAJOR"), attribute("COMPUTE_CAPABILITY_MINOR")),
+            attribute("MULTIPROCESSOR_COUNT"),
+            1e3 * attribute("CLOCK_RATE"),
+            bandwidth or Device.bandwidth,  # newer drivers may not tell
+            attribute("L2_CACHE_SIZE"),
+            int(_checked(api.cuDeviceTotalMem(device))),
+            int(_checked(api.cuDriverGetVersion())),
+        )
+
+    def load(self, code: Code, ordinal: int) -> object:
+        """Load machine code, or where there is none let the driver compile the PTX."""
+        api = self._driver
+        with self._lock:
+            self._enter(ordinal)
+            image = code.machine_code or code.ptx.encode() + b"\0"
+            library = _checked(api.cuLibraryLoadData(image, [], [], 0, [], [], 0))
+            self._libraries.append(library)
+            kernel = _checked(api.cuLibraryGetKernel(library, code.name.encode()))
+            return api.CUfunction(int(kernel))  # a launch takes either
+
+    def _enter(self, ordinal: int) -> None:
+        """Make the device's primary context, which all libraries share, this thread's if it is not."""
+        api = self._driver
+        context = self._contexts.get(ordinal)
+        if context is None:
+            device = _checked(api.cuDeviceGet(ordinal))
+            context = self._contexts[ordinal] = _checked(api.cuDevicePrimaryCtxRetain(device))
+        if int(_checked(api.cuCtxGetCurrent())) != int(context):  # type: ignore[call-overload]
+            _checked(api.cuCtxSetCurrent(context))
+
+    def launch(self, launch: Launch, ordinal: int, stream: int) -> None:
+        """Launch with parameters as they are packed."""
+        self._enter(ordinal)
+        function, grid, block, shared, parameters = launch
+        _checked(self._driver.cuLaunchKernel(function, *grid, *block, shared, stream, parameters.address, 0))
+
+
+def _checked(answer: tuple[object, ...]):  # type: ignore[no-untyped-def]  # of any kind
+    """Return what a function of the driver returns besides its status; raise if that is an error."""
+    status, *values = answer
+    if int(status):  # type: ignore[call-overload]
+        raise RuntimeError(f"the CUDA driver says {status}")
+    return values[0] if values else None
+
+
+_installed: Driver | None = None
+
+
+def current() -> Driver:
+    """Return the driver that is there.
+
+    Raises
+    ------
+    UnavailableError
+        If there is none.
+    """
+    global _installed
+    if _installed is None:
+        try:
+            _installed = NvidiaDriver()
+        except (ImportError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UnavailableError(f"no CUDA driver answers: {reason}") from error
+    return _installed
+
+
+def install(driver: Driver | None) -> None:
+    """Put a driver in place of the real one; None puts that back."""
+    global _installed
+    _installed = driver

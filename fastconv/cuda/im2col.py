@@ -1,0 +1,205 @@
+"""Implicit matrix product on a device: im2col without the matrix.
+
+For each group, ``out[filter, pixel] = sum over k of weight[k, filter] * columns[k, pixel]``, with k counting taps and,
+innermost, channels. M is the filters of the group, N the pixels of all images, K the taps times channels. The columns
+are in no memory: a table says for each k how far its element lies from a window's first one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.cuda import activation as activations
+from fastconv.cuda import product
+from fastconv.cuda.algorithm import Algorithm, Place
+from fastconv.cuda.compile import Kernel
+from fastconv.cuda.driver import Device
+from fastconv.cuda.geometry import geometry
+from fastconv.cuda.intrinsics import division
+from fastconv.cuda.packing import pack, reduce
+from fastconv.cuda.plan import Operand, Plan, Target
+from fastconv.problem import ConvProblem
+
+MOST_PLACES = 31  # bits of a window's depths, rows and columns; the sign bit stays free
+MOST_BLOCKS = 65535  # along a grid's second and third axis
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a block computes, and how many threads do."""
+
+    filters: int
+    pixels: int
+    thread_filters: int
+    thread_pixels: int
+    blocks: int  # that a multiprocessor holds at once
+    depth: int = product.DEPTH
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return self.filters * self.pixels // (self.thread_filters * self.thread_pixels)
+
+    def constants(self, steps_at_once: int, channels_last: bool) -> dict[str, int]:
+        """Return what the kernel is specialised by."""
+        weights, columns = self.depth * self.filters, self.depth * self.pixels
+        return {
+            "FILTERS": self.filters,
+            "PIXELS": self.pixels,
+            "THREAD_FILTERS": self.thread_filters,
+            "THREAD_PIXELS": self.thread_pixels,
+            "DEPTH": self.depth,
+            "THREADS": self.threads,
+            "WEIGHT_QUADS": weights // 4,
+            "WEIGHT_LOADS": -(-weights // (4 * self.threads)),
+            "COLUMN_LOADS": columns // self.threads,
+            "STEPS_AT_ONCE": steps_at_once,
+            "CHANNELS_LAST": channels_last,
+            "ALONG": self.filters if channels_last else self.pixels,
+            "ACROSS": self.pixels if channels_last else self.filters,
+            "ROUNDS": self.thread_pixels if channels_last else self.thread_filters,
+        }
+
+
+TILES = {
+    "float32": (Tile(128, 128, 8, 8, 2), Tile(64, 64, 8, 8, 6), Tile(32, 128, 4, 8, 4)),
+    "float64": (Tile(64, 64, 8, 8, 4),),
+}
+
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+LEAST_TILES = 8  # of a split: below, a block begins and ends more than it multiplies
+
+#: Share of a multiprocessor's cycles that are products while it has enough threads: that of the main loop's
+#: instructions, by the tile's filters and pixels, less what the blocks' ends take.
+_BUSY = {(128, 128): 0.78, (64, 64): 0.72, (32, 128): 0.62}
+_ENOUGH_THREADS = 256  # of a multiprocessor: two warps for each of its four schedulers
+
+
+class Division(NamedTuple):
+    """How the product is divided, and where its operands are in the workspace."""
+
+    tile: Tile
+    splits: int
+    padded_filters: int  # of a group
+    padded_steps: int  # whole tiles, and one more for what the last round loads
+    table: int  # the place in bytes of the table, after the packed weights
+    parts: int  # of the sums of splits
+    workspace: int
+    seconds: float  # predicted
+
+
+class Im2col(Algorithm):
+    """The implicit matrix product."""
+
+    name = "im2col"
+
+    def supports(self, problem: ConvProblem) -> str | None:
+        """Refuse windows of too many places, and more groups and filters than a grid has blocks."""
+        reason = super().supports(problem)
+        if reason is not None:
+            return reason
+        if sum(problem.kernel) > MOST_PLACES - (3 - problem.rank):
+            sizes = "x".join(map(str, problem.kernel))
+            return f"im2col takes kernels whose sizes add up to {MOST_PLACES - (3 - problem.rank)} at most, not {sizes}"
+        if problem.groups > MOST_BLOCKS or problem.filters > MOST_BLOCKS * 32:
+            return f"im2col takes at most {MOST_BLOCKS} groups and {MOST_BLOCKS * 32} filters on a device"
+        return None
+
+    def workspace(self, problem: ConvProblem) -> int:
+        """Return the bytes of packed weights, the table and split sums."""
+        return divide(problem, Device()).workspace
+
+    def cost(self, problem: ConvProblem, device: Device) -> float:
+        """Predict the time of the best division."""
+        return divide(problem, device).seconds
+
+    def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
+        """Return launches that pack, multiply and, where sums are split, add."""
+        divided = divide(problem, target.device)
+        shape = geometry(problem)
+        tile, splits = divided.tile, divided.splits
+        weights = Operand(Place.WORKSPACE)
+        table, parts = Operand(Place.WORKSPACE, divided.table), Operand(Place.WORKSPACE, divided.parts)
+        packing = pack(
+            target, problem, divided.padded_filters, divided.padded_steps, (Operand(Place.WEIGHT), weights, table)
+        )
+        whole = splits == 1
+        channels_last = problem.layout == "channels_last"
+        steps_at_once = 4 if channels_last and shape.group_channels % 4 == 0 else 1
+        kernel = Kernel(
+            product.multiply,
+            problem.dtype,
+            tile.threads,
+            tile.blocks,
+            tile.constants(steps_at_once, channels_last),
+            {"activate": activations.place(activation if whole else None)},
+        )
+        pixels, tiles = problem.batch * shape.pixels, divided.padded_steps // tile.depth - 1
+        output = shape.output
+        grid = (-(-pixels // tile.pixels), divided.padded_filters // tile.filters, problem.groups * splits)
+        multiplying = target.step(
+            kernel,
+            grid,
+            [
+                *(Operand(Place.X), weights, Operand(Place.BIAS), Operand(Place.RESIDUAL)),
+                *(Operand(Place.OUT) if whole else parts, table),
+            ],
+            (
+                *(prod(problem.input_shape[1:]), prod(problem.output_shape[1:]), prod(problem.output_shape)),
+                *(pixels, shape.group_filters, divided.padded_filters, divided.padded_steps),
+                *(splits, *division(splits), -(-tiles // splits), tiles),
+                *(*shape.size, *shape.kernel, *shape.stride, *shape.dilation, *shape.padding),
+                *(shape.pixels, *division(shape.pixels)),
+                *(output[1] * output[2], *division(output[1] * output[2]), output[2], *division(output[2])),
+                *(shape.pixel_step, shape.group_channels * shape.channel_step),
+                *(shape.out_pixel_step, shape.out_filter_step, int(bias and whole), int(residual and whole)),
+            ),
+        )
+        if whole:
+            return Plan(target, (packing, multiplying), divided.workspace)
+        pointers = parts, Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
+        adding = reduce(target, problem, activation, splits, pointers, (bias, residual))
+        return Plan(target, (packing, multiplying, adding), divided.workspace)
+
+
+def divide(problem: ConvProblem, device: Device) -> Division:
+    """Return the division that is predicted to take the least time."""
+    found = [
+        _divided(problem, device, tile, splits)
+        for tile in TILES[problem.dtype]
+        for splits in SPLITS
+        if problem.groups * splits <= MOST_BLOCKS
+    ]
+    return min((one for one in found if one is not None), key=lambda one: one.seconds)
+
+
+def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> Division | None:
+    """Return a division by a tile and splits; None if a split would have too few steps, or none."""
+    shape = geometry(problem)
+    item = np.dtype(problem.dtype).itemsize
+    tiles = -(-shape.group_channels * shape.taps // tile.depth)
+    split_tiles = -(-tiles // splits)
+    if splits > 1 and (split_tiles < LEAST_TILES or split_tiles * (splits - 1) >= tiles):
+        return None
+    filter_tiles = -(-shape.group_filters // tile.filters)
+    padded_filters, padded_steps = filter_tiles * tile.filters, (tiles + 1) * tile.depth
+    table = problem.groups * padded_filters * padded_steps * item
+    parts = table + 8 * padded_steps
+    results = prod(problem.output_shape) * item
+    workspace = parts + (splits * results if splits > 1 else 0)
+
+    blocks = max(1, -(-problem.batch * shape.pixels // tile.pixels)) * filter_tiles * problem.groups * splits
+    on_one = -(-blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
+    threads = min(on_one, tile.blocks) * tile.threads
+    busy = _BUSY[tile.filters, tile.pixels] * min(1.0, threads / _ENOUGH_THREADS)
+    lanes = 128 if problem.dtype == "float32" else device.doubles
+    products = on_one * tile.filters * tile.pixels * split_tiles * tile.depth / (lanes * busy * device.clock)
+    moved = prod(problem.input_shape) * item + results
+    passes = 2 * table + (2 * splits * results if splits > 1 else 0)
+    launches = 2 if splits == 1 else 3
+    seconds = launches * device.launch + max(products, moved / device.bandwidth) + passes / device.bandwidth
+    return Division(tile, splits, padded_filters, padded_steps, table, parts, workspace, seconds)

@@ -1,0 +1,503 @@
+"""All that a kernel says and Python cannot: pointers, loads and stores of vectors, exact division.
+
+Kernels take raw pointers into global memory. Loads and stores through one say its address space, so that the compiler
+has nothing to infer. What a `load` reads is written by nobody while the kernel runs: the compiler may move it, and
+uses the read-only path.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+# What the compiler hands to an intrinsic, and takes from it, has no types.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+from numba.cuda import types
+from numba.cuda.extending import intrinsic
+
+__all__ = [
+    "add_outer",
+    "advance",
+    "block_x_again",
+    "block_y_again",
+    "block_z_again",
+    "division",
+    "get",
+    "inlined",
+    "load",
+    "load4",
+    "load4_inside",
+    "load_if",
+    "load_inside",
+    "load_row",
+    "load_written",
+    "put",
+    "quads",
+    "quotient",
+    "set_quad",
+    "slide",
+    "store",
+    "store4",
+    "thread_x_again",
+    "zeros",
+]
+
+_GLOBAL = 1  # the address space
+_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
+_VECTOR = 4  # elements of load4 and store4: 16 bytes of float32, two times 16 bytes of float64
+
+
+def inlined(formula: Callable[[Callable[[float], float]], Callable[[float], float]]) -> object:
+    """Make a function of one number part of each kernel that calls it, typed and compiled with the kernel.
+
+    `formula` gets the number's type, to give its constants that type, and returns the function. A device function of
+    `numba.cuda.jit` would be made so too, but asks for the current device, and there may be none.
+    """
+
+    @intrinsic
+    def call(typing_context, value):
+        def generate(context, builder, signature, arguments):
+            return context.compile_internal(builder, formula(value), signature, arguments)
+
+        return value(value), generate
+
+    return call
+
+
+def _address(builder, pointer, index, space: int):
+    """The address of an element, in its address space."""
+    inside = builder.addrspacecast(pointer, ir.PointerType(pointer.type.pointee, space))
+    return builder.gep(inside, [index])
+
+
+def _as_vector(builder, address):
+    """`address`, as one of a vector."""
+    return builder.bitcast(address, ir.PointerType(_vector_type(address.type.pointee), address.type.addrspace))
+
+
+def _vector_type(element):
+    return ir.VectorType(element, _VECTOR)
+
+
+def _alignment(element) -> int:
+    """Bytes at whose multiples vectors lie: a load has at most 16."""
+    return 16 if isinstance(element, (ir.FloatType, ir.DoubleType)) else 8
+
+
+def _read_only(builder, value):
+    """`value`, loaded from memory that does not change."""
+    value.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return value
+
+
+def _as_tuple(builder, vector):
+    """A vector's elements as a tuple of Numba's."""
+    elements = ir.Constant(ir.ArrayType(vector.type.element, _VECTOR), ir.Undefined)
+    for i in range(_VECTOR):
+        elements = builder.insert_value(elements, builder.extract_element(vector, ir.Constant(_INT32, i)), i)
+    return elements
+
+
+def _from_tuple(builder, elements):
+    """The elements of a tuple of Numba's as a vector."""
+    vector = ir.Constant(_vector_type(elements.type.element), ir.Undefined)
+    for i in range(_VECTOR):
+        vector = builder.insert_element(vector, builder.extract_value(elements, i), ir.Constant(_INT32, i))
+    return vector
+
+
+@intrinsic
+def advance(typing_context, pointer, distance):
+    """pointer + distance, in elements"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, distance = arguments
+        return builder.gep(pointer, [distance])
+
+    return pointer(pointer, distance), generate
+
+
+@intrinsic
+def load(typing_context, pointer, index):
+    """pointer[index], of memory that does not change"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, index = arguments
+        return _read_only(builder, builder.load(_address(builder, pointer, index, _GLOBAL)))
+
+    return pointer.dtype(pointer, index), generate
+
+
+# For `load_if`: a load's type, a register's letter and type, and bytes, by the type of an element.
+_REGISTERS = {
+    "float": ("f32", "f", ir.FloatType(), 4),
+    "double": ("f64", "d", ir.DoubleType(), 8),
+    "i8": ("u8", "h", ir.IntType(16), 1),
+    "i16": ("u16", "h", ir.IntType(16), 2),
+    "i32": ("u32", "r", _INT32, 4),
+    "i64": ("u64", "l", _INT64, 8),
+}
+
+
+def _load_if(builder, condition, pointer, index, otherwise):
+    """pointer[index] if the condition holds, else `otherwise`: by a predicate and no branch.
+
+    The address is one multiply-add of the index; left to itself, the compiler adds in three steps.
+    """
+    element = pointer.type.pointee
+    kind, letter, register, size = _REGISTERS[str(element)]
+    narrow = register != element
+    text = (
+        "{ .reg .pred p; .reg .s64 place; setp.ne.u32 p, $4, 0; "
+        f"mad.wide.s32 place, $2, {size}, $1; "
+        f"mov.{'b16' if letter == 'h' else kind} $0, $3; @p ld.global.nc.{kind} $0, [place]; }}"
+    )
+    function_type = ir.FunctionType(register, [_INT64, _INT32, register, _INT32])
+    operands = [
+        builder.ptrtoint(_address(builder, pointer, ir.Constant(_INT32, 0), _GLOBAL), _INT64),
+        index,
+        builder.zext(otherwise, register) if narrow else otherwise,
+        builder.zext(condition, _INT32),
+    ]
+    found = builder.asm(function_type, text, f"=&{letter},l,r,{letter},r", operands, side_effect=False)
+    return builder.trunc(found, element) if narrow else found
+
+
+@intrinsic
+def load_if(typing_context, condition, pointer, index, otherwise):
+    """pointer[index] if the condition holds, of memory that does not change, else otherwise
+
+    Without a branch, so that the compiler unrolls loops around it.
+    """
+
+    def generate(context, builder, signature, arguments):
+        return _load_if(builder, *arguments)
+
+    return pointer.dtype(types.boolean, pointer, types.int32, pointer.dtype), generate
+
+
+@intrinsic
+def load_row(typing_context, pointer, step, first, limit, count):
+    """Tuple of pointer[0], pointer[step] and so on, each 0 unless 0 <= first, first + 1 and so on < limit"""
+    if not _literal(count):
+        return None
+    length = count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        pointer, step, first, limit, _ = arguments
+        element = pointer.type.pointee
+        found = ir.Constant(ir.ArrayType(element, length), ir.Undefined)
+        for i in range(length):
+            number = ir.Constant(_INT32, i)
+            inside = builder.icmp_unsigned("<", builder.add(first, number), limit)
+            value = _load_if(builder, inside, pointer, builder.mul(step, number), ir.Constant(element, 0.0))
+            found = builder.insert_value(found, value, i)
+        return found
+
+    signature = types.UniTuple(pointer.dtype, length)(pointer, types.int32, types.int32, types.int32, count)
+    return signature, generate
+
+
+@intrinsic
+def load_written(typing_context, pointer, index):
+    """pointer[index], of memory that the kernel may have written"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, index = arguments
+        return builder.load(_address(builder, pointer, index, _GLOBAL))
+
+    return pointer.dtype(pointer, index), generate
+
+
+@intrinsic
+def load4(typing_context, pointer, index):
+    """Four elements from pointer[index] on, of memory that does not change; aligned to 16 bytes"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, index = arguments
+        address = _address(builder, pointer, index, _GLOBAL)
+        vector = builder.load(_as_vector(builder, address), align=_alignment(address.type.pointee))
+        return _as_tuple(builder, _read_only(builder, vector))
+
+    return types.UniTuple(pointer.dtype, _VECTOR)(pointer, index), generate
+
+
+@intrinsic
+def store(typing_context, pointer, index, value):
+    """pointer[index] = value"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, index, value = arguments
+        builder.store(value, _address(builder, pointer, index, _GLOBAL))
+        return context.get_dummy_value()
+
+    return types.void(pointer, index, pointer.dtype), generate
+
+
+@intrinsic
+def store4(typing_context, pointer, index, values):
+    """Store a tuple of four from pointer[index] on, aligned to 16 bytes"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, index, values = arguments
+        address = _address(builder, pointer, index, _GLOBAL)
+        vector = _from_tuple(builder, values)
+        builder.store(vector, _as_vector(builder, address), align=_alignment(address.type.pointee))
+        return context.get_dummy_value()
+
+    return types.void(pointer, index, values), generate
+
+
+def _literal(*kinds) -> bool:
+    """Whether arguments are constants in the kernel; the compiler asks without that, too, and None says no.
+
+    They must be part of the signature: calls of one signature share one piece of code.
+    """
+    return all(isinstance(kind, types.IntegerLiteral) for kind in kinds)
+
+
+def _element(context, builder, array_type, array, index):
+    """The address of an element of an array in shared memory, which the compiler knows of itself."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+
+
+@intrinsic
+def quads(typing_context, array, index, step, count):
+    """Tuple of count times four elements, from array[index], array[index + step] and so on; aligned to 16 bytes"""
+    if not _literal(step, count):
+        return None
+    distance, number = step.literal_value, count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        first = _element(context, builder, signature.args[0], *arguments[:2])
+        element = first.type.pointee
+        found = ir.Constant(ir.ArrayType(element, _VECTOR * number), ir.Undefined)
+        for i in range(number):
+            address = _as_vector(builder, builder.gep(first, [ir.Constant(_INT32, i * distance)]))
+            vector = builder.load(address, align=16)
+            for j in range(_VECTOR):
+                value = builder.extract_element(vector, ir.Constant(_INT32, j))
+                found = builder.insert_value(found, value, _VECTOR * i + j)
+        return found
+
+    return types.UniTuple(array.dtype, _VECTOR * number)(array, index, step, count), generate
+
+
+@intrinsic
+def get(typing_context, array, index):
+    """array[index], of an array in shared memory; Python's negative indices would take a comparison and a selection"""
+
+    def generate(context, builder, signature, arguments):
+        array, index = arguments
+        return builder.load(_element(context, builder, signature.args[0], array, index))
+
+    return array.dtype(array, index), generate
+
+
+@intrinsic
+def put(typing_context, array, index, value):
+    """array[index] = value, likewise"""
+
+    def generate(context, builder, signature, arguments):
+        array, index, value = arguments
+        builder.store(value, _element(context, builder, signature.args[0], array, index))
+        return context.get_dummy_value()
+
+    return types.void(array, index, array.dtype), generate
+
+
+def _asked_anew(register: str):
+    """An intrinsic that reads a special register where it stands, and not where it is read already."""
+
+    def ask(typing_context):
+        def generate(context, builder, signature, arguments):
+            text = f"mov.u32 $0, %{register};"
+            return builder.asm(ir.FunctionType(_INT32, []), text, "=r", [], side_effect=True)
+
+        return types.int32(), generate
+
+    return intrinsic(ask)
+
+
+# cuda.threadIdx.x and cuda.blockIdx, asked for anew: what depends on them is computed here, and takes no registers in
+# the loop before.
+thread_x_again = _asked_anew("tid.x")
+block_x_again = _asked_anew("ctaid.x")
+block_y_again = _asked_anew("ctaid.y")
+block_z_again = _asked_anew("ctaid.z")
+
+
+@intrinsic
+def set_quad(typing_context, array, index, values, first, step):
+    """array[index:index + 4] = values[first], values[first + step] and so on; aligned to 16 bytes"""
+    if not _literal(first, step):
+        return None
+    begin, distance = first.literal_value, step.literal_value
+
+    def generate(context, builder, signature, arguments):
+        address = _element(context, builder, signature.args[0], *arguments[:2])
+        vector = ir.Constant(_vector_type(address.type.pointee), ir.Undefined)
+        for i in range(_VECTOR):
+            value = builder.extract_value(arguments[2], begin + i * distance)
+            vector = builder.insert_element(vector, value, ir.Constant(_INT32, i))
+        builder.store(vector, _as_vector(builder, address), align=16)
+        return context.get_dummy_value()
+
+    return types.void(array, index, values, first, step), generate
+
+
+@intrinsic
+def zeros(typing_context, zero, count):
+    """Tuple of count zeros of the type of the one given"""
+    if not _literal(count):
+        return None
+    length = count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        return ir.Constant(ir.ArrayType(arguments[0].type, length), None)
+
+    return types.UniTuple(zero, length)(zero, count), generate
+
+
+@intrinsic
+def add_outer(typing_context, sums, a, b):
+    """Tuple of sums[i * len(b) + j] + a[i] * b[j]: in registers, each sum one fused operation"""
+
+    def generate(context, builder, signature, arguments):
+        sums, a, b = arguments
+        element, columns = a.type.element, b.type.count
+        name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
+        function_type = ir.FunctionType(element, [element] * 3)
+        fma = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        for i in range(a.type.count):
+            for j in range(columns):
+                factors = builder.extract_value(a, i), builder.extract_value(b, j)
+                place = i * columns + j
+                product = builder.call(fma, [*factors, builder.extract_value(sums, place)])
+                sums = builder.insert_value(sums, product, place)
+        return sums
+
+    return sums(sums, a, b), generate
+
+
+#: Bytes, the constraint of a register, the type in PTX, and zero there.
+_ELEMENTS = {
+    ir.FloatType: (4, "f", "f32", "0f00000000"),
+    ir.DoubleType: (8, "d", "f64", "0d0000000000000000"),
+}
+
+
+def _load_inside(builder, source, entry, inside, count: int):
+    """`count` elements at an offset, or zeros unless all bits that the entry needs are set.
+
+    In PTX, with a predicate: of a branch, the compiler would make a block of its own, which nothing moves across. The
+    address is one multiply-add to one that stays in registers; left to itself, the compiler adds in three steps.
+    """
+    element = source.type.pointee
+    size, register, kind, zero = _ELEMENTS[type(element)]
+    offset = builder.trunc(entry, _INT32)
+    needed = builder.trunc(builder.lshr(entry, ir.Constant(_INT64, 32)), _INT32)
+    missing = builder.and_(builder.not_(inside), needed)
+    address = builder.ptrtoint(_address(builder, source, ir.Constant(_INT32, 0), _GLOBAL), _INT64)
+    at_once = min(count, 16 // size)  # elements of one load
+    results, operands = range(at_once), [f"${at_once + i}" for i in range(3)]
+    vector = f".v{at_once}" if at_once > 1 else ""
+    result = ir.LiteralStructType([element] * at_once) if at_once > 1 else element
+    function_type = ir.FunctionType(result, [_INT64, _INT32, _INT32])
+    constraints = ",".join([f"=&{register}"] * at_once + ["l", "r", "r"])
+    loaded = []
+    for begin in range(0, count, at_once):
+        text = " ".join(
+            (
+                "{ .reg .pred %all; .reg .s64 %place;",
+                f"setp.eq.b32 %all, {operands[2]}, 0;",
+                f"mad.wide.s32 %place, {operands[1]}, {size}, {operands[0]};",
+                *(f"mov.{kind} ${i}, {zero};" for i in results),
+                f"@%all ld.global.nc{vector}.{kind} {{{', '.join(f'${i}' for i in results)}}},"
+                if vector
+                else f"@%all ld.global.nc.{kind} $0,",
+                f"[%place+{begin * size}]; }}",
+            )
+        )
+        value = builder.asm(function_type, text, constraints, [address, offset, missing], side_effect=False)
+        loaded += [builder.extract_value(value, i) for i in results] if vector else [value]
+    return loaded
+
+
+@intrinsic
+def load_inside(typing_context, source, entry, inside):
+    """source[low half of entry] where `inside` has all bits of the entry's high half, else 0"""
+
+    def generate(context, builder, signature, arguments):
+        source, entry, inside = arguments
+        (value,) = _load_inside(builder, source, entry, inside, 1)
+        return value
+
+    return source.dtype(source, types.int64, types.int32), generate
+
+
+@intrinsic
+def load4_inside(typing_context, source, entry, inside):
+    """Four elements from there on, see `load_inside`; aligned to 16 bytes"""
+
+    def generate(context, builder, signature, arguments):
+        source, entry, inside = arguments
+        values = _load_inside(builder, source, entry, inside, _VECTOR)
+        found = ir.Constant(ir.ArrayType(values[0].type, _VECTOR), ir.Undefined)
+        for i, value in enumerate(values):
+            found = builder.insert_value(found, value, i)
+        return found
+
+    return types.UniTuple(source.dtype, _VECTOR)(source, types.int64, types.int32), generate
+
+
+@intrinsic
+def slide(typing_context, sums, values, factors, stride, dilation, taps):
+    """Tuple of sums[i] + the sum over j of values[i * stride + j * dilation] * factors[j]: a row of a convolution"""
+    if not _literal(stride, dilation, taps):
+        return None
+    step, gap, count = stride.literal_value, dilation.literal_value, taps.literal_value
+
+    def generate(context, builder, signature, arguments):
+        sums, values, factors, *_ = arguments
+        element = factors.type.element
+        name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
+        function_type = ir.FunctionType(element, [element] * 3)
+        fma = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        for j in range(count):
+            factor = builder.extract_value(factors, j)
+            for i in range(sums.type.count):
+                value = builder.extract_value(values, i * step + j * gap)
+                found = builder.call(fma, [value, factor, builder.extract_value(sums, i)])
+                sums = builder.insert_value(sums, found, i)
+        return sums
+
+    return sums(sums, values, factors, stride, dilation, taps), generate
+
+
+@intrinsic
+def quotient(typing_context, dividend, multiplier, shift):
+    """dividend // divisor of int32s, none negative, by what `division` gives for the divisor
+
+    A division of int32s takes some twenty instructions, this one three.
+    """
+
+    def generate(context, builder, signature, arguments):
+        dividend, multiplier, shift = (builder.zext(argument, _INT64) for argument in arguments)
+        return builder.trunc(builder.lshr(builder.mul(dividend, multiplier), shift), _INT32)
+
+    return types.int32(types.int32, types.int32, types.int32), generate
+
+
+def division(divisor: int) -> tuple[int, int]:
+    """Return the multiplier and the shift by which `quotient` divides what is below 2**30.
+
+    With l = ceil(log2 divisor) and multiplier = ceil(2**(30 + l) / divisor) the excess of multiplier * divisor over
+    2**(30 + l) is at most 2**l, so the quotient is exact for dividends below 2**30 (Granlund and Montgomery 1994), and
+    the multiplier is at most 2**31 - 1 but for the divisor 1.
+    """
+    length = (divisor - 1).bit_length()
+    if divisor == 1 << length:  # by a shift alone
+        return 1, length
+    return -(-(1 << (30 + length)) // divisor), 30 + length

@@ -1,0 +1,236 @@
+"""Copies on the device: of arrays that do not lie densely, of weights into the order of steps, of sums in parts."""
+
+from __future__ import annotations
+
+from math import prod
+
+from numba import cuda
+from numba.cuda.types import int32, int64
+
+from fastconv.cuda import activation as activations
+from fastconv.cuda import plan as plans
+from fastconv.cuda.arrays import DeviceArray, Library
+from fastconv.cuda.compile import Float, Kernel, Pointer, Wide, WidePointer, activate
+from fastconv.cuda.geometry import geometry
+from fastconv.cuda.intrinsics import division, load, quotient, store
+from fastconv.cuda.plan import Operand, Step, Target
+from fastconv.errors import UnsupportedError
+from fastconv.problem import ConvProblem
+
+_THREADS = 256
+_AXES = 5
+
+
+def _copy(
+    source: Pointer,
+    target: Pointer,
+    count: Wide,
+    size1: int,
+    size2: int,
+    size3: int,
+    size4: int,
+    from0: Wide,
+    from1: Wide,
+    from2: Wide,
+    from3: Wide,
+    from4: Wide,
+    to0: Wide,
+    to1: Wide,
+    to2: Wide,
+    to3: Wide,
+    to4: Wide,
+) -> None:
+    """Copy an element a thread; places of both arrays are sums over five axes of index times stride."""
+    place = int64(cuda.blockIdx.x) * int64(cuda.blockDim.x) + int64(cuda.threadIdx.x)
+    if place < count:
+        rest = place // size4
+        index4 = place - rest * size4
+        place = rest
+        rest = place // size3
+        index3 = place - rest * size3
+        place = rest
+        rest = place // size2
+        index2 = place - rest * size2
+        index0 = rest // size1
+        index1 = rest - index0 * size1
+        read = index0 * from0 + index1 * from1 + index2 * from2 + index3 * from3 + index4 * from4
+        written = index0 * to0 + index1 * to1 + index2 * to2 + index3 * to3 + index4 * to4
+        store(target, written, load(source, read))
+
+
+def copied(array: DeviceArray, library: Library, stream: int) -> DeviceArray:
+    """Return a dense array of the same elements: itself if it is one."""
+    if array.dense:
+        return array
+    made = library.look(library.empty(array, array.shape, array.dtype))
+    copy(array, made, stream)
+    return made
+
+
+def copy(source: DeviceArray, target: DeviceArray, stream: int) -> None:
+    """Copy elements between arrays of one shape and type, of any strides."""
+    count = prod(source.shape)
+    if not count:
+        return
+    if len(source.shape) > _AXES:
+        raise UnsupportedError(f"arrays on a device must be contiguous if they have {len(source.shape)} axes")
+    made_for = plans.target(source.device)
+    made = copying(
+        made_for, source.dtype.itemsize, source.shape, source.strides, target.strides, (Operand(0), Operand(1))
+    )
+    plans.Plan(made_for, (made,), 0).run((source.pointer, target.pointer), stream)
+
+
+def copying(
+    target: Target,
+    itemsize: int,
+    shape: tuple[int, ...],
+    source_strides: tuple[int, ...],
+    target_strides: tuple[int, ...],
+    operands: tuple[Operand, Operand],
+) -> Step:
+    """Return the launch that copies elements of so many bytes, of arrays of one shape; strides are in elements."""
+    missing = _AXES - len(shape)
+    sizes, none, count = (1,) * missing + shape, (0,) * missing, prod(shape)
+    kernel = Kernel(_copy, f"uint{8 * itemsize}", _THREADS)  # bits are copied, of whatever they are
+    numbers = (count, *sizes[1:], *none, *source_strides, *none, *target_strides)
+    return target.step(kernel, (-(-count // _THREADS), 1, 1), operands, numbers)
+
+
+_SIDE = 32  # of a square that a block of `_THREADS` transposes
+_PITCH = _SIDE + 1  # between its rows: they begin in different banks
+_SQUARE = _SIDE * _PITCH
+FLIP = False  # what the kernel is specialised by
+
+
+def _pack(
+    weight: Pointer,
+    packed: Pointer,
+    table: WidePointer,
+    channels: int,
+    filters: int,
+    padded_filters: int,
+    steps: int,
+    padded_steps: int,
+    taps: int,
+    taps_multiplier: int,
+    taps_shift: int,
+    height: int,
+    width: int,
+    kernel_height: int,
+    kernel_width: int,
+    kernel_depth: int,
+    dilation_depth: int,
+    dilation_height: int,
+    dilation_width: int,
+    pixel_step: int,
+    channel_step: int,
+) -> None:
+    """Turn a group's filters x (channels x taps) into steps x filters, zeros in the padding, and fill the table.
+
+    A step is a tap and a channel, channels innermost. Its entry in the table: in the lower half how far its element is
+    from a window's first; in the upper half a bit for the depth, the row and the column of its tap, all bits in the
+    padding.
+    """
+    square = cuda.shared.array(_SQUARE, Float)
+    across = cuda.threadIdx.x % _SIDE
+    down = cuda.threadIdx.x // _SIDE
+    first_step = cuda.blockIdx.x * _SIDE
+    first_filter = cuda.blockIdx.y * _SIDE
+    group = int64(cuda.blockIdx.z)
+    for i in range(down, _SIDE, _THREADS // _SIDE):
+        value = Float(0)
+        if first_filter + i < filters and first_step + across < steps:
+            value = load(weight, (group * filters + first_filter + i) * steps + first_step + across)
+        square[i * _PITCH + across] = value
+    cuda.syncthreads()
+    for i in range(down, _SIDE, _THREADS // _SIDE):
+        step = int32(first_step + i)
+        if step < padded_steps:
+            row = int64(step)
+            if step < steps:
+                channel = quotient(step, taps_multiplier, taps_shift)
+                tap = step - channel * taps
+                row = (taps - 1 - tap if FLIP else tap) * channels + channel
+            place = (group * padded_steps + row) * padded_filters + first_filter + across
+            store(packed, place, square[across * _PITCH + i])
+    step = int32(first_step + across)
+    if cuda.blockIdx.y == 0 and group == 0 and down == 0 and step < padded_steps:
+        tap = step // channels
+        in_row = tap % kernel_width
+        row = tap // kernel_width % kernel_height
+        plane = tap // (kernel_width * kernel_height)
+        bits = (1 << plane) | (1 << (kernel_depth + row)) | (1 << (kernel_depth + kernel_height + in_row))
+        distance = (plane * dilation_depth * height + row * dilation_height) * width + in_row * dilation_width
+        distance = distance * pixel_step + (step - tap * channels) * channel_step
+        if step >= steps:
+            bits = -1
+            distance = 0
+        store(table, step, int64(bits) << 32 | int64(distance))
+
+
+def pack(
+    target: Target, problem: ConvProblem, padded_filters: int, padded_steps: int, pointers: tuple[Operand, ...]
+) -> Step:
+    """Return the step that packs weights, given where these are, and the packed ones and the table are to be."""
+    shape = geometry(problem)
+    steps = shape.group_channels * shape.taps
+    return target.step(
+        Kernel(_pack, problem.dtype, _THREADS, constants={"FLIP": problem.flip}),
+        (-(-padded_steps // _SIDE), padded_filters // _SIDE, problem.groups),
+        pointers,
+        (
+            *(shape.group_channels, shape.group_filters, padded_filters, steps, padded_steps),
+            *(shape.taps, *division(shape.taps), *shape.size[1:], *shape.kernel[1:], shape.kernel[0]),
+            *(*shape.dilation, shape.pixel_step, shape.channel_step),
+        ),
+    )
+
+
+CHANNELS_LAST = False  # what the next kernel is specialised by
+
+
+def _reduce(
+    parts: Pointer,
+    bias: Pointer,
+    residual: Pointer,
+    out: Pointer,
+    count: Wide,
+    splits: int,
+    filters: int,
+    plane: int,
+    has_bias: int,
+    has_residual: int,
+) -> None:
+    """Add the parts of an element of the result, and do what follows a convolution; a thread an element."""
+    place = int64(cuda.blockIdx.x) * int64(cuda.blockDim.x) + int64(cuda.threadIdx.x)
+    if place < count:
+        total = load(parts, place)
+        for split in range(1, splits):
+            total += load(parts, split * count + place)
+        if has_bias != 0:
+            total += load(bias, place % filters if CHANNELS_LAST else place // plane % filters)
+        if has_residual != 0:
+            total += load(residual, place)
+        store(out, place, activate(total))
+
+
+def reduce(
+    target: Target,
+    problem: ConvProblem,
+    activation: str | None,
+    splits: int,
+    pointers: tuple[Operand, ...],
+    has: tuple[bool, bool],
+) -> Step:
+    """Return the step that adds parts of sums, given where these, bias, residual and result are."""
+    count = prod(problem.output_shape)
+    kernel = Kernel(
+        _reduce,
+        problem.dtype,
+        _THREADS,
+        constants={"CHANNELS_LAST": problem.layout == "channels_last"},
+        names={"activate": activations.place(activation)},
+    )
+    numbers = (count, splits, problem.filters, prod(problem.output_size), *map(int, has))
+    return target.step(kernel, (-(-count // _THREADS), 1, 1), pointers, numbers)

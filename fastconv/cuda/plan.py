@@ -1,0 +1,103 @@
+"""Plans: the launches of a problem, with all but addresses and stream decided and packed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import NamedTuple
+
+from fastconv.cuda import driver as drivers
+from fastconv.cuda.compile import Code, Kernel, compiled
+from fastconv.cuda.driver import Device, Driver, Extent, Launch, Parameters
+
+
+class Operand(NamedTuple):
+    """What a pointer of a kernel points to: one of a plan's operands, or some place in it."""
+
+    place: int  # among those that the plan runs on
+    offset: int = 0  # in bytes
+
+
+class Step(NamedTuple):
+    """A launch, and what its pointers point to."""
+
+    launch: Launch
+    pointers: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a plan is made for: a device, and the driver that reaches it."""
+
+    driver: Driver
+    ordinal: int
+    device: Device
+
+    def step(
+        self,
+        kernel: Kernel,
+        grid: Extent,
+        pointers: Sequence[Operand],
+        numbers: Sequence[float],
+        shared: int = 0,
+    ) -> Step:
+        """Compile a kernel, load it and pack its parameters: pointers and numbers in their order.
+
+        `shared` is the bytes of shared memory that the kernel uses besides what it declares.
+        """
+        kinds = kernel.parameters
+        assert kernel.pointers == len(pointers)
+        assert len(kinds) == len(pointers) + len(numbers)
+        of_numbers = zip(numbers, kinds[len(pointers) :], strict=True)
+        words = [_word(number, kind, kernel.dtype) for number, kind in of_numbers]
+        function = self._load(compiled(kernel, self.device.capability))
+        launch = Launch(function, grid, (kernel.threads, 1, 1), shared, Parameters(len(pointers), words))
+        return Step(launch, tuple(pointers))
+
+    def _load(self, code: Code) -> object:
+        place = self.driver, self.ordinal, code
+        function = _functions.get(place)
+        if function is None:
+            function = _functions[place] = self.driver.load(code, self.ordinal)
+        return function
+
+
+_functions: dict[tuple[Driver, int, Code], object] = {}
+
+
+def target(ordinal: int) -> Target:
+    """Return the target that a device is."""
+    driver = drivers.current()
+    return Target(driver, ordinal, driver.device(ordinal))
+
+
+def _word(number: float, kind: str, dtype: str) -> int:
+    """The 64 bits of a parameter: the lower ones count where it has fewer."""
+    if kind == "float":
+        packed = struct.pack("<fxxxx" if dtype == "float32" else "<d", number)
+        return int(struct.unpack("<q", packed)[0])
+    assert isinstance(number, int)
+    limit = 2**31 if kind == "int" else 2**63
+    assert -limit <= number < limit, f"{number} is too large for a parameter"
+    return number
+
+
+class Plan:
+    """Steps that compute something, one after the other on one stream."""
+
+    def __init__(self, target: Target, steps: Sequence[Step], workspace: int) -> None:
+        self.workspace = workspace  # bytes of device memory that a call needs besides its arrays
+        self.steps = tuple(steps)
+        self._driver, self._ordinal = target.driver, target.ordinal
+        self._lock = Lock()  # addresses are packed in place
+
+    def run(self, operands: Sequence[int], stream: int) -> None:
+        """Launch all steps on the addresses of the operands, and do not wait."""
+        with self._lock:
+            for launch, pointers in self.steps:
+                words = launch.parameters.words
+                for i, (place, offset) in enumerate(pointers):
+                    words[i] = operands[place] + offset
+                self._driver.launch(launch, self._ordinal, stream)

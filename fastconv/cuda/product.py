@@ -1,0 +1,220 @@
+"""The kernel of the implicit matrix product: a block computes a tile of filters by pixels, a thread a part of it.
+
+Both factors pass through shared memory, `DEPTH` steps of the sum at a time, in two buffers: while the products of one
+are summed, the next is loaded into registers. One barrier a buffer is enough. A thread's part is of quads, four filters
+by four pixels, so that it reads its factors by 16 bytes and no two threads of a warp wait for one bank.
+"""
+
+from __future__ import annotations
+
+from numba import cuda
+from numba.cuda.types import int32
+
+from fastconv.cuda.compile import Float, Pointer, Wide, WidePointer, activate
+from fastconv.cuda.intrinsics import (
+    add_outer,
+    advance,
+    block_x_again,
+    block_y_again,
+    block_z_again,
+    get,
+    load,
+    load4,
+    load4_inside,
+    load_inside,
+    put,
+    quads,
+    quotient,
+    set_quad,
+    store,
+    thread_x_again,
+    zeros,
+)
+from fastconv.cuda.unroll import static_range
+
+# What the kernel is specialised by; `im2col.Tile` says what for each tile.
+FILTERS = PIXELS = 128  # of a block's tile
+THREAD_FILTERS = THREAD_PIXELS = 8  # of a thread's part
+DEPTH = 8
+THREADS = 256
+WEIGHT_QUADS = DEPTH * FILTERS // 4  # to load for a buffer
+WEIGHT_LOADS = 1  # of them by each thread
+COLUMN_LOADS = 4  # elements of columns that each thread loads for a buffer
+STEPS_AT_ONCE = 1  # 4 where four channels of a pixel lie side by side, from a multiple of 16 bytes on
+CHANNELS_LAST = False
+ALONG = PIXELS  # of a tile, what lies side by side in the result: FILTERS if CHANNELS_LAST
+ACROSS = FILTERS  # the other one
+ROUNDS = THREAD_FILTERS  # how many of those a thread has
+
+
+def multiply(
+    x: Pointer,
+    weight: Pointer,
+    bias: Pointer,
+    residual: Pointer,
+    out: Pointer,
+    table: WidePointer,
+    image_size: Wide,
+    out_image_size: Wide,
+    out_size: Wide,
+    pixels: int,
+    filters: int,
+    padded_filters: int,
+    padded_steps: int,
+    splits: int,
+    split_multiplier: int,
+    split_shift: int,
+    split_tiles: int,
+    tiles: int,
+    depth: int,
+    height: int,
+    width: int,
+    kernel_depth: int,
+    kernel_height: int,
+    kernel_width: int,
+    stride_depth: int,
+    stride_height: int,
+    stride_width: int,
+    dilation_depth: int,
+    dilation_height: int,
+    dilation_width: int,
+    padding_depth: int,
+    padding_height: int,
+    padding_width: int,
+    image_pixels: int,
+    image_multiplier: int,
+    image_shift: int,
+    plane_pixels: int,
+    plane_multiplier: int,
+    plane_shift: int,
+    row_pixels: int,
+    row_multiplier: int,
+    row_shift: int,
+    pixel_step: int,
+    group_step: int,
+    out_pixel_step: int,
+    out_filter_step: int,
+    has_bias: int,
+    has_residual: int,
+) -> None:
+    """Compute a tile of a group, or its sums over a part of the steps, which `splits` says how many there are of."""
+    shared = cuda.shared.array(2 * DEPTH * (PIXELS + FILTERS), Float, alignment=16)  # columns first
+    thread = cuda.threadIdx.x
+    group = quotient(cuda.blockIdx.z, split_multiplier, split_shift)
+    split = cuda.blockIdx.z - group * splits
+    first_filter = cuda.blockIdx.y * FILTERS
+    first_pixel = cuda.blockIdx.x * PIXELS
+    first_tile = int32(split * split_tiles)
+    last_tile = int32(min(tiles, first_tile + split_tiles))
+
+    # Which pixel's window this thread loads, and a bit for each depth, row and column of it that is inside the image.
+    column = thread % PIXELS
+    line = thread // PIXELS
+    pixel = int32(first_pixel + column)
+    image = quotient(pixel, image_multiplier, image_shift)
+    rest = int32(pixel - image * image_pixels)
+    plane = quotient(rest, plane_multiplier, plane_shift)
+    rest = int32(rest - plane * plane_pixels)
+    row = quotient(rest, row_multiplier, row_shift)
+    d = plane * stride_depth - padding_depth
+    h = row * stride_height - padding_height
+    w = (rest - row * row_pixels) * stride_width - padding_width
+    inside = int32(0)
+    if pixel < pixels:
+        for i in range(kernel_depth):
+            if d + i * dilation_depth >= 0 and d + i * dilation_depth < depth:
+                inside |= int32(1) << int32(i)
+        for i in range(kernel_height):
+            if h + i * dilation_height >= 0 and h + i * dilation_height < height:
+                inside |= int32(1) << int32(kernel_depth + i)
+        for i in range(kernel_width):
+            if w + i * dilation_width >= 0 and w + i * dilation_width < width:
+                inside |= int32(1) << int32(kernel_depth + kernel_height + i)
+    source = advance(x, image * image_size + group * group_step + ((d * height + h) * width + w) * pixel_step)
+    entry_place = int32(first_tile * DEPTH + line * STEPS_AT_ONCE)
+    weights = advance(weight, (group * padded_steps + first_tile * DEPTH) * padded_filters + first_filter)
+    next_weights = cuda.local.array(4 * WEIGHT_LOADS, Float, alignment=16)
+    next_columns = cuda.local.array(COLUMN_LOADS, Float, alignment=16)
+    weight_place = int32(thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4)
+    weight_step = THREADS // (FILTERS // 4) * padded_filters
+    my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
+    my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
+    put_columns = int32(line * (STEPS_AT_ONCE * PIXELS) + column)
+    buffer = int32(0)  # the one that is computed with, and before that the one to load
+    sums = zeros(Float(0), THREAD_FILTERS * THREAD_PIXELS)
+
+    # The loop, after a round that only loads. The last round loads what nobody uses, but there is memory for it.
+    for whole in static_range(2):
+        for _ in range(first_tile, last_tile if whole else int32(first_tile + 1)):
+            for i in static_range(WEIGHT_LOADS):
+                if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
+                    set_quad(next_weights, 4 * i, load4(weights, weight_place + i * weight_step), 0, 1)
+            for i in static_range(COLUMN_LOADS // STEPS_AT_ONCE):
+                entry = load(table, entry_place + i * STEPS_AT_ONCE * (THREADS // PIXELS))
+                if STEPS_AT_ONCE == 4:
+                    set_quad(next_columns, 4 * i, load4_inside(source, entry, inside), 0, 1)
+                else:
+                    next_columns[i] = load_inside(source, entry, inside)
+            weight_place += int32(DEPTH * padded_filters)
+            entry_place += int32(DEPTH)
+
+            if whole:
+                get_weights = int32(my_filter + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
+                get_columns = int32(my_pixel + buffer * (DEPTH * PIXELS))
+                for k in static_range(DEPTH):
+                    a = quads(shared, get_weights + k * FILTERS, FILTERS * 4 // THREAD_FILTERS, THREAD_FILTERS // 4)
+                    b = quads(shared, get_columns + k * PIXELS, PIXELS * 4 // THREAD_PIXELS, THREAD_PIXELS // 4)
+                    sums = add_outer(sums, a, b)
+                buffer ^= int32(1)
+
+            put_weights = int32(thread * 4 + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
+            for i in static_range(WEIGHT_LOADS):
+                if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
+                    set_quad(shared, put_weights + i * THREADS * 4, quads(next_weights, 4 * i, 0, 1), 0, 1)
+            for i in static_range(COLUMN_LOADS):
+                ahead = (i // STEPS_AT_ONCE * STEPS_AT_ONCE * (THREADS // PIXELS) + i % STEPS_AT_ONCE) * PIXELS
+                put(shared, int32(put_columns + buffer * (DEPTH * PIXELS)) + ahead, next_columns[i])
+            cuda.syncthreads()
+
+    # Through shared memory once more, so that threads side by side store what lies side by side: pixels of a filter, or
+    # filters of a pixel. A round takes one of each thread's filters, or one of its pixels.
+    thread = thread_x_again()
+    first_pixel = block_x_again() * PIXELS
+    first_filter = block_y_again() * FILTERS
+    block = block_z_again()
+    group = quotient(block, split_multiplier, split_shift)
+    split = block - group * splits
+    my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
+    my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
+    begin = group * filters * out_filter_step
+    target = advance(out, split * out_size + begin)
+    addend = advance(residual, begin)
+    terms = advance(bias, group * filters)
+    along = thread % ALONG
+    for turn in range(int32(ROUNDS)):
+        for r in static_range(ROUNDS):
+            if turn == r:
+                if CHANNELS_LAST:
+                    for i in static_range(0, THREAD_FILTERS, 4):
+                        place = my_pixel // 4 * FILTERS + my_filter + i * FILTERS // THREAD_FILTERS
+                        set_quad(shared, place, sums, i * THREAD_PIXELS + r, THREAD_PIXELS)
+                else:
+                    for j in static_range(0, THREAD_PIXELS, 4):
+                        place = my_filter // 4 * PIXELS + my_pixel + j * PIXELS // THREAD_PIXELS
+                        set_quad(shared, place, sums, r * THREAD_PIXELS + j, 1)
+        cuda.syncthreads()
+        for line in range(int32(thread // ALONG), int32(ACROSS // ROUNDS), int32(THREADS // ALONG)):
+            across = turn // 4 * (ACROSS * 4 // ROUNDS) + line * 4 + turn % 4
+            filter_ = first_filter + (along if CHANNELS_LAST else across)
+            pixel = int32(first_pixel + (across if CHANNELS_LAST else along))
+            if filter_ < filters and pixel < pixels:
+                image = quotient(pixel, image_multiplier, image_shift)
+                place = image * out_image_size + (pixel - image * image_pixels) * out_pixel_step
+                place += filter_ * out_filter_step
+                total = get(shared, line * ALONG + along)
+                if has_bias != 0:
+                    total += load(terms, filter_)
+                if has_residual != 0:
+                    total += load(addend, place)
+                store(target, place, activate(total))
+        cuda.syncthreads()

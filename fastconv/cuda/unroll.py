@@ -1,0 +1,182 @@
+"""Specialised kernels: a Python function with constants put in, constant branches taken and constant loops unrolled.
+
+An accumulator stays in a register only if every index into it is a constant once the compiler is done. LLVM unrolls
+small loops of constant length by itself, not those that contain branches: what must be unrolled is written as
+``for i in static_range(n)`` and unrolled here, in the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import operator
+import textwrap
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import NamedTuple, TypeAlias
+
+Constant: TypeAlias = bool | int | float | str | None
+
+#: What a kernel says for a loop that is unrolled; run as plain Python, it is a loop.
+static_range = range
+
+_BINARY: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.LShift: operator.lshift,
+    ast.RShift: operator.rshift,
+    ast.BitAnd: operator.and_,
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[object, object], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,  # type: ignore[dict-item]  # of numbers, as the kernel says
+    ast.LtE: operator.le,  # type: ignore[dict-item]
+    ast.Gt: operator.gt,  # type: ignore[dict-item]
+    ast.GtE: operator.ge,  # type: ignore[dict-item]
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+}
+
+
+class Specialised(NamedTuple):
+    """A function with its constants in it, as text too."""
+
+    source: str
+    function: Callable[..., None]
+
+
+def specialise(
+    function: Callable[..., None], constants: Mapping[str, Constant], names: Mapping[str, object]
+) -> Specialised:
+    """Return `function` with constants put in.
+
+    Parameters
+    ----------
+    function : callable
+        Whose source can be read.
+    constants : mapping of str to number, str or None
+        What stands for global names of the function.
+    names : mapping of str to object
+        What other global names of it mean here, such as a data type.
+    """
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    specialised = _Specialiser(constants).visit(tree)
+    (definition,) = specialised.body
+    assert isinstance(definition, ast.FunctionDef)
+    _without_annotations(definition)
+    ast.fix_missing_locations(specialised)
+    ast.increment_lineno(specialised, function.__code__.co_firstlineno - 1)
+    namespace = {**function.__globals__, **names}
+    exec(compile(specialised, function.__code__.co_filename, "exec"), namespace)
+    found = namespace[function.__name__]
+    assert callable(found)
+    return Specialised(ast.unparse(specialised), found)
+
+
+def _without_annotations(definition: ast.FunctionDef) -> None:
+    """Drop what means nothing to the compiler: types and the description."""
+    definition.returns = None
+    for argument in definition.args.args:
+        argument.annotation = None
+    if ast.get_docstring(definition) is not None:
+        del definition.body[0]
+
+
+class _Specialiser(ast.NodeTransformer):
+    """Puts constants in, and what follows from them."""
+
+    def __init__(self, constants: Mapping[str, Constant]) -> None:
+        self._constants = constants
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if isinstance(node.ctx, ast.Load) and node.id in self._constants:
+            return ast.copy_location(ast.Constant(self._constants[node.id]), node)
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        operation = _BINARY.get(type(node.op))
+        left, right = node.left, node.right
+        if operation is None or not (_is_integer(left) and _is_integer(right)):
+            return node
+        return ast.copy_location(ast.Constant(operation(left.value, right.value)), node)  # type: ignore[attr-defined]
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        self.generic_visit(node)
+        left, right = node.left, node.comparators[0]
+        if len(node.ops) > 1 or not (isinstance(left, ast.Constant) and isinstance(right, ast.Constant)):
+            return node
+        holds = _COMPARE[type(node.ops[0])](left.value, right.value)
+        return ast.copy_location(ast.Constant(holds), node)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        self.generic_visit(node)
+        decisive = isinstance(node.op, ast.Or)  # the value that decides, whatever the others are
+        others: list[ast.expr] = []
+        for value in node.values:
+            if not isinstance(value, ast.Constant):
+                others.append(value)
+            elif bool(value.value) == decisive:
+                others.append(ast.Constant(decisive))
+                break
+        if not others:
+            return ast.copy_location(ast.Constant(not decisive), node)
+        if len(others) == 1 or (isinstance(others[0], ast.Constant)):
+            return others[0]
+        node.values = others
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Not) and isinstance(node.operand, ast.Constant):
+            return ast.copy_location(ast.Constant(not node.operand.value), node)
+        return node
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Constant):
+            return node.body if node.test.value else node.orelse
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
+        test = self.visit(node.test)
+        if isinstance(test, ast.Constant):
+            return self._statements(node.body if test.value else node.orelse) or [ast.Pass()]
+        node.test = test
+        node.body = self._statements(node.body) or [ast.Pass()]
+        node.orelse = self._statements(node.orelse)
+        return node
+
+    def visit_For(self, node: ast.For) -> ast.stmt | list[ast.stmt]:
+        called = node.iter
+        name = called.func if isinstance(called, ast.Call) else None
+        if not (isinstance(called, ast.Call) and isinstance(name, ast.Name) and name.id == "static_range"):
+            self.generic_visit(node)
+            return node
+        assert isinstance(node.target, ast.Name)
+        bounds = []
+        for argument in called.args:
+            bound = self.visit(argument)
+            if not _is_integer(bound):
+                raise ValueError(f"static_range must have constant bounds, got {ast.unparse(argument)}")
+            bounds.append(bound.value)
+        unrolled: list[ast.stmt] = []
+        for value in range(*bounds):
+            within = _Specialiser({**self._constants, node.target.id: value})
+            unrolled += within._statements(deepcopy(node.body))
+        return unrolled or [ast.Pass()]
+
+    def _statements(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        visited: list[ast.stmt] = []
+        for statement in statements:
+            found = self.visit(statement)
+            visited += found if isinstance(found, list) else [found]
+        return visited
+
+
+def _is_integer(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)

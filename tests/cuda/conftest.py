@@ -1,0 +1,96 @@
+"""What tests of the GPU's algorithms share: a device that interprets, and in the same tests a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+
+class CuPyDevice:
+    """A GPU, and CuPy's arrays."""
+
+    def __init__(self) -> None:
+        self._cupy = pytest.importorskip("cupy")
+
+    def array(self, values: object) -> object:
+        """Return a copy on the device."""
+        return self._cupy.asarray(values)
+
+    def numpy(self, array: object) -> np.ndarray:
+        """Return a copy in the computer's memory."""
+        return self._cupy.asnumpy(array)
+
+
+@pytest.fixture
+def compiler() -> None:
+    """Skip where nothing compiles for a device."""
+    pytest.importorskip("numba.cuda")
+    from fastconv.devices import UnavailableError, check_compiler
+
+    try:
+        check_compiler()
+    except UnavailableError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def interpreting(compiler: None) -> Iterator[object]:
+    """A driver and its arrays in place of a GPU's."""
+    from interpreted import InterpretingDriver
+
+    from fastconv.cuda import arrays, call, driver, pooling_call
+
+    device = InterpretingDriver()
+    driver.install(device)
+    arrays.register("interpreted", device)
+    yield device
+    call.clear()  # plans know the driver
+    pooling_call.clear()
+    arrays.register("interpreted", None)
+    driver.install(None)
+
+
+@pytest.fixture(params=["interpreted", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> object:
+    """What has arrays: `array` makes one of NumPy's, and `numpy` one of NumPy's of it."""
+    if request.param == "interpreted":
+        return request.getfixturevalue("interpreting")
+    request.getfixturevalue("compiler")
+    from numba import cuda
+
+    if not cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    return CuPyDevice()
+
+
+class _Compiling:
+    """A driver that keeps what it would load."""
+
+    def __init__(self) -> None:
+        self.codes: list[object] = []
+
+    def load(self, code: object, ordinal: int) -> object:
+        """Keep it."""
+        self.codes.append(code)
+        return code
+
+
+@pytest.fixture
+def codes_of(compiler: None) -> Callable[..., list[object]]:
+    """Return the code that a plan of a problem loads, for a compute capability; no device is asked."""
+    from fastconv.cuda import table
+    from fastconv.cuda.driver import Device
+    from fastconv.cuda.plan import Target
+    from fastconv.problem import ConvProblem
+
+    def codes(problem: object, capability: tuple[int, int], name: str = "auto", **operands: object) -> list[object]:
+        driver, device = _Compiling(), Device(capability=capability)
+        convolution = isinstance(problem, ConvProblem)
+        entry = table.chosen(table.TABLE if convolution else table.POOLINGS, problem, name, 1e-4, device)
+        named = {"activation": None, "bias": False, "residual": False, **operands} if convolution else {}
+        entry.plan(problem, *named.values(), Target(driver, 0, device))
+        return driver.codes
+
+    return codes

@@ -1,0 +1,159 @@
+"""A device that is none: arrays in the computer's memory, and a driver that interprets the code it launches.
+
+With it the public functions run end to end without a GPU, through the plans, launches and checks of a real one::
+
+    def test_something(device):             # the fixture in conftest.py, which is a GPU as well
+        x = device.array(np.ones((1, 2, 8, 8), np.float32))
+        y = fastconv.avg_pool2d(x, 2)       # on the device as well
+        device.numpy(y)                     # a copy
+        x[:, :, ::2], x.transpose(0, 2, 3, 1)   # views, with strides
+
+    def test_something_else(interpreting):  # never a GPU
+        interpreting.launches               # what was launched: entry point, grid, block
+
+Streams are numbers that nothing comes of. Accesses out of bounds, misaligned ones, races and more raise, see
+`interpreter`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+from interpreter import InterpreterError, Kernel, Memory, launch, parse
+
+from fastconv.cuda.arrays import DeviceArray
+from fastconv.cuda.compile import Code
+from fastconv.cuda.driver import Device, Extent, Launch
+
+MOST_SHARED = 48 << 10  # bytes that a block gets unless its function's attribute asks for more
+
+STREAM = 7  # of every call
+
+
+class InterpretedArray:
+    """An array of which the package sees the CUDA array interface and nothing else."""
+
+    def __init__(self, values: np.ndarray, allocation: object) -> None:
+        self._values, self._allocation = values, allocation  # which lives as long as views of it
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, object]:
+        values = self._values
+        return {
+            "shape": values.shape,
+            "typestr": values.dtype.str,
+            "data": (values.ctypes.data, False),
+            "strides": None if values.flags.c_contiguous else values.strides,
+            "version": 3,
+        }
+
+    def __getitem__(self, index: object) -> InterpretedArray:
+        return InterpretedArray(self._values[index], self._allocation)  # type: ignore[index]
+
+    def transpose(self, *axes: int) -> InterpretedArray:
+        """Return a view with the axes in another order."""
+        return InterpretedArray(self._values.transpose(axes), self._allocation)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._values.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self._values.dtype
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy in memory of NumPy's own."""
+        return self._values.copy()
+
+    def __setitem__(self, index: object, values: object) -> None:
+        self._values[index] = values  # type: ignore[index]
+
+
+class _Allocation:
+    """Memory that is given back with the last array that lies in it."""
+
+    def __init__(self, memory: Memory, size: int) -> None:
+        self.address = memory.allocate(size)
+        weakref.finalize(self, memory.free, self.address)
+
+
+class Launched(NamedTuple):
+    """What was launched."""
+
+    name: str
+    grid: Extent
+    block: Extent
+    stream: int
+
+
+class InterpretingDriver:
+    """The driver, and the library that its arrays are of."""
+
+    def __init__(self, figures: Device | None = None, *, races: bool = True) -> None:
+        self.memory, self.figures, self._races = Memory(), figures or Device(), races
+        self.launches: list[Launched] = []
+
+    def device(self, ordinal: int) -> Device:
+        """Return the figures of a real device."""
+        return self.figures
+
+    def load(self, code: Code, ordinal: int) -> Kernel:
+        """Read the PTX."""
+        return parse(code.ptx)[code.name]
+
+    def launch(self, launch_: Launch, ordinal: int, stream: int) -> None:
+        """Interpret."""
+        kernel = launch_.function
+        assert isinstance(kernel, Kernel)
+        declared = sum(one.size or 0 for one in kernel.variables.values() if one.space == "shared")
+        if declared + launch_.shared > MOST_SHARED:
+            raise InterpreterError(f"{declared} + {launch_.shared} bytes of shared memory are more than {MOST_SHARED}")
+        self.launches.append(Launched(kernel.name, launch_.grid, launch_.block, stream))
+        words = memoryview(launch_.parameters.words).cast("B").cast("q")
+        parameters = _packed(kernel, list(words))
+        launch(kernel, self.memory, launch_.grid, launch_.block, parameters, launch_.shared, races=self._races)
+
+    # What the package asks an array's library for.
+
+    def look(self, array: object) -> DeviceArray:
+        """Read the interface of an array."""
+        assert isinstance(array, InterpretedArray)
+        values = array._values
+        strides = tuple(step // values.itemsize for step in values.strides)
+        return DeviceArray(values.ctypes.data, values.shape, strides, values.dtype, 0, array)
+
+    def stream(self, array: DeviceArray) -> int:
+        """Return the current stream, of which there is one."""
+        return STREAM
+
+    def empty(self, like: DeviceArray | None, shape: tuple[int, ...], dtype: object) -> InterpretedArray:
+        """Return an array that nobody has written: NaN, or -1."""
+        kind = np.dtype(dtype)  # type: ignore[call-overload]
+        allocation = _Allocation(self.memory, int(np.prod(shape)) * kind.itemsize)
+        return InterpretedArray(self.memory.array(allocation.address, tuple(shape), kind), allocation)
+
+    def array(self, values: object) -> InterpretedArray:
+        """Return a copy of an array."""
+        found = np.asarray(values)
+        made = self.empty(None, found.shape, found.dtype)
+        made._values[...] = found
+        return made
+
+    def numpy(self, array: InterpretedArray) -> np.ndarray:
+        """Return a copy in memory of NumPy's own."""
+        return array.numpy()
+
+
+def _packed(kernel: Kernel, words: list[int]) -> bytes:
+    """Return the parameter block: of each word as many bytes as the parameter has."""
+    block = bytearray(kernel.parameter_bytes)
+    ends = [*list(kernel.parameters.values())[1:], kernel.parameter_bytes]
+    if len(ends) != len(words):
+        raise InterpreterError(f"{len(words)} parameters, {kernel.name} takes {len(ends)}")
+    for word, start, end in zip(words, kernel.parameters.values(), ends, strict=True):
+        size = min(8, end - start)
+        block[start : start + size] = word.to_bytes(8, "little", signed=True)[:size]
+    return bytes(block)

@@ -1,0 +1,86 @@
+"""Compiled kernels: what their key depends on, and where they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fastconv import config
+from fastconv.codegen import jit
+from fastconv.cuda.compile import Kernel, Pointer, clear_cache, compiled
+
+FACTOR = 0
+
+
+@pytest.fixture
+def kernel(compiler, monkeypatch, tmp_path):
+    """A small kernel, and a cache of its own."""
+    from numba import cuda
+
+    from fastconv.cuda.intrinsics import load, store
+
+    globals().update(cuda=cuda, load=load, store=store)
+    monkeypatch.setattr(config, "cache_directory", lambda: tmp_path)
+    clear_cache()
+    yield Kernel(_scale, "float32", 32, constants={"FACTOR": 3})
+    clear_cache()
+
+
+def _scale(x: Pointer, y: Pointer, count: int) -> None:
+    place = cuda.threadIdx.x  # noqa: F821
+    if place < count:
+        store(y, place, Float(FACTOR) * load(x, place))  # noqa: F821
+
+
+def counted(kernel, capability=(9, 0)):
+    """Return the code, and how many were compiled and loaded."""
+    before = dict(jit.counts)
+    code = compiled(kernel, capability)
+    return code, *(jit.counts[kind] - before.get(kind, 0) for kind in ("compiled", "loaded"))
+
+
+def test_a_kernel_is_compiled_once(kernel):
+    code, *counts = counted(kernel)
+    assert counts == [1, 0]
+    assert f".entry {code.name}" in code.ptx
+    assert ".maxntid 32" in code.ptx
+    assert code.machine_code.startswith(b"\x7fELF")
+    assert counted(kernel) == (code, 0, 0)
+    clear_cache()  # as in another process
+    assert counted(kernel) == (code, 0, 1)
+
+
+def test_a_damaged_file_is_compiled_again(kernel, tmp_path):
+    code, *_ = counted(kernel)
+    (path,) = tmp_path.glob("cuda/*.ptx")
+    path.write_bytes(path.read_bytes()[:-9])
+    clear_cache()
+    again, *counts = counted(kernel)
+    assert counts == [1, 0]
+    assert again.name == code.name == "fastconv_scale"
+
+
+def test_the_key_has_all_that_the_code_depends_on(kernel):
+    """Numba's own key lacks constants: a kernel that multiplies by 5 was served one that multiplies by 3."""
+    codes = {counted(kernel)[0].ptx}
+    for other in (
+        replace(kernel, constants={"FACTOR": 5}),
+        replace(kernel, dtype="float64"),
+        replace(kernel, threads=64),
+        replace(kernel, blocks=2),
+    ):
+        code, *counts = counted(other)
+        assert counts == [1, 0]
+        codes.add(code.ptx)
+    code, *counts = counted(kernel, (8, 0))
+    assert counts == [1, 0]
+    assert ".target sm_80" in code.ptx
+    assert len(codes | {code.ptx}) == 6
+
+
+def test_without_a_place_to_keep_it(kernel, monkeypatch):
+    monkeypatch.setattr(config, "cache_directory", lambda: None)
+    code, *counts = counted(kernel)
+    assert counts == [1, 0]
+    assert counted(kernel) == (code, 0, 0)

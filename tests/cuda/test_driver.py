@@ -1,0 +1,132 @@
+"""What is told to the CUDA driver: by one that only listens."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from fastconv import devices
+from fastconv.cuda import driver as drivers
+from fastconv.cuda.compile import Code, Pointer, Wide
+from fastconv.cuda.driver import Launch, Parameters
+from fastconv.cuda.plan import Operand, Plan, Step, Target
+
+ATTRIBUTES = {
+    "COMPUTE_CAPABILITY_MAJOR": 9,
+    "COMPUTE_CAPABILITY_MINOR": 0,
+    "MULTIPROCESSOR_COUNT": 132,
+    "CLOCK_RATE": 1980000,
+    "MEMORY_CLOCK_RATE": 2619000,
+    "GLOBAL_MEMORY_BUS_WIDTH": 5120,
+    "L2_CACHE_SIZE": 50 << 20,
+}
+
+
+@pytest.fixture
+def api(monkeypatch):
+    """`cuda.bindings.driver`, which writes down what it is told."""
+    module = ModuleType("cuda.bindings.driver")
+    module.told, module.context = [], 0
+
+    def answering(name, *values):
+        def function(*arguments):
+            module.told.append((name, *arguments))
+            return (0, *values)
+
+        setattr(module, name, function)
+
+    def launch(function, *rest):
+        address = rest[-2]
+        addresses = (ctypes.c_void_p * 3).from_address(address)
+        words = [ctypes.c_int64.from_address(one).value for one in addresses]
+        module.told.append(("cuLaunchKernel", function, *rest[:-2], words))
+        return (0,)
+
+    def set_context(context):
+        module.context = context
+        return (0,)
+
+    for name, *values in (
+        ("cuInit",),
+        ("cuDeviceGet", 0),
+        ("cuDeviceGetName", b"NVIDIA H100" + bytes(9)),
+        ("cuDeviceTotalMem", 80 << 30),
+        ("cuDriverGetVersion", 13000),
+        ("cuDevicePrimaryCtxRetain", 77),
+        ("cuLibraryLoadData", "library"),
+        ("cuLibraryGetKernel", 5),
+    ):
+        answering(name, *values)
+    module.cuDeviceGetAttribute = lambda attribute, device: (0, ATTRIBUTES[attribute])
+    module.CUdevice_attribute = SimpleNamespace(**{f"CU_DEVICE_ATTRIBUTE_{name}": name for name in ATTRIBUTES})
+    module.cuCtxGetCurrent = lambda: (0, module.context)
+    module.cuCtxSetCurrent = set_context
+    module.cuLaunchKernel = launch
+    module.CUfunction = lambda handle: ("function", handle)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", module)
+    drivers.install(None)
+    yield module
+    drivers.install(None)
+
+
+def test_figures(api):
+    device = drivers.current().device(0)
+    assert device.name == "NVIDIA H100"
+    assert device.capability == (9, 0)
+    assert device.multiprocessors == 132
+    assert device.clock == 1.98e9
+    assert device.bandwidth == pytest.approx(3.35e12, rel=0.01)
+
+
+def test_code_is_loaded_and_launched(api):
+    driver = drivers.current()
+    function = driver.load(Code("kernel", "ptx", b"machine code"), 0)
+    assert function == ("function", 5)
+    assert ("cuLibraryLoadData", b"machine code", [], [], 0, [], [], 0) in api.told
+    assert ("cuLibraryGetKernel", "library", b"kernel") in api.told
+    assert api.context == 77
+    parameters = Parameters(2, [-3])
+    step = Step(Launch(function, (4, 5, 6), (256, 1, 1), 0, parameters), (Operand(1), Operand(0, 16)))
+    plan = Plan(Target(driver, 0, driver.device(0)), (step,), 0)
+    plan.run((1000, 2000), 9)
+    assert api.told[-1] == ("cuLaunchKernel", function, 4, 5, 6, 256, 1, 1, 0, 9, [2000, 1016, -3])
+
+
+def test_without_machine_code_the_driver_compiles(api):
+    drivers.current().load(Code("kernel", "ptx", b""), 0)
+    assert ("cuLibraryLoadData", b"ptx\0", [], [], 0, [], [], 0) in api.told
+
+
+def test_an_error_of_the_driver_is_raised(api):
+    driver = drivers.current()
+    api.cuLibraryLoadData = lambda *arguments: (222, None)
+    with pytest.raises(RuntimeError, match="the CUDA driver says 222"):
+        driver.load(Code("kernel", "ptx", b""), 0)
+
+
+def test_no_driver(api):
+    api.cuInit = lambda flags: (100,)
+    with pytest.raises(devices.UnavailableError, match="no CUDA driver answers: the CUDA driver says 100"):
+        drivers.current()
+
+
+def test_parameters_are_packed_as_the_kernel_says(api, monkeypatch):
+    def kernel(x: Pointer, count: int, size: Wide, factor: float) -> None: ...
+
+    from fastconv.cuda import plan as plans
+    from fastconv.cuda.compile import Kernel
+
+    monkeypatch.setattr(plans, "compiled", lambda kernel, capability: Code("kernel", "ptx", b""))
+    driver = drivers.current()
+    target = Target(driver, 0, driver.device(0))
+    single, double = (
+        target.step(Kernel(kernel, dtype, 32), (1, 1, 1), [Operand(0)], (-1, 2**40, 1.5)).launch.parameters.words
+        for dtype in ("float32", "float64")
+    )
+    assert list(single) == [0, -1, 2**40, 0x3FC00000]
+    assert list(double) == [0, -1, 2**40, 0x3FF8000000000000]
+    with pytest.raises(AssertionError, match="too large"):
+        target.step(Kernel(kernel, "float32", 32), (1, 1, 1), [Operand(0)], (2**31, 0, 0.0))

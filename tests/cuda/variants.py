@@ -1,0 +1,82 @@
+"""The kernels of convolutions, each by a problem it computes; ``python tests/cuda/variants.py`` prints their figures.
+
+For each: registers and stack bytes of a thread, loads and stores of local memory, the main loop's instructions and
+which share of them are products.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+
+class Variant(NamedTuple):
+    """A kernel, and what may be expected of it."""
+
+    problem: str
+    algorithm: str
+    tile: int = 0  # of those for the type
+    share: float = 0.0  # of the main loop that are products, at least
+
+
+FIRST, ODD, LAST = "conv2d,n8,c64,14x14,k128,3x3,p1", "conv2d,n8,c63,14x14,k128,3x3,p1", "channels_last"
+
+VARIANTS = (
+    Variant(f"{FIRST},float32", "im2col", 0, 0.83),
+    Variant(f"{FIRST},{LAST},float32", "im2col", 0, 0.85),
+    Variant(f"{FIRST},float32", "im2col", 1, 0.80),
+    Variant(f"{FIRST},{LAST},float32", "im2col", 1, 0.83),
+    Variant(f"{FIRST},float32", "im2col", 2, 0.70),
+    Variant(f"{FIRST},{LAST},float32", "im2col", 2, 0.75),
+    Variant(f"{ODD},{LAST},float32", "im2col", 2, 0.70),
+    Variant(f"{FIRST},float64", "im2col", 0, 0.75),
+    Variant(f"{FIRST},{LAST},float64", "im2col", 0, 0.78),
+    Variant(f"{FIRST},float32", "direct"),
+)
+
+
+def main() -> None:
+    """Print a line for each kernel."""
+    from machine_code import machine_code
+
+    from fastconv.cuda import im2col, table
+    from fastconv.cuda.driver import Device
+    from fastconv.cuda.plan import Target
+    from fastconv.problem import ConvProblem
+
+    entries = {entry.name: entry for entry in table.TABLE}
+    tiles = dict(im2col.TILES)
+    say = sys.stdout.write
+    say(f"{'problem':52} {'algorithm':9} {'tile':>7} {'sm':>3} ")
+    say(f"{'registers':>9} {'stack':>5} {'local':>5} {'loop':>5} share\n")
+    for variant in VARIANTS:
+        problem = ConvProblem.parse(variant.problem)
+        tile = tiles[problem.dtype][variant.tile]
+        for capability in ((8, 0), (9, 0)):
+            driver = _Keeping()
+            im2col.TILES[problem.dtype] = (tile,)
+            entries[variant.algorithm].plan(
+                problem, None, False, False, Target(driver, 0, Device(capability=capability))
+            )
+            code = machine_code(driver.codes[-1].machine_code)
+            shape = f"{tile.filters}x{tile.pixels}" if variant.algorithm == "im2col" else ""
+            share = code.share("FFMA", "DFMA")
+            say(
+                f"{variant.problem:52} {variant.algorithm:9} {shape:>7} {capability[0]}{capability[1]:<2} "
+                f"{code.registers:9} {code.stack:5} {code.local_accesses:5} {len(code.main_loop):5} {share:.3f}\n"
+            )
+
+
+class _Keeping:
+    """A driver that keeps what it would load."""
+
+    def __init__(self) -> None:
+        self.codes: list[object] = []
+
+    def load(self, code: object, ordinal: int) -> object:
+        self.codes.append(code)
+        return code
+
+
+if __name__ == "__main__":
+    main()
