@@ -221,7 +221,10 @@ def strips(
 
 
 def whole_planes(x: Pointer, out: Pointer, planes: int, elements: int, divisor: int) -> None:
-    """Fold planes of contiguous elements, each by `PARTNERS` threads of a warp beside each other."""
+    """Fold planes of contiguous elements, each by `PARTNERS` threads of a warp beside each other.
+
+    There is no first among equals: of zeros of both signs it may be either.
+    """
     thread = int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
     plane = int32(thread // PARTNERS)
     inside = min(plane, int32(planes - 1))  # all threads of a warp exchange, also those that have no plane

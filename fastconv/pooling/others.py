@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fastconv import reference
 from fastconv.arguments import Padding, PerAxis, one_of
 from fastconv.call import Array, array, checked_out, dense, has_batch_axis
-from fastconv.devices import is_on_device
+from fastconv.devices import all_on_device
 from fastconv.pooling.call import pool
 from fastconv.pooling.text import documented
 from fastconv.problem import LAYOUTS, image_shape
@@ -217,7 +217,7 @@ def channel_pool(
     )
     operation = _KINDS[one_of(kind, tuple(_KINDS), "kind")]
     one_of(layout, LAYOUTS, "layout")
-    if type(x) is not np.ndarray and is_on_device(x):
+    if type(x) is not np.ndarray and all_on_device(x, out=out):
         from fastconv.cuda import pooling_call as device  # not before such an array arrives
 
         return cast("Array", device.pool_channels(operation, x, arguments, layout, algorithm, out))  # of x's library

@@ -27,11 +27,11 @@ class CuPyDevice:
 def compiler() -> None:
     """Skip where nothing compiles for a device."""
     pytest.importorskip("numba.cuda")
-    from fastconv.cuda import compile
+    from fastconv.devices import UnavailableError, check_compiler
 
     try:
-        compile.check_compiler()
-    except compile.UnavailableError as error:
+        check_compiler()
+    except UnavailableError as error:
         pytest.skip(str(error))
 
 

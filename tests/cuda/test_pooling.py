@@ -46,13 +46,13 @@ def called(problem, x, **arguments):
 
 
 def drawn(problem):
-    """Numbers with equals among them, signed zeros and NaN where there are any."""
+    """Numbers with equals among them: zeros, of both signs, are often the largest, and NaN lies beside NaN."""
     random = np.random.default_rng(0)
-    x = random.integers(-9, 10, problem.input_shape).astype(problem.dtype)
+    x = random.integers(-9, 1, problem.input_shape).astype(problem.dtype)
     if x.dtype.kind == "f":
-        x += random.choice([0, 0.25, -0.0], x.shape).astype(x.dtype)
-        x.flat[7] = np.nan
+        x -= random.choice([0, 0.25], x.shape).astype(x.dtype)
         x[x == 0] *= random.choice([-1, 1], np.count_nonzero(x == 0))
+        x.flat[[7, 8, 7 + problem.channels]] = np.nan  # beside each other in either layout
     return x
 
 
@@ -69,8 +69,8 @@ def test_problems(text, device):
     assert y.dtype == x.dtype
     if problem.maxima:
         np.testing.assert_array_equal(y, expected)
-        if x.dtype.kind == "f":
-            np.testing.assert_array_equal(np.signbit(y), np.signbit(expected))  # the first of equals
+        if x.dtype.kind == "f" and problem.kernel != problem.size:  # whole planes are folded in no order
+            np.testing.assert_array_equal(np.signbit(y), np.signbit(expected))  # the first of equal zeros
     else:
         tolerance = 1e-6 if x.dtype == np.float32 else 1e-14
         np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance)
