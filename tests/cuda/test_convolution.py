@@ -142,7 +142,7 @@ def test_what_a_device_refuses(interpreting):
         fastconv.conv2d(array(x), array(weight), padding=1, padding_mode="reflect")
     with pytest.raises(fastconv.UnsupportedError, match="computes float32 and float64 on a device, not int32"):
         fastconv.conv2d(array(x.astype(np.int32)), array(weight.astype(np.int32)), algorithm="direct")
-    with pytest.raises(ValueError, match="algorithm must be one of auto, direct, im2col"):
+    with pytest.raises(ValueError, match="algorithm must be one of auto, direct, depthwise, im2col"):
         fastconv.conv2d(array(x), array(weight), algorithm="fastest")
     with pytest.raises(fastconv.UnsupportedError, match="im2col takes kernels whose sizes add up to 30 at most"):
         fastconv.conv2d(array(np.ones((1, 1, 31, 31))), array(np.ones((1, 1, 31, 31))), algorithm="im2col")
