@@ -31,21 +31,19 @@ __all__ = [
     "load_if",
     "load_inside",
     "load_row",
-    "load_written",
     "put",
     "quads",
     "quotient",
     "set_quad",
     "slide",
     "store",
-    "store4",
     "thread_x_again",
     "zeros",
 ]
 
 _GLOBAL = 1  # the address space
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
-_VECTOR = 4  # elements of load4 and store4: 16 bytes of float32, two times 16 bytes of float64
+_VECTOR = 4  # elements of load4, quads and set_quad: 16 bytes of float32, two times 16 bytes of float64
 
 
 def inlined(formula: Callable[[Callable[[float], float]], Callable[[float], float]]) -> object:
@@ -97,14 +95,6 @@ def _as_tuple(builder, vector):
     for i in range(_VECTOR):
         elements = builder.insert_value(elements, builder.extract_element(vector, ir.Constant(_INT32, i)), i)
     return elements
-
-
-def _from_tuple(builder, elements):
-    """The elements of a tuple of Numba's as a vector."""
-    vector = ir.Constant(_vector_type(elements.type.element), ir.Undefined)
-    for i in range(_VECTOR):
-        vector = builder.insert_element(vector, builder.extract_value(elements, i), ir.Constant(_INT32, i))
-    return vector
 
 
 @intrinsic
@@ -200,17 +190,6 @@ def load_row(typing_context, pointer, step, first, limit, count):
 
 
 @intrinsic
-def load_written(typing_context, pointer, index):
-    """pointer[index], of memory that the kernel may have written"""
-
-    def generate(context, builder, signature, arguments):
-        pointer, index = arguments
-        return builder.load(_address(builder, pointer, index, _GLOBAL))
-
-    return pointer.dtype(pointer, index), generate
-
-
-@intrinsic
 def load4(typing_context, pointer, index):
     """Four elements from pointer[index] on, of memory that does not change; aligned to 16 bytes"""
 
@@ -233,20 +212,6 @@ def store(typing_context, pointer, index, value):
         return context.get_dummy_value()
 
     return types.void(pointer, index, pointer.dtype), generate
-
-
-@intrinsic
-def store4(typing_context, pointer, index, values):
-    """Store a tuple of four from pointer[index] on, aligned to 16 bytes"""
-
-    def generate(context, builder, signature, arguments):
-        pointer, index, values = arguments
-        address = _address(builder, pointer, index, _GLOBAL)
-        vector = _from_tuple(builder, values)
-        builder.store(vector, _as_vector(builder, address), align=_alignment(address.type.pointee))
-        return context.get_dummy_value()
-
-    return types.void(pointer, index, values), generate
 
 
 def _literal(*kinds) -> bool:
