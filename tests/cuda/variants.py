@@ -59,7 +59,7 @@ def main() -> None:
         tile = tiles[problem.dtype][variant.tile]
         for capability in ((8, 0), (9, 0)):
             driver = _Keeping()
-            im2col.TILES[problem.dtype] = (tile,)
+            im2col.TILES[problem.dtype], im2col.SPLITS = (tile,), (1,)
             entries[variant.algorithm].plan(
                 problem, None, False, False, Target(driver, 0, Device(capability=capability))
             )
