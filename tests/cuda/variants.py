@@ -1,4 +1,4 @@
-"""The kernels of convolutions, each by a problem it computes; ``python tests/cuda/variants.py`` prints their figures.
+"""Kernels, each by a problem it computes; ``python tests/cuda/variants.py`` prints their figures.
 
 For each: registers and stack bytes of a thread, loads and stores of local memory, the main loop's instructions and
 which share of them are products.
@@ -7,7 +7,10 @@ which share of them are products.
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from machine_code import MachineCode
 
 
 class Variant(NamedTuple):
@@ -37,17 +40,19 @@ VARIANTS = (
 
 def main() -> None:
     """Print a line for each kernel."""
+    import test_depthwise
+    import test_pooling
     from machine_code import machine_code
 
     from fastconv.cuda import im2col, table
     from fastconv.cuda.driver import Device
     from fastconv.cuda.plan import Target
-    from fastconv.problem import ConvProblem
+    from fastconv.problem import ConvProblem, PoolProblem
 
     entries = {entry.name: entry for entry in table.TABLE}
     tiles = dict(im2col.TILES)
     say = sys.stdout.write
-    say(f"{'problem':52} {'algorithm':9} {'tile':>7} {'sm':>3} ")
+    say(f"{'problem':64} {'algorithm':9} {'tile':>7} {'sm':>3} ")
     say(f"{'registers':>9} {'stack':>5} {'local':>5} {'loop':>5} share\n")
     for variant in VARIANTS:
         problem = ConvProblem.parse(variant.problem)
@@ -58,13 +63,29 @@ def main() -> None:
             entries[variant.algorithm].plan(
                 problem, None, False, False, Target(driver, 0, Device(capability=capability))
             )
-            code = machine_code(driver.codes[-1].machine_code)
+            codes = [machine_code(code.machine_code) for code in driver.codes]
+            code = max(codes, key=lambda one: one.share("FFMA", "DFMA"))  # others pack, or add parts of sums
             shape = f"{tile.filters}x{tile.pixels}" if variant.algorithm == "im2col" else ""
-            share = code.share("FFMA", "DFMA")
-            say(
-                f"{variant.problem:52} {variant.algorithm:9} {shape:>7} {capability[0]}{capability[1]:<2} "
-                f"{code.registers:9} {code.stack:5} {code.local_accesses:5} {len(code.main_loop):5} {share:.3f}\n"
-            )
+            say(_line(variant.problem, variant.algorithm, shape, capability, code))
+    for text in (*test_depthwise.CODE, *test_pooling.CODE):
+        for capability in ((8, 0), (9, 0)):
+            driver = _Keeping()
+            target = Target(driver, 0, Device(capability=capability))
+            if text.startswith("conv"):
+                name = "depthwise"
+                entries[name].plan(ConvProblem.parse(text), "relu", True, False, target)
+            else:
+                (entry,) = table.POOLINGS
+                name = entry.name
+                entry.plan(PoolProblem.parse(text), target)
+            say(_line(text, name, "", capability, machine_code(driver.codes[-1].machine_code)))
+
+
+def _line(problem: str, algorithm: str, tile: str, capability: tuple[int, int], code: MachineCode) -> str:
+    return (
+        f"{problem:64} {algorithm:9} {tile:>7} {capability[0]}{capability[1]:<2} {code.registers:9} {code.stack:5} "
+        f"{code.local_accesses:5} {len(code.main_loop):5} {code.share('FFMA', 'DFMA'):.3f}\n"
+    )
 
 
 class _Keeping:
