@@ -43,7 +43,7 @@ __all__ = [
 
 _GLOBAL = 1  # the address space
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
-_VECTOR = 4  # elements of load4: 16 bytes of float32, two times 16 bytes of float64
+_VECTOR = 4  # elements of load4, quads and set_quad: 16 bytes of float32, two times 16 bytes of float64
 
 
 def inlined(formula: Callable[[Callable[[float], float]], Callable[[float], float]]) -> object:
