@@ -7,7 +7,7 @@ are in no memory: a table says for each k how far its element lies from a window
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple
 
@@ -71,6 +71,7 @@ TILES = {
 }
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+BATCHES = (1, 32)  # that sums are split for
 LEAST_TILES = 8  # of a split: below, a block begins and ends more than it multiplies
 
 #: Share of a multiprocessor's cycles that are products while it has enough threads: that of the main loop's
@@ -167,14 +168,29 @@ class Im2col(Algorithm):
 
 
 def divide(problem: ConvProblem, device: Device) -> Division:
-    """Return the division that is predicted to take the least time."""
-    found = [
-        _divided(problem, device, tile, splits)
-        for tile in TILES[problem.dtype]
-        for splits in SPLITS
-        if problem.groups * splits <= MOST_BLOCKS
-    ]
-    return min((one for one in found if one is not None), key=lambda one: one.seconds)
+    """Return the division that is predicted to take the least time.
+
+    How sums are split does not depend on the batch, and so neither does what is rounded where: whatever the tile, an
+    element's products are added in the order of the steps. One image wants more splits than many, which write and read
+    all of them: what is least is the product of both times.
+    """
+    batches = [replace(problem, batch=batch) for batch in BATCHES]
+    seconds: dict[int, float] = {}
+    for splits in SPLITS:
+        found = [_best(each, device, splits) for each in batches]
+        if all(found):
+            seconds[splits] = prod(one.seconds for one in found if one is not None)
+    best = _best(problem, device, min(seconds, key=seconds.__getitem__))
+    assert best is not None  # what can be split for one batch can for another
+    return best
+
+
+def _best(problem: ConvProblem, device: Device, splits: int) -> Division | None:
+    """Return the division by the best tile; None if there cannot be so many splits."""
+    if problem.groups * splits > MOST_BLOCKS:
+        return None
+    found = [_divided(problem, device, tile, splits) for tile in TILES[problem.dtype]]
+    return min((one for one in found if one is not None), key=lambda one: one.seconds, default=None)
 
 
 def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> Division | None:

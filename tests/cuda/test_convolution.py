@@ -179,9 +179,25 @@ def test_small_grids_are_split(compiler):
         found = im2col.divide(ConvProblem.parse(text), Device())
         return found.tile.filters, found.tile.pixels, found.splits
 
-    assert division("conv2d,n32,c256,56x56,k256,3x3,p1,float32") == (128, 128, 1)
+    assert division("conv2d,n32,c256,112x112,k256,3x3,p1,float32") == (128, 128, 1)
     assert division("conv2d,n1,c512,7x7,k512,3x3,p1,float32")[2] > 4
     assert division("conv2d,n32,c64,56x56,k24,1x1,float32")[:2] == (32, 128)
+
+
+def test_an_image_alone_and_in_a_batch(interpreting):
+    from fastconv.cuda import im2col
+    from fastconv.cuda.driver import Device
+
+    one, many = (ConvProblem.parse(f"conv2d,n{batch},c32,6x6,k8,3x3,p1,float32") for batch in (1, 40))
+    assert im2col.divide(one, Device()).splits == im2col.divide(many, Device()).splits > 1
+    random = np.random.default_rng(0)
+    x, weight = (random.standard_normal(shape).astype("f4") for shape in (many.input_shape, many.weight_shape))
+
+    def convolve(images):
+        y = fastconv.conv2d(interpreting.array(images), interpreting.array(weight), padding=1, algorithm="im2col")
+        return interpreting.numpy(y)
+
+    np.testing.assert_array_equal(convolve(x[7:8]), convolve(x)[7:8])
 
 
 # For the older device those of the tiles that most layers take: each takes seconds to compile.
