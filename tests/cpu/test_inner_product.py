@@ -119,7 +119,7 @@ def test_threads_share_the_filters_of_a_group(monkeypatch):
 
 def test_weights_are_read_as_they_lie():
     problem = ConvProblem.parse("conv2d,n1,c2048,1x1,k1000,1x1,float32")  # 8 MB of weights
-    assert INNER_PRODUCT.workspace(problem) < 16 * 1024
+    assert INNER_PRODUCT.workspace(problem) < 64 * 1024  # a row of inputs a thread
     weight = np.ones(problem.weight_shape, "f4")
     layer = fastconv.Conv2d(weight, algorithm="inner_product")
     layer(np.ones(problem.input_shape, "f4"))
