@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -167,17 +167,32 @@ def keep(calls: dict[Hashable, C], place: Hashable, call: C) -> C:
     return call
 
 
-def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) -> _Call:
+class Called(NamedTuple):
+    """What a call asks for, wherever its arrays are."""
+
+    problem: ConvProblem
+    batched: bool  # whether x has a batch axis
+    activation: str | None
+    algorithm: object
+    tolerance: float  # in force
+
+
+def called(rank: int, x: Shaped, weight: Shaped, arguments: tuple[object, ...]) -> Called:
+    """Validate the arguments of a call and return what it asks for."""
     *of_problem, activation, algorithm, tolerance = arguments
     check_weight_axes(weight, rank)
     batched = has_batch_axis(x, rank)
     problem = problem_of(x.shape if batched else (1, *x.shape), weight.shape, x.dtype, weight.dtype, of_problem)
     if activation is not None:
         check_activation(activation, problem)
-    result = _result_type(problem)
     limit = config.tolerance_in_force(problem.dtype, tolerance)
+    return Called(problem, batched, cast("str | None", activation), algorithm, limit)
+
+
+def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) -> _Call:
+    problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
+    result = _result_type(problem)
     entries = cast("tuple[Algorithm, ...]", options(problem, algorithm, limit))
-    named = cast("str | None", activation)
 
     def bind(weight: Array) -> Bound | None:
         if not problem.batch:
@@ -247,6 +262,10 @@ class Shaped(Protocol):
     @property
     def ndim(self) -> int:
         """Axes."""
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of an element."""
 
 
 def check_weight_axes(weight: Shaped, rank: int) -> None:

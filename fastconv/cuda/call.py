@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
 from fastconv import config
-from fastconv.call import NATIVE, as_key, check_activation, check_weight_axes, has_batch_axis, keep, problem_of
+from fastconv.call import NATIVE, as_key, called, keep
 from fastconv.cuda import plan as plans
 from fastconv.cuda import table
 from fastconv.cuda.arrays import DeviceArray, Library, library_of
@@ -136,16 +135,9 @@ def overlap(one: DeviceArray, other: DeviceArray) -> bool:
 def _prepare(
     rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[object, ...], bias: bool, residual: bool
 ) -> _Call:
-    *of_problem, activation, algorithm, tolerance = arguments
-    check_weight_axes(weight, rank)
-    batched = has_batch_axis(x, rank)
-    problem = problem_of(x.shape if batched else (1, *x.shape), weight.shape, x.dtype, weight.dtype, of_problem)
-    if activation is not None:
-        check_activation(activation, problem)
+    problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
     target = plans.target(x.device)
-    limit = config.tolerance_in_force(problem.dtype, tolerance)
     chosen = table.chosen(table.TABLE, problem, algorithm, limit, target.device)
-    named = cast("str | None", activation)
     plan = chosen.plan(problem, named, bias, residual, target) if problem.batch else None
     shape = problem.output_shape if batched else problem.output_shape[1:]
     return _Call(shape, (problem.filters,), NATIVE[problem.dtype], plan)

@@ -9,15 +9,14 @@ from typing import cast
 import numpy as np
 
 from fastconv import config
-from fastconv.arguments import dtype_name, truth
-from fastconv.call import NATIVE, as_key, has_batch_axis, keep
+from fastconv.call import NATIVE, as_key, keep
 from fastconv.cuda import plan as plans
 from fastconv.cuda import table
 from fastconv.cuda.arrays import DeviceArray, Library, library_of, seen_as
 from fastconv.cuda.call import run
 from fastconv.cuda.packing import copied
 from fastconv.cuda.plan import Plan
-from fastconv.pooling.call import problem_of
+from fastconv.pooling.call import called
 from fastconv.pooling.others import shape_of_depths
 from fastconv.pooling.outputs import global_arguments
 from fastconv.problem import image_shape
@@ -119,13 +118,10 @@ def _prepare(
     layout: object,
     algorithm: object,
 ) -> _Call:
-    batched = rank is None or has_batch_axis(x, rank)
-    shape = x.shape if batched else (1, *x.shape)
-    dtype, indices = dtype_name(x.dtype, "x"), truth(return_indices, "return_indices")
-    problem = problem_of(operation, shape, dtype, arguments, indices, cast("str", layout))
+    problem, batched = called(operation, rank, x, arguments, return_indices, layout)
     target = plans.target(x.device)
-    limit = config.tolerance_in_force(dtype)
+    limit = config.tolerance_in_force(problem.dtype)
     chosen = table.chosen(table.POOLINGS, problem, algorithm, limit, target.device)
     plan = None if 0 in problem.output_shape else chosen.plan(problem, target)
     found = problem.output_shape if batched else problem.output_shape[1:]
-    return _Call([(found, NATIVE[dtype]), (found, _INDEX)][: 1 + indices], plan)
+    return _Call([(found, NATIVE[problem.dtype]), (found, _INDEX)][: 1 + problem.indices], plan)

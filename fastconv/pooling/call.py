@@ -10,7 +10,19 @@ import numpy as np
 
 from fastconv import config, memory, verbose
 from fastconv.arguments import Padding, PerAxis, dtype_name, truth
-from fastconv.call import NATIVE, Array, array, as_key, checked_out, dense, has_batch_axis, keep, needs_a_copy, options
+from fastconv.call import (
+    NATIVE,
+    Array,
+    Shaped,
+    array,
+    as_key,
+    checked_out,
+    dense,
+    has_batch_axis,
+    keep,
+    needs_a_copy,
+    options,
+)
 from fastconv.devices import all_on_device
 from fastconv.problem import PoolProblem
 
@@ -100,24 +112,30 @@ def _prepare(
     layout: object,
     algorithm: object,
 ) -> _Call:
-    batched = rank is None or has_batch_axis(x, rank)
-    shape = x.shape if batched else (1, *x.shape)
-    dtype, indices = dtype_name(x.dtype, "x"), truth(return_indices, "return_indices")
-    problem = problem_of(operation, shape, dtype, arguments, indices, cast("str", layout))
-    limit = config.tolerance_in_force(dtype)
+    problem, batched = called(operation, rank, x, arguments, return_indices, layout)
+    limit = config.tolerance_in_force(problem.dtype)
     chosen = cast("PoolAlgorithm", options(problem, algorithm, limit)[-1])
     empty = 0 in problem.output_shape
     run = None if empty else verbose.told(chosen.prepared(problem), problem, chosen.name)
-    shape = problem.output_shape
     if run is not None and not batched:
-        run, shape = _with_batch_axis(run), shape[1:]
-    return _Call(NATIVE[dtype], shape if batched else problem.output_shape[1:], run, indices)
+        run = _with_batch_axis(run)
+    shape = problem.output_shape if batched else problem.output_shape[1:]
+    return _Call(NATIVE[problem.dtype], shape, run, problem.indices)
 
 
-def problem_of(
+def called(
+    operation: str, rank: int | None, x: Shaped, arguments: tuple[object, ...], return_indices: object, layout: object
+) -> tuple[PoolProblem, bool]:
+    """Return the problem of the arguments of :func:`pool`, wherever x is, and whether it has a batch axis."""
+    batched = rank is None or has_batch_axis(x, rank)
+    shape = x.shape if batched else (1, *x.shape)
+    dtype, indices = dtype_name(x.dtype, "x"), truth(return_indices, "return_indices")
+    return _problem(operation, shape, dtype, arguments, indices, cast("str", layout)), batched
+
+
+def _problem(
     operation: str, shape: tuple[int, ...], dtype: str, arguments: tuple[object, ...], indices: bool, layout: str
 ) -> PoolProblem:
-    """Return the problem of a shape, a type and the arguments of :func:`pool`."""
     if operation.startswith("adaptive"):
         (output_size,) = arguments
         return PoolProblem.from_output_size(

@@ -256,16 +256,16 @@ def _candidates(
         reason = entry.supports(problem)
         if reason is not None:
             return Candidate(entry.name, reason, None, None, None, None, None)
-        bound, workspace = entry.error_bound(problem), entry.workspace(problem)
+        bound, workspace, terms = entry.error_bound(problem), entry.workspace(problem), entry.terms(problem, machine)
         limits = too_large(workspace, now.workspace_limit) or too_inaccurate(bound, tolerance)
         return Candidate(
             entry.name,
             _prohibition(entry, problem, now) or limits or _misfit(entry, problem, weight),
             workspace,
-            entry.cost(problem, machine),
+            sum(terms.values()),
             bound,
             None if answer is None else answer.seconds.get(entry.name),
-            entry.terms(problem, machine),
+            terms,
         )
 
     return tuple(map(case, table.table_of(problem)))

@@ -15,8 +15,6 @@ from interpreter.parsing import Instruction, Kernel
 if TYPE_CHECKING:
     from interpreter.machine import Machine
 
-_SHARED = 1 << 24  # bytes: addresses below are shared memory, where an instruction does not say which it is
-
 
 def load(instruction: Instruction, kernel: Kernel) -> Step:
     """`ld`: from parameters, or from memory into one register, or two or four that lie together."""
