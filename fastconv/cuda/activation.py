@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable
 
 from fastconv.cuda.intrinsics import inlined
-from fastconv.problem import ACTIVATIONS
 
 Function = Callable[[float], float]
 Real = Callable[[float], float]  # a type of Numba's, which makes a number one of the type
@@ -99,9 +98,3 @@ tanh = inlined(_tanh)
 silu = inlined(_silu)
 gelu = inlined(_gelu)
 hardswish = inlined(_hardswish)
-
-
-def place(activation: str | None) -> str:
-    """Return where a kernel finds an activation, see `compile.Kernel.names`."""
-    assert activation is None or activation in ACTIVATIONS
-    return f"{__name__}:{activation or 'identity'}"

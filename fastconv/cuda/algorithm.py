@@ -43,8 +43,8 @@ class AnyAlgorithm(Limits[P]):
 class Algorithm(AnyAlgorithm[ConvProblem]):
     """A way to compute a convolution on a device.
 
-    Arrays are dense, of the problem's shapes and type. Whether there are a bias and a residual is decided when a plan
-    is made, as the activation is.
+    Arrays are dense, of the problem's shapes and type. A plan knows the activation; whether there are a bias and a
+    residual, each call says.
     """
 
     def supports(self, problem: ConvProblem) -> str | None:
@@ -63,5 +63,5 @@ class Algorithm(AnyAlgorithm[ConvProblem]):
         return None
 
     @abstractmethod
-    def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
+    def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return the launches, on operands in the order of `Place`."""

@@ -42,13 +42,12 @@ def convolve(
     library = library_of(x)
     images = library.look(x)
     filters = operand(weight, "weight", images)
-    has_bias, has_residual = bias is not None, residual is not None
     settings, device = config.settings(), images.device
     key = as_key(arguments)
-    place = (rank, images.shape, filters.shape, images.dtype, key, has_bias, has_residual, device, settings)
+    place = (rank, images.shape, filters.shape, images.dtype, key, device, settings)
     call = _calls.get(place)
     if call is None:
-        call = keep(_calls, place, _prepare(rank, images, filters, arguments, has_bias, has_residual))
+        call = keep(_calls, place, _prepare(rank, images, filters, arguments))
     terms = [
         None if value is None else addend(value, name, images, shape)
         for value, name, shape in ((bias, "bias", call.bias_shape), (residual, "residual", call.shape))
@@ -132,13 +131,11 @@ def overlap(one: DeviceArray, other: DeviceArray) -> bool:
     return max(first, start) < min(last, stop)
 
 
-def _prepare(
-    rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[object, ...], bias: bool, residual: bool
-) -> _Call:
+def _prepare(rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[object, ...]) -> _Call:
     problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
     target = plans.target(x.device)
     chosen = table.chosen(table.TABLE, problem, algorithm, limit, target.device)
-    plan = chosen.plan(problem, named, bias, residual, target) if problem.batch else None
+    plan = chosen.plan(problem, named, target) if problem.batch else None
     shape = problem.output_shape if batched else problem.output_shape[1:]
     return _Call(shape, (problem.filters,), NATIVE[problem.dtype], plan)
 

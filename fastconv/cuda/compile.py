@@ -30,13 +30,13 @@ WidePointer: TypeAlias = int
 Wide: TypeAlias = int
 
 
-def _absent(value: float) -> float:
+def _absent(*values: float) -> float:
     """Stand for a name that a kernel has only once it is specialised."""
     raise NotImplementedError
 
 
-#: The kernel's type, which makes a number one of it; and the activation that it was specialised for.
-Float = activate = _absent
+#: The kernel's type, which makes a number one of it; and the `epilogue` that it was specialised for.
+Float = finish = _absent
 
 _lock = threading.RLock()  # Numba's compiler serves one thread at a time
 
@@ -112,7 +112,7 @@ def _key(kernel: Kernel, source: str, capability: tuple[int, int]) -> str:
 def _digest_of_helpers() -> str:
     """A digest of the source that ends up in kernels besides their own."""
     digest = hashlib.sha256()
-    for name in ("activation", "compile", "intrinsics", "unroll"):
+    for name in ("activation", "compile", "epilogue", "intrinsics", "unroll"):
         digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return digest.hexdigest()
 

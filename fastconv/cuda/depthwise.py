@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from fastconv.cuda import activation as activations
-from fastconv.cuda import packing
+from fastconv.cuda import epilogue, packing
 from fastconv.cuda.algorithm import Algorithm, Place
 from fastconv.cuda.compile import Kernel
 from fastconv.cuda.depthwise_steps import RUN, runs, strips, tiles
@@ -74,14 +73,14 @@ class Depthwise(Algorithm):
         launches = 2 if self.workspace(problem) else 1
         return launches * device.launch + max(moved, 2 * problem.multiply_adds / (units * device.clock))
 
-    def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
+    def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return one launch, and before it one that transposes weights where threads read them side by side."""
         if _is_small(geometry(problem)):
-            steps = [_strips(problem, activation, bias, residual, target)]
+            steps = [_strips(problem, activation, target)]
         elif problem.layout == "channels_first":
-            steps = [_tiles(problem, activation, bias, residual, target)]
+            steps = [_tiles(problem, activation, target)]
         else:
-            steps = [_transposition(problem, target), _runs(problem, activation, bias, residual, target)]
+            steps = [_transposition(problem, target), _runs(problem, activation, target)]
         return Plan(target, steps, self.workspace(problem))
 
 
@@ -124,13 +123,13 @@ def _launch(
         **dict(zip(("STRIDE_HEIGHT", "STRIDE_WIDTH"), shape.stride[1:], strict=True)),
         **dict(zip(("DILATION_HEIGHT", "DILATION_WIDTH"), shape.dilation[1:], strict=True)),
     }
-    names = {"activate": activations.place(activation)}
+    names = {"finish": epilogue.place(activation)}
     kernel = Kernel(function, problem.dtype, threads, constants={**common, **constants}, names=names)
     pointers = [Operand(place) for place in (Place.X, weight, Place.BIAS, Place.RESIDUAL, Place.OUT)]
     return target.step(kernel, (blocks, 1, 1), pointers, numbers)
 
 
-def _strips(problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Step:
+def _strips(problem: ConvProblem, activation: str | None, target: Target) -> Step:
     shape, last = geometry(problem), problem.layout == "channels_last"
     rows = _rows(shape)
     per_plane = -(-shape.output[1] // rows)
@@ -143,7 +142,7 @@ def _strips(problem: ConvProblem, activation: str | None, bias: bool, residual: 
         (
             *(count, problem.channels, problem.filters, *division(problem.filters), *division(shape.group_filters)),
             *(*shape.size[1:], shape.output[1], length, *division(length), per_plane, *division(per_plane)),
-            *(*shape.padding[1:], int(bias), int(residual)),
+            *shape.padding[1:],
         ),
     )
 
@@ -194,7 +193,7 @@ def _tile(shape: Geometry, dtype: str) -> dict[str, int] | None:
     }
 
 
-def _tiles(problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Step:
+def _tiles(problem: ConvProblem, activation: str | None, target: Target) -> Step:
     shape = geometry(problem)
     constants = _tile(shape, problem.dtype)
     assert constants is not None
@@ -208,7 +207,7 @@ def _tiles(problem: ConvProblem, activation: str | None, bias: bool, residual: b
         (
             *(planes, problem.channels, problem.filters, *division(problem.filters), *division(shape.group_filters)),
             *(*shape.size[1:], *shape.output[1:], across, *division(across), down, *division(down)),
-            *(*shape.padding[1:], int(bias), int(residual)),
+            *shape.padding[1:],
         ),
     )
 
@@ -221,7 +220,7 @@ def _transposition(problem: ConvProblem, target: Target) -> Step:
     return packing.copying(target, item, (taps, problem.filters), *strides, (source, Operand(Place.WORKSPACE)))
 
 
-def _runs(problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Step:
+def _runs(problem: ConvProblem, activation: str | None, target: Target) -> Step:
     shape = geometry(problem)
     along = -(-shape.output[2] // RUN)
     count = problem.batch * problem.filters * shape.output[1] * along
@@ -231,7 +230,7 @@ def _runs(problem: ConvProblem, activation: str | None, bias: bool, residual: bo
         (
             *(count, problem.channels, problem.filters, *division(problem.filters), *division(shape.group_filters)),
             *(*shape.size[1:], shape.output[1], *division(shape.output[1]), shape.output[2], along, *division(along)),
-            *(*shape.padding[1:], int(bias), int(residual)),
+            *shape.padding[1:],
         ),
         Place.WORKSPACE,
     )

@@ -8,11 +8,10 @@ from __future__ import annotations
 from numba import cuda
 from numba.cuda.types import int32, int64
 
-from fastconv.cuda.compile import Float, Pointer, activate
+from fastconv.cuda.compile import Float, Pointer, finish
 from fastconv.cuda.intrinsics import (
     advance,
     get,
-    load,
     load_if,
     load_row,
     put,
@@ -20,7 +19,6 @@ from fastconv.cuda.intrinsics import (
     quotient,
     set_quad,
     slide,
-    store,
     zeros,
 )
 from fastconv.cuda.unroll import static_range
@@ -63,8 +61,6 @@ def strips(
     strips_shift: int,
     padding_height: int,
     padding_width: int,
-    has_bias: int,
-    has_residual: int,
 ) -> None:
     """Compute `ROWS` outputs one below the other: of each column of the window, a number is loaded once for all.
 
@@ -101,12 +97,7 @@ def strips(
         first = (int64(plane) * int64(out_height) + int64(row)) * int64(row_length) + int64(along)
         for k in static_range(ROWS):
             if row + k < out_height:
-                total = sums[k]
-                if has_bias != 0:
-                    total += load(bias, filter_)
-                if has_residual != 0:
-                    total += load(residual, first + int64(k * row_length))
-                store(out, first + int64(k * row_length), activate(total))
+                finish(sums[k], bias, filter_, residual, out, first + int64(k * row_length))
 
 
 def tiles(
@@ -134,8 +125,6 @@ def tiles(
     down_shift: int,
     padding_height: int,
     padding_width: int,
-    has_bias: int,
-    has_residual: int,
 ) -> None:
     """Compute a tile of `ALONG` runs by `ACROSS` rows, of each of `PLANES` planes whose channels lie first.
 
@@ -204,12 +193,9 @@ def tiles(
         row = int32(first_row + line % ACROSS)
         if plane < planes and row < out_height and column < out_width:
             total = get(tile, int32(line * OUT_PITCH + (column - first_column)))
-            if has_bias != 0:
-                total += load(bias, int32(plane - quotient(plane, filters_multiplier, filters_shift) * filters))
+            filter_ = int32(plane - quotient(plane, filters_multiplier, filters_shift) * filters)
             target = int64(plane) * int64(out_height * out_width) + int64(row * out_width + column)
-            if has_residual != 0:
-                total += load(residual, target)
-            store(out, target, activate(total))
+            finish(total, bias, filter_, residual, out, target)
 
 
 def runs(
@@ -236,8 +222,6 @@ def runs(
     along_shift: int,
     padding_height: int,
     padding_width: int,
-    has_bias: int,
-    has_residual: int,
 ) -> None:
     """Compute a run of outputs of a filter, whose threads lie beside each other as channels do, and weights as well."""
     place = int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
@@ -266,9 +250,4 @@ def runs(
         first = (int64(by_run) * int64(out_width) + int64(first_column)) * int64(filters) + int64(filter_)
         for i in static_range(RUN):
             if first_column + i < out_width:
-                total = sums[i]
-                if has_bias != 0:
-                    total += load(bias, filter_)
-                if has_residual != 0:
-                    total += load(residual, first + int64(i * filters))
-                store(out, first + int64(i * filters), activate(total))
+                finish(sums[i], bias, filter_, residual, out, first + int64(i * filters))

@@ -7,12 +7,12 @@ from math import prod
 from numba import cuda
 from numba.cuda.types import int32, int64
 
-from fastconv.cuda import activation as activations
+from fastconv.cuda import epilogue
 from fastconv.cuda.algorithm import Algorithm, Place
-from fastconv.cuda.compile import Float, Kernel, Pointer, Wide, activate
+from fastconv.cuda.compile import Float, Kernel, Pointer, Wide, finish
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
-from fastconv.cuda.intrinsics import advance, load, store
+from fastconv.cuda.intrinsics import advance, load
 from fastconv.cuda.plan import Operand, Plan, Target
 from fastconv.problem import ConvProblem
 
@@ -50,8 +50,6 @@ def _direct(
     padding_width: int,
     pixel_step: int,
     channel_step: int,
-    has_bias: int,
-    has_residual: int,
 ) -> None:
     """Sum channels and taps; `channels` and `filters` are those of a group.
 
@@ -92,11 +90,7 @@ def _direct(
                             part += load(source, inside) * load(factors, int32(channel * taps + tap))
                         tap = int32(tap - 1) if FLIP else int32(tap + 1)
             total += part
-        if has_bias != 0:
-            total += load(bias, filter_)
-        if has_residual != 0:
-            total += load(residual, place)
-        store(out, place, activate(total))
+        finish(total, bias, filter_, residual, out, place)
 
 
 class Direct(Algorithm):
@@ -112,7 +106,7 @@ class Direct(Algorithm):
         """Predict by loads: each product takes two, of which a multiprocessor does 32 a cycle."""
         return device.launch + problem.multiply_adds / (8 * device.multiprocessors * device.clock)
 
-    def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
+    def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return one launch."""
         shape = geometry(problem)
         count = prod(problem.output_shape)
@@ -121,13 +115,13 @@ class Direct(Algorithm):
             problem.dtype,
             _THREADS,
             constants={"CHANNELS_LAST": problem.layout == "channels_last", "FLIP": problem.flip},
-            names={"activate": activations.place(activation)},
+            names={"finish": epilogue.place(activation)},
         )
         pointers = (Place.X, Place.WEIGHT, Place.BIAS, Place.RESIDUAL, Place.OUT)
         numbers = (
             *(count, shape.group_channels, shape.group_filters, problem.groups),
             *(*shape.size, *shape.output, *shape.kernel, *shape.stride, *shape.dilation, *shape.padding),
-            *(shape.pixel_step, shape.channel_step, int(bias), int(residual)),
+            *(shape.pixel_step, shape.channel_step),
         )
         grid = (-(-count // _THREADS), 1, 1)
         step = target.step(kernel, grid, [Operand(place) for place in pointers], numbers)

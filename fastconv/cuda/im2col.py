@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.cuda import activation as activations
-from fastconv.cuda import product
+from fastconv.cuda import epilogue, product
 from fastconv.cuda.algorithm import Algorithm, Place
 from fastconv.cuda.compile import Kernel
 from fastconv.cuda.driver import Device
@@ -118,7 +117,7 @@ class Im2col(Algorithm):
         """Predict the time of the best division."""
         return divide(problem, device).seconds
 
-    def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
+    def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return launches that pack, multiply and, where sums are split, add."""
         divided = divide(problem, target.device)
         shape = geometry(problem)
@@ -136,8 +135,8 @@ class Im2col(Algorithm):
             problem.dtype,
             tile.threads,
             tile.blocks,
-            tile.constants(steps_at_once, channels_last),
-            {"activate": activations.place(activation if whole else None)},
+            {**tile.constants(steps_at_once, channels_last), "WHOLE": whole},
+            {"finish": epilogue.place(activation if whole else None)},
         )
         pixels, tiles = problem.batch * shape.pixels, divided.padded_steps // tile.depth - 1
         output = shape.output
@@ -157,13 +156,13 @@ class Im2col(Algorithm):
                 *(shape.pixels, *division(shape.pixels)),
                 *(output[1] * output[2], *division(output[1] * output[2]), output[2], *division(output[2])),
                 *(shape.pixel_step, shape.group_channels * shape.channel_step),
-                *(shape.out_pixel_step, shape.out_filter_step, int(bias and whole), int(residual and whole)),
+                *(shape.out_pixel_step, shape.out_filter_step),
             ),
         )
         if whole:
             return Plan(target, (packing, multiplying), divided.workspace)
         pointers = parts, Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
-        adding = reduce(target, problem, activation, splits, pointers, (bias, residual))
+        adding = reduce(target, problem, activation, splits, pointers)
         return Plan(target, (packing, multiplying, adding), divided.workspace)
 
 

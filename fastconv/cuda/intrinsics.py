@@ -25,6 +25,7 @@ __all__ = [
     "division",
     "get",
     "inlined",
+    "is_given",
     "load",
     "load4",
     "load4_inside",
@@ -46,19 +47,24 @@ _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 _VECTOR = 4  # elements of load4, quads and set_quad: 16 bytes of float32, two times 16 bytes of float64
 
 
-def inlined(formula: Callable[[Callable[[float], float]], Callable[[float], float]]) -> object:
-    """Make a function of one number part of each kernel that calls it, typed and compiled with the kernel.
+def inlined(formula: Callable[..., Callable[..., object]], *, returns: bool = True):
+    """Make a function part of each kernel that calls it, typed and compiled with the kernel.
 
-    `formula` gets the number's type, to give its constants that type, and returns the function. A device function of
-    `numba.cuda.jit` would be made so too, but asks for the current device, and there may be none.
+    `formula` gets the arguments' types, to give its constants one of them, and returns the function; that returns a
+    number of the first one's type, or nothing. A device function of `numba.cuda.jit` would be made so too, but asks for
+    the current device, and there may be none.
     """
 
     @intrinsic
-    def call(typing_context, value):
-        def generate(context, builder, signature, arguments):
-            return context.compile_internal(builder, formula(value), signature, arguments)
+    def call(typing_context, *arguments):
+        result = arguments[0] if returns else types.void
 
-        return value(value), generate
+        def generate(context, builder, signature, values):
+            (packed,) = values  # a tuple, as `arguments` is
+            each = [builder.extract_value(packed, i) for i in range(len(arguments))]
+            return context.compile_internal(builder, formula(*arguments), result(*arguments), each)
+
+        return result(types.StarArgTuple(arguments)), generate
 
     return call
 
@@ -106,6 +112,17 @@ def advance(typing_context, pointer, distance):
         return builder.gep(pointer, [distance])
 
     return pointer(pointer, distance), generate
+
+
+@intrinsic
+def is_given(typing_context, pointer):
+    """pointer is not null: there is such an argument"""
+
+    def generate(context, builder, signature, arguments):
+        (pointer,) = arguments
+        return builder.icmp_unsigned("!=", pointer, ir.Constant(pointer.type, None))
+
+    return types.boolean(pointer), generate
 
 
 @intrinsic

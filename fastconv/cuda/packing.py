@@ -7,10 +7,10 @@ from math import prod
 from numba import cuda
 from numba.cuda.types import int32, int64
 
-from fastconv.cuda import activation as activations
+from fastconv.cuda import epilogue
 from fastconv.cuda import plan as plans
 from fastconv.cuda.arrays import DeviceArray, Library
-from fastconv.cuda.compile import Float, Kernel, Pointer, Wide, WidePointer, activate
+from fastconv.cuda.compile import Float, Kernel, Pointer, Wide, WidePointer, finish
 from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division, load, quotient, store
 from fastconv.cuda.plan import Operand, Step, Target
@@ -199,8 +199,6 @@ def _reduce(
     splits: int,
     filters: int,
     plane: int,
-    has_bias: int,
-    has_residual: int,
 ) -> None:
     """Add the parts of an element of the result, and do what follows a convolution; a thread an element."""
     place = int64(cuda.blockIdx.x) * int64(cuda.blockDim.x) + int64(cuda.threadIdx.x)
@@ -208,20 +206,12 @@ def _reduce(
         total = load(parts, place)
         for split in range(1, splits):
             total += load(parts, split * count + place)
-        if has_bias != 0:
-            total += load(bias, place % filters if CHANNELS_LAST else place // plane % filters)
-        if has_residual != 0:
-            total += load(residual, place)
-        store(out, place, activate(total))
+        filter_ = place % filters if CHANNELS_LAST else place // plane % filters
+        finish(total, bias, filter_, residual, out, place)
 
 
 def reduce(
-    target: Target,
-    problem: ConvProblem,
-    activation: str | None,
-    splits: int,
-    pointers: tuple[Operand, ...],
-    has: tuple[bool, bool],
+    target: Target, problem: ConvProblem, activation: str | None, splits: int, pointers: tuple[Operand, ...]
 ) -> Step:
     """Return the step that adds parts of sums, given where these, bias, residual and result are."""
     count = prod(problem.output_shape)
@@ -230,7 +220,7 @@ def reduce(
         problem.dtype,
         _THREADS,
         constants={"CHANNELS_LAST": problem.layout == "channels_last"},
-        names={"activate": activations.place(activation)},
+        names={"finish": epilogue.place(activation)},
     )
-    numbers = (count, splits, problem.filters, prod(problem.output_size), *map(int, has))
+    numbers = (count, splits, problem.filters, prod(problem.output_size))
     return target.step(kernel, (-(-count // _THREADS), 1, 1), pointers, numbers)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from numba import cuda
 from numba.cuda.types import int32
 
-from fastconv.cuda.compile import Float, Pointer, Wide, WidePointer, activate
+from fastconv.cuda.compile import Float, Pointer, Wide, WidePointer, finish
 from fastconv.cuda.intrinsics import (
     add_outer,
     advance,
@@ -42,6 +42,7 @@ WEIGHT_LOADS = 1  # of them by each thread
 COLUMN_LOADS = 4  # elements of columns that each thread loads for a buffer
 STEPS_AT_ONCE = 1  # 4 where four channels of a pixel lie side by side, from a multiple of 16 bytes on
 CHANNELS_LAST = False
+WHOLE = True  # whether `out` is the result, not sums over parts of the steps, which something else adds and finishes
 ALONG = PIXELS  # of a tile, what lies side by side in the result: FILTERS if CHANNELS_LAST
 ACROSS = FILTERS  # the other one
 ROUNDS = THREAD_FILTERS  # how many of those a thread has
@@ -94,8 +95,6 @@ def multiply(
     group_step: int,
     out_pixel_step: int,
     out_filter_step: int,
-    has_bias: int,
-    has_residual: int,
 ) -> None:
     """Compute a tile of a group, or its sums over a part of the steps, which `splits` says how many there are of."""
     shared = cuda.shared.array(2 * DEPTH * (PIXELS + FILTERS), Float, alignment=16)  # columns first
@@ -186,10 +185,8 @@ def multiply(
     split = block - group * splits
     my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
     my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
-    begin = group * filters * out_filter_step
-    target = advance(out, split * out_size + begin)
-    addend = advance(residual, begin)
-    terms = advance(bias, group * filters)
+    first_of_group = int32(group * filters)
+    target = advance(out, split * out_size)
     along = thread % ALONG
     for turn in range(int32(ROUNDS)):
         for r in static_range(ROUNDS):
@@ -210,11 +207,10 @@ def multiply(
             if filter_ < filters and pixel < pixels:
                 image = quotient(pixel, image_multiplier, image_shift)
                 place = image * out_image_size + (pixel - image * image_pixels) * out_pixel_step
-                place += filter_ * out_filter_step
+                place += (first_of_group + filter_) * out_filter_step
                 total = get(shared, line * ALONG + along)
-                if has_bias != 0:
-                    total += load(terms, filter_)
-                if has_residual != 0:
-                    total += load(addend, place)
-                store(target, place, activate(total))
+                if WHOLE:
+                    finish(total, bias, int32(first_of_group + filter_), residual, target, place)
+                else:
+                    store(target, place, total)
         cuda.syncthreads()

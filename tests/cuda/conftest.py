@@ -85,12 +85,14 @@ def codes_of(compiler: None) -> Callable[..., list[object]]:
     from fastconv.cuda.plan import Target
     from fastconv.problem import ConvProblem
 
-    def codes(problem: object, capability: tuple[int, int], name: str = "auto", **operands: object) -> list[object]:
+    def codes(
+        problem: object, capability: tuple[int, int], name: str = "auto", activation: str | None = None
+    ) -> list[object]:
         driver, device = _Compiling(), Device(capability=capability)
         convolution = isinstance(problem, ConvProblem)
         entry = table.chosen(table.TABLE if convolution else table.POOLINGS, problem, name, 1e-4, device)
-        named = {"activation": None, "bias": False, "residual": False, **operands} if convolution else {}
-        entry.plan(problem, *named.values(), Target(driver, 0, device))
+        target = Target(driver, 0, device)
+        entry.plan(problem, activation, target) if convolution else entry.plan(problem, target)
         return driver.codes
 
     return codes

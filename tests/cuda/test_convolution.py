@@ -208,7 +208,7 @@ def test_an_image_alone_and_in_a_batch(interpreting):
 def test_machine_code(capability, variant, divided, codes_of):
     problem = ConvProblem.parse(variant.problem)
     divided(problem.dtype, variant.tile)
-    for compiled in codes_of(problem, capability, variant.algorithm, bias=True, residual=True):
+    for compiled in codes_of(problem, capability, variant.algorithm):
         code = machine_code(compiled.machine_code)
         assert code.stack == 0
         assert code.local_accesses == 0

@@ -85,9 +85,7 @@ CODE = {
 @pytest.mark.parametrize("text", CODE)
 def test_machine_code(text, capability, codes_of):
     registers, share, loads = CODE[text]
-    code = machine_code(
-        codes_of(ConvProblem.parse(text), capability, "depthwise", activation="relu", bias=True)[-1].machine_code
-    )
+    code = machine_code(codes_of(ConvProblem.parse(text), capability, "depthwise", activation="relu")[-1].machine_code)
     assert (code.local_accesses, code.stack, code.doubles) == (0, 0, 0)
     assert code.registers <= registers
     assert code.share("FFMA") >= share

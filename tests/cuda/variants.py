@@ -60,9 +60,7 @@ def main() -> None:
         for capability in ((8, 0), (9, 0)):
             driver = _Keeping()
             im2col.TILES[problem.dtype], im2col.SPLITS = (tile,), (1,)
-            entries[variant.algorithm].plan(
-                problem, None, False, False, Target(driver, 0, Device(capability=capability))
-            )
+            entries[variant.algorithm].plan(problem, None, Target(driver, 0, Device(capability=capability)))
             codes = [machine_code(code.machine_code) for code in driver.codes]
             code = max(codes, key=lambda one: one.share("FFMA", "DFMA"))  # others pack, or add parts of sums
             shape = f"{tile.filters}x{tile.pixels}" if variant.algorithm == "im2col" else ""
@@ -73,7 +71,7 @@ def main() -> None:
             target = Target(driver, 0, Device(capability=capability))
             if text.startswith("conv"):
                 name = "depthwise"
-                entries[name].plan(ConvProblem.parse(text), "relu", True, False, target)
+                entries[name].plan(ConvProblem.parse(text), "relu", target)
             else:
                 (entry,) = table.POOLINGS
                 name = entry.name

@@ -1,0 +1,48 @@
+"""The end of a convolution's kernel: what follows an element's sum, and its store.
+
+A kernel says ``finish(total, bias, filter_, residual, out, place)``, and `place` here says which function that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastconv.cuda import activation as activations
+from fastconv.cuda.intrinsics import inlined, is_given, load, store
+from fastconv.problem import ACTIVATIONS
+
+
+def _finishing(activate: Callable[[float], float]) -> object:
+    """Return the epilogue with an activation.
+
+    Of the bias an element of the filter is added, of the residual one of the output's place, if they are given.
+    """
+
+    def formula(*types: object) -> Callable[..., None]:
+        def finish(total: float, bias: int, filter_: int, residual: int, out: int, place: int) -> None:
+            if is_given(bias):
+                total += load(bias, filter_)
+            if is_given(residual):
+                total += load(residual, place)
+            store(out, place, activate(total))
+
+        return finish
+
+    return inlined(formula, returns=False)
+
+
+identity = _finishing(activations.identity)
+relu = _finishing(activations.relu)
+relu6 = _finishing(activations.relu6)
+leaky_relu = _finishing(activations.leaky_relu)
+sigmoid = _finishing(activations.sigmoid)
+tanh = _finishing(activations.tanh)
+silu = _finishing(activations.silu)
+gelu = _finishing(activations.gelu)
+hardswish = _finishing(activations.hardswish)
+
+
+def place(activation: str | None) -> str:
+    """Return where a kernel finds the epilogue with an activation, see `compile.Kernel.names`."""
+    assert activation is None or activation in ACTIVATIONS
+    return f"{__name__}:{activation or 'identity'}"
