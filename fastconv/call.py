@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fastconv.algorithm import Algorithm, AnyAlgorithm, Bound, BoundRun, P, Run
 
 Array: TypeAlias = npt.NDArray[np.generic]
+B = TypeVar("B")
 C = TypeVar("C")
 
 
@@ -38,7 +40,7 @@ def convolve(
     Arguments are those of a problem, activation, algorithm and tolerance.
     """
     plain = type(x) is type(weight) is np.ndarray
-    if not plain and all_on_device(x, weight=weight, bias=bias, residual=residual, out=out):
+    if not plain and all_on_device(x=x, weight=weight, bias=bias, residual=residual, out=out):
         from fastconv.cuda import call as device  # not before such an array arrives
 
         return cast("Array", device.convolve(rank, x, weight, bias, residual, arguments, out))  # of x's library
@@ -93,17 +95,67 @@ MOST_BINDINGS = 4
 _Binding = tuple["BoundRun | None", _Call, tuple["Array | None"], Callable[[], int]]
 
 
-class Bindings:
+class AnyBindings(ABC, Generic[B]):
     """A layer's weight and bias, which nobody changes, made ready for calls."""
 
+    shape: tuple[int, ...]  # of the weight
+    dtype: str  # of the weight
+
+    def __init__(self) -> None:
+        self.kept: dict[Hashable, B] = {}
+        _bindings[id(self)] = self
+
+    @property
+    @abstractmethod
+    def weight(self) -> Array:
+        """The layer's own weights; what is done with them does not change the layer."""
+
+    @property
+    @abstractmethod
+    def bias(self) -> Array | None:
+        """The layer's own bias, likewise."""
+
+    @abstractmethod
+    def convolve(self, x: object, residual: object, out: object) -> Array:
+        """Do what the function of the same arguments does."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes of weight and bias, and of what is kept of them for calls: of another type, packed or transformed."""
+
+
+def keep_few(kept: dict[Hashable, B], place: Hashable, binding: B) -> B:
+    """Keep a binding for a place, and return it; `kept` is that of a layer before it was made."""
+    if len(kept) >= MOST_BINDINGS:
+        kept.clear()
+    kept[place] = binding
+    return binding
+
+
+class Bindings(AnyBindings[_Binding]):
+    """Those of arrays in the computer's memory."""
+
     def __init__(self, rank: int, weight: Array, bias: Array | None, arguments: tuple[object, ...]) -> None:
+        super().__init__()
         self._rank, self._weight, self._bias, self._arguments = rank, weight, bias, arguments
         self._key = as_key(arguments)
-        self.kept: dict[Hashable, _Binding] = {}
-        _bindings[id(self)] = self
+        self.shape, self.dtype = weight.shape, weight.dtype.name
+
+    @property
+    def weight(self) -> Array:
+        """A view that cannot be written."""
+        return self._weight.view()
+
+    @property
+    def bias(self) -> Array | None:
+        """A view that cannot be written."""
+        return None if self._bias is None else self._bias.view()
 
     def convolve(self, x: object, residual: object, out: object) -> Array:
         """Do what the function of the same arguments does."""
+        if type(x) is not np.ndarray:
+            all_on_device(weight=self._weight, x=x, residual=residual, out=out)
         images, settings = array(x, "x"), config.settings()
         run, call, constants, _ = self.kept.get((images.shape, images.dtype, settings)) or self._bind(images, settings)
         return _result(call, run, images, constants, residual, out)
@@ -119,10 +171,7 @@ class Bindings:
         cast_weight = 0 if bound is None or weight is self._weight else weight.nbytes
         cast_bias = 0 if bias is None or bias is self._bias else bias.nbytes
         binding = run, call, (bias,), lambda: cast_weight + cast_bias + packed()
-        if len(kept) >= MOST_BINDINGS:
-            kept.clear()
-        kept[images.shape, images.dtype, settings] = binding
-        return binding
+        return keep_few(kept, (images.shape, images.dtype, settings), binding)
 
     @property
     def nbytes(self) -> int:
@@ -131,7 +180,7 @@ class Bindings:
         return own + sum(size() for _, _, _, size in tuple(self.kept.values()))
 
 
-_bindings: WeakValueDictionary[int, Bindings] = WeakValueDictionary()  # of all layers that there are
+_bindings: WeakValueDictionary[int, AnyBindings] = WeakValueDictionary()  # type: ignore[type-arg]  # of all layers
 
 
 # Making a problem takes tens of microseconds, and all that follows hundreds: those of earlier calls are kept. A small

@@ -25,8 +25,8 @@ def is_on_device(value: object) -> bool:
     return hasattr(value, "__cuda_array_interface__")
 
 
-def all_on_device(x: object, **others: object) -> bool:
-    """Return whether `x` is on a device; others, which may be None, must be where it is.
+def all_on_device(**arguments: object) -> bool:
+    """Return whether the first argument is on a device; the others, which may be None, must be where it is.
 
     Raises
     ------
@@ -35,12 +35,14 @@ def all_on_device(x: object, **others: object) -> bool:
     UnavailableError
         If they are on a device and nothing compiles for it.
     """
+    (first, x), *others = arguments.items()
     there = is_on_device(x)
-    for name, value in others.items():
+    for name, value in others:
         if value is not None and is_on_device(value) != there:
             wanted, other = ("on a device", "in the computer's memory")[:: 1 if there else -1]
             raise TypeError(
-                f"{name} must be {wanted} as x is, got {name} of {kind(value)} {other} and x of {kind(x)} {wanted}"
+                f"{name} must be {wanted} as {first} is, got {name} of {kind(value)} {other} "
+                f"and {first} of {kind(x)} {wanted}"
             )
     if there:
         check_compiler()

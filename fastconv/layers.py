@@ -14,7 +14,8 @@ import numpy.typing as npt
 from fastconv import config
 from fastconv.arguments import MAX_ELEMENTS, Padding, PerAxis, dtype_name, integer, one_of, padding_pairs, per_axis
 from fastconv.arguments import receptive_fields as fields_of
-from fastconv.call import Array, Bindings, array, as_addend, check_weight_axes, problem_of
+from fastconv.call import Array, Bindings, Shaped, array, as_addend, check_weight_axes, problem_of
+from fastconv.devices import all_on_device
 from fastconv.problem import ACTIVATIONS
 
 # In the order in which `fastconv.call` takes them
@@ -30,6 +31,9 @@ _CONSTRUCTOR = """
     Weights are packed in the first call for an input's shape and type and the settings in force, and kept for
     the last few of these, until :func:`fastconv.clear_cache`; then the next call packs them again. A layer may
     be called by several threads at once, and can be pickled.
+
+    Of weights on a CUDA device the layer computes inputs on that device, of the weights' type. They are packed for
+    each stream that it is called on. It is pickled as the weights' library pickles its arrays.
 
     Parameters
     ----------
@@ -70,23 +74,24 @@ class Layer:
         algorithm: str = "auto",
         tolerance: float | None = None,
     ) -> None:
-        arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
-        filters = array(weight, "weight")
-        _check(self.rank, filters, arguments)
-        self._weight = _own(filters)
-        self._bias = None if bias is None else _own(_checked_bias(bias, len(filters)))
-        self._arguments = copy.deepcopy(arguments)  # there may be lists among them
-        self._bindings = Bindings(self.rank, self._weight, self._bias, self._arguments)
+        given = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
+        self._arguments = arguments = copy.deepcopy(given)  # there may be lists among them
+        if all_on_device(weight=weight, bias=bias):
+            from fastconv.cuda import layer as device  # not before such an array arrives
+
+            self._bindings: device.Bindings | Bindings = device.Bindings(self.rank, weight, bias, arguments)
+        else:
+            self._bindings = _bound(self.rank, weight, bias, arguments)
 
     @property
     def weight(self) -> Array:
-        """The layer's own weights, which cannot be written."""
-        return self._weight.view()
+        """The layer's own weights, which cannot be written; of weights on a device a copy."""
+        return self._bindings.weight
 
     @property
     def bias(self) -> Array | None:
-        """The layer's own bias, which cannot be written."""
-        return None if self._bias is None else self._bias.view()
+        """The layer's own bias, likewise."""
+        return self._bindings.bias
 
     @property
     def nbytes(self) -> int:
@@ -127,12 +132,12 @@ class Layer:
         return dict(zip(_NAMES, self._arguments, strict=True))
 
     def __reduce__(self) -> tuple[Callable[[], Layer], tuple[()]]:
-        return partial(type(self), self._weight, self._bias, **self._named_arguments()), ()  # type: ignore[arg-type]
+        return partial(type(self), self.weight, self.bias, **self._named_arguments()), ()  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
-        filters, *others = self._weight.shape
-        words = [f"{filters} filter{'s' * (filters != 1)} of {'x'.join(map(str, others))}", self._weight.dtype.name]
-        if self._bias is not None:
+        filters, *others = self._bindings.shape
+        words = [f"{filters} filter{'s' * (filters != 1)} of {'x'.join(map(str, others))}", self._bindings.dtype]
+        if self.bias is not None:
             words.append("bias")
         parameters, given = inspect.signature(Layer).parameters, self._named_arguments()
         words += [f"{name}={value!r}" for name, value in given.items() if value != parameters[name].default]
@@ -203,9 +208,25 @@ class Conv3d(Layer):
     rank = 3
 
 
-def _check(rank: int, weight: Array, arguments: tuple[object, ...]) -> None:
-    """Refuse what no input could make right: make the problem of one on which every window and padding fits."""
-    *of_problem, activation, algorithm, tolerance = arguments
+def _bound(rank: int, weight: npt.ArrayLike, bias: npt.ArrayLike | None, arguments: tuple[object, ...]) -> Bindings:
+    """Return copies of arrays in the computer's memory, ready for calls."""
+    filters = array(weight, "weight")
+    check(rank, filters, arguments)
+    *_, algorithm, _ = arguments
+    if algorithm != "auto":
+        from fastconv import selection  # LLVM comes with it
+
+        selection.algorithm(cast("str", algorithm))
+    term = None if bias is None else _own(_checked_bias(bias, len(filters)))
+    return Bindings(rank, _own(filters), term, arguments)
+
+
+def check(rank: int, weight: Shaped, arguments: tuple[object, ...]) -> None:
+    """Refuse what no input could make right: make the problem of one on which every window and padding fits.
+
+    The algorithm is not looked at: which ones there are depends on where the weights are.
+    """
+    *of_problem, activation, _, tolerance = arguments
     stride, padding, dilation, groups, _, _, layout = of_problem
     check_weight_axes(weight, rank)
     dtype = dtype_name(weight.dtype, "weight")
@@ -220,10 +241,6 @@ def _check(rank: int, weight: Array, arguments: tuple[object, ...]) -> None:
     problem_of(shape, weight.shape, weight.dtype, weight.dtype, of_problem)
     if activation is not None:
         one_of(activation, ACTIVATIONS, "activation")
-    if algorithm != "auto":
-        from fastconv import selection  # LLVM comes with it
-
-        selection.algorithm(cast("str", algorithm))
     config.tolerance_of(dtype, tolerance)
 
 

@@ -26,6 +26,7 @@ class Place(IntEnum):
     RESIDUAL = 3
     OUT = 4
     WORKSPACE = 5
+    PACKED = 6  # what the plan's packing writes: weights as the algorithm takes them
 
 
 class AnyAlgorithm(Limits[P]):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from math import prod
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, cast
 
@@ -30,6 +31,11 @@ class DeviceArray:
     def ndim(self) -> int:
         """The number of axes."""
         return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements."""
+        return prod(self.shape) * self.dtype.itemsize
 
     @property
     def dense(self) -> bool:

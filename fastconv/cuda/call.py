@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv import config
 from fastconv.call import NATIVE, as_key, called, keep
+from fastconv.config import Settings
 from fastconv.cuda import plan as plans
 from fastconv.cuda import table
 from fastconv.cuda.arrays import DeviceArray, Library, library_of
@@ -17,7 +18,7 @@ from fastconv.cuda.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Call:
+class Call:
     """What a call needs that its shapes, types and arguments decide."""
 
     shape: tuple[int, ...]  # of the result
@@ -26,7 +27,7 @@ class _Call:
     plan: Plan | None  # None: there are no images
 
 
-_calls: dict[Hashable, _Call] = {}
+_calls: dict[Hashable, Call] = {}
 
 
 def convolve(
@@ -41,40 +42,42 @@ def convolve(
     """Do what `fastconv.call.convolve` does, where x is on a device: the result is there, and of x's library."""
     library = library_of(x)
     images = library.look(x)
-    filters = operand(weight, "weight", images)
-    settings, device = config.settings(), images.device
-    key = as_key(arguments)
-    place = (rank, images.shape, filters.shape, images.dtype, key, device, settings)
-    call = _calls.get(place)
-    if call is None:
-        call = keep(_calls, place, _prepare(rank, images, filters, arguments))
-    terms = [
-        None if value is None else addend(value, name, images, shape)
-        for value, name, shape in ((bias, "bias", call.bias_shape), (residual, "residual", call.shape))
-    ]
-    (result,) = run(call.plan, library, (images, filters, *terms), [(call.shape, call.dtype)], out)
+    filters = operand(library_of(weight).look(weight), "weight", images)
+    call = prepared(rank, images, filters, arguments, as_key(arguments), config.settings())
+    term = addend(bias, "bias", images, call.bias_shape)
+    added = addend(residual, "residual", images, call.shape)
+    (result,) = run(call.plan, library, (images, filters, term, added), [(call.shape, call.dtype)], out)
     return result
 
 
-def operand(value: object, name: str, x: DeviceArray) -> DeviceArray:
-    """Look at an argument that belongs to x; refuse one that is elsewhere or of another type."""
-    found = beside(value, name, x)
+def prepared(
+    rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[object, ...], key: Hashable, settings: Settings
+) -> Call:
+    """Return the call for these arrays; `key` is what `as_key` makes of the arguments."""
+    place = (rank, x.shape, weight.shape, x.dtype, key, x.device, settings)
+    return _calls.get(place) or keep(_calls, place, _prepare(rank, x, weight, arguments))
+
+
+def operand(found: DeviceArray, name: str, x: DeviceArray, first: str = "x") -> DeviceArray:
+    """Return an argument that belongs to x, called `first`; refuse one that is elsewhere or of another type."""
+    beside(found, name, x, first)
     if found.dtype != x.dtype:
-        raise TypeError(f"{name} must have the type of x, {x.dtype}, on a device, got {found.dtype}")
+        raise TypeError(f"{name} must have the type of {first}, {x.dtype}, on a device, got {found.dtype}")
     return found
 
 
-def beside(value: object, name: str, x: DeviceArray) -> DeviceArray:
-    """Look at an argument on a device; refuse one that is on another one than x."""
-    found = library_of(value).look(value)
+def beside(found: DeviceArray, name: str, x: DeviceArray, first: str = "x") -> DeviceArray:
+    """Return an argument on a device; refuse one that is on another one than x."""
     if found.device != x.device:
-        raise ValueError(f"{name} must be on device {x.device} as x is, got one on device {found.device}")
+        raise ValueError(f"{name} must be on device {x.device} as {first} is, got one on device {found.device}")
     return found
 
 
-def addend(value: object, name: str, x: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
-    """Look at an argument of a known shape."""
-    found = operand(value, name, x)
+def addend(value: object, name: str, x: DeviceArray, shape: tuple[int, ...], first: str = "x") -> DeviceArray | None:
+    """Look at an argument of a known shape, which may be None."""
+    if value is None:
+        return None
+    found = operand(library_of(value).look(value), name, x, first)
     if found.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {found.shape}")
     return found
@@ -86,11 +89,13 @@ def run(
     arguments: Sequence[DeviceArray | None],
     results: Sequence[tuple[tuple[int, ...], np.dtype[np.generic]]],
     out: object,
+    packed: DeviceArray | None = None,
 ) -> list[object]:
-    """Run a plan on arguments, results and workspace, in this order, and return the results.
+    """Run a plan on arguments, results, workspace and packed weights, in this order, and return the results.
 
     The first argument is x, on whose stream everything runs. Results are new arrays of its library with these shapes
-    and types; `out`, if it is given, receives the first. Where a plan is None there is nothing to compute.
+    and types; `out`, if it is given, receives the first. Where a plan is None there is nothing to compute. Weights are
+    packed first, unless they are `packed`.
     """
     x = arguments[0]
     assert x is not None
@@ -105,8 +110,13 @@ def run(
         first = library.look(library.empty(x, *results[0])) if held else target
         written = [first, *(library.look(library.empty(x, shape, dtype)) for shape, dtype in results[1:])]
     if plan is not None:
-        scratch = library.look(library.empty(x, (plan.workspace,), _BYTE)) if plan.workspace else None
-        plan.run([0 if each is None else each.pointer for each in (*dense, *written, scratch)], stream)
+        anew = bool(plan.packed) and packed is None
+        packed = memory(library, x, plan.packed) if anew else packed
+        scratch = memory(library, x, plan.workspace)
+        addresses = [0 if each is None else each.pointer for each in (*dense, *written, scratch, packed)]
+        if anew:
+            plan.pack(addresses, stream)
+        plan.run(addresses, stream)
         if target is not None and target is not written[0]:
             copy(written[0], target, stream)
     return [each.owner for each in (target or written[0], *written[1:])]
@@ -115,9 +125,14 @@ def run(
 _BYTE = np.dtype(np.uint8)
 
 
+def memory(library: Library, like: DeviceArray, size: int) -> DeviceArray | None:
+    """Return so many bytes on the device of an array; None if there are none."""
+    return library.look(library.empty(like, (size,), _BYTE)) if size else None
+
+
 def checked_out(out: object, x: DeviceArray, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> DeviceArray:
     """Look at an array that receives a result of this shape and type."""
-    found = beside(out, "out", x)
+    found = beside(library_of(out).look(out), "out", x)
     if found.shape != shape:
         raise ValueError(f"out must have shape {shape}, got {found.shape}")
     if found.dtype != dtype:
@@ -131,13 +146,13 @@ def overlap(one: DeviceArray, other: DeviceArray) -> bool:
     return max(first, start) < min(last, stop)
 
 
-def _prepare(rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[object, ...]) -> _Call:
+def _prepare(rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[object, ...]) -> Call:
     problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
     target = plans.target(x.device)
     chosen = table.chosen(table.TABLE, problem, algorithm, limit, target.device)
     plan = chosen.plan(problem, named, target) if problem.batch else None
     shape = problem.output_shape if batched else problem.output_shape[1:]
-    return _Call(shape, (problem.filters,), NATIVE[problem.dtype], plan)
+    return Call(shape, (problem.filters,), NATIVE[problem.dtype], plan)
 
 
 def clear() -> None:

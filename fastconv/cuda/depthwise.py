@@ -76,12 +76,11 @@ class Depthwise(Algorithm):
     def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return one launch, and before it one that transposes weights where threads read them side by side."""
         if _is_small(geometry(problem)):
-            steps = [_strips(problem, activation, target)]
-        elif problem.layout == "channels_first":
-            steps = [_tiles(problem, activation, target)]
-        else:
-            steps = [_transposition(problem, target), _runs(problem, activation, target)]
-        return Plan(target, steps, self.workspace(problem))
+            return Plan(target, [_strips(problem, activation, target)], 0)
+        if problem.layout == "channels_first":
+            return Plan(target, [_tiles(problem, activation, target)], 0)
+        packing = [_transposition(problem, target)]
+        return Plan(target, [_runs(problem, activation, target)], 0, packing, self.workspace(problem))
 
 
 def _is_small(shape: Geometry) -> bool:
@@ -217,7 +216,7 @@ def _transposition(problem: ConvProblem, target: Target) -> Step:
     taps, item = geometry(problem).taps, np.dtype(problem.dtype).itemsize
     source = Operand(Place.WEIGHT, (taps - 1) * item if problem.flip else 0)
     strides = (-1 if problem.flip else 1, taps), (problem.filters, 1)
-    return packing.copying(target, item, (taps, problem.filters), *strides, (source, Operand(Place.WORKSPACE)))
+    return packing.copying(target, item, (taps, problem.filters), *strides, (source, Operand(Place.PACKED)))
 
 
 def _runs(problem: ConvProblem, activation: str | None, target: Target) -> Step:
@@ -232,5 +231,5 @@ def _runs(problem: ConvProblem, activation: str | None, target: Target) -> Step:
             *(*shape.size[1:], shape.output[1], *division(shape.output[1]), shape.output[2], along, *division(along)),
             *shape.padding[1:],
         ),
-        Place.WORKSPACE,
+        Place.PACKED,
     )

@@ -76,6 +76,9 @@ class Driver(Protocol):
     def launch(self, launch: Launch, ordinal: int, stream: int) -> None:
         """Launch on a device's stream, and do not wait."""
 
+    def wait(self, ordinal: int, stream: int) -> None:
+        """Wait for all that was launched on a device's stream."""
+
 
 class NvidiaDriver:
     """NVIDIA's driver, through `cuda.bindings`."""
@@ -142,6 +145,11 @@ class NvidiaDriver:
         self._enter(ordinal)
         function, grid, block, shared, parameters = launch
         _checked(self._driver.cuLaunchKernel(function, *grid, *block, shared, stream, parameters.address, 0))
+
+    def wait(self, ordinal: int, stream: int) -> None:
+        """Wait for all that was launched on a device's stream."""
+        self._enter(ordinal)
+        _checked(self._driver.cuStreamSynchronize(stream))
 
 
 def _checked(answer: tuple[object, ...]):  # type: ignore[no-untyped-def]  # of any kind

@@ -87,8 +87,8 @@ class Division(NamedTuple):
     padded_filters: int  # of a group
     padded_steps: int  # whole tiles, and one more for what the last round loads
     table: int  # the place in bytes of the table, after the packed weights
-    parts: int  # of the sums of splits
-    workspace: int
+    packed: int  # bytes of both
+    parts: int  # bytes of the sums of splits
     seconds: float  # predicted
 
 
@@ -111,7 +111,8 @@ class Im2col(Algorithm):
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return the bytes of packed weights, the table and split sums."""
-        return divide(problem, Device()).workspace
+        divided = divide(problem, Device())
+        return divided.packed + divided.parts
 
     def cost(self, problem: ConvProblem, device: Device) -> float:
         """Predict the time of the best division."""
@@ -122,8 +123,8 @@ class Im2col(Algorithm):
         divided = divide(problem, target.device)
         shape = geometry(problem)
         tile, splits = divided.tile, divided.splits
-        weights = Operand(Place.WORKSPACE)
-        table, parts = Operand(Place.WORKSPACE, divided.table), Operand(Place.WORKSPACE, divided.parts)
+        weights, table = Operand(Place.PACKED), Operand(Place.PACKED, divided.table)
+        parts = Operand(Place.WORKSPACE)
         packing = pack(
             target, problem, divided.padded_filters, divided.padded_steps, (Operand(Place.WEIGHT), weights, table)
         )
@@ -160,10 +161,10 @@ class Im2col(Algorithm):
             ),
         )
         if whole:
-            return Plan(target, (packing, multiplying), divided.workspace)
+            return Plan(target, [multiplying], 0, [packing], divided.packed)
         pointers = parts, Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
         adding = reduce(target, problem, activation, splits, pointers)
-        return Plan(target, (packing, multiplying, adding), divided.workspace)
+        return Plan(target, [multiplying, adding], divided.parts, [packing], divided.packed)
 
 
 def divide(problem: ConvProblem, device: Device) -> Division:
@@ -203,9 +204,9 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     filter_tiles = -(-shape.group_filters // tile.filters)
     padded_filters, padded_steps = filter_tiles * tile.filters, (tiles + 1) * tile.depth
     table = problem.groups * padded_filters * padded_steps * item
-    parts = table + 8 * padded_steps
+    packed = table + 8 * padded_steps
     results = prod(problem.output_shape) * item
-    workspace = parts + (splits * results if splits > 1 else 0)
+    parts = splits * results if splits > 1 else 0
 
     blocks = max(1, -(-problem.batch * shape.pixels // tile.pixels)) * filter_tiles * problem.groups * splits
     on_one = -(-blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
@@ -214,7 +215,7 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     lanes = 128 if problem.dtype == "float32" else device.doubles
     products = on_one * tile.filters * tile.pixels * split_tiles * tile.depth / (lanes * busy * device.clock)
     moved = prod(problem.input_shape) * item + results
-    passes = 2 * table + (2 * splits * results if splits > 1 else 0)
+    passes = 2 * table + 2 * parts
     launches = 2 if splits == 1 else 3
     seconds = launches * device.launch + max(products, moved / device.bandwidth) + passes / device.bandwidth
-    return Division(tile, splits, padded_filters, padded_steps, table, parts, workspace, seconds)
+    return Division(tile, splits, padded_filters, padded_steps, table, packed, parts, seconds)

@@ -60,8 +60,11 @@ def _copy(
 
 def copied(array: DeviceArray, library: Library, stream: int) -> DeviceArray:
     """Return a dense array of the same elements: itself if it is one."""
-    if array.dense:
-        return array
+    return array if array.dense else duplicate(array, library, stream)
+
+
+def duplicate(array: DeviceArray, library: Library, stream: int) -> DeviceArray:
+    """Return a dense array of the same elements, in memory of its own."""
     made = library.look(library.empty(array, array.shape, array.dtype))
     copy(array, made, stream)
     return made

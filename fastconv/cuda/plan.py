@@ -85,18 +85,31 @@ def _word(number: float, kind: str, dtype: str) -> int:
 
 
 class Plan:
-    """Steps that compute something, one after the other on one stream."""
+    """Steps that compute something, one after the other on one stream.
 
-    def __init__(self, target: Target, steps: Sequence[Step], workspace: int) -> None:
+    Those of `packing` depend on weights alone: once is enough for many calls, if what they write is kept.
+    """
+
+    def __init__(
+        self, target: Target, steps: Sequence[Step], workspace: int, packing: Sequence[Step] = (), packed: int = 0
+    ) -> None:
         self.workspace = workspace  # bytes of device memory that a call needs besides its arrays
-        self.steps = tuple(steps)
+        self.packed = packed  # bytes that the packing writes
+        self.steps, self.packing = tuple(steps), tuple(packing)
         self._driver, self._ordinal = target.driver, target.ordinal
         self._lock = Lock()  # addresses are packed in place
 
+    def pack(self, operands: Sequence[int], stream: int) -> None:
+        """Launch the packing on the addresses of the operands, and do not wait."""
+        self._launch(self.packing, operands, stream)
+
     def run(self, operands: Sequence[int], stream: int) -> None:
-        """Launch all steps on the addresses of the operands, and do not wait."""
+        """Launch what depends on more than weights, likewise."""
+        self._launch(self.steps, operands, stream)
+
+    def _launch(self, steps: Sequence[Step], operands: Sequence[int], stream: int) -> None:
         with self._lock:
-            for launch, pointers in self.steps:
+            for launch, pointers in steps:
                 words = launch.parameters.words
                 for i, (place, offset) in enumerate(pointers):
                     words[i] = operands[place] + offset

@@ -77,7 +77,7 @@ def pool(
     `arguments` are those of `Windows` in its order, or the output size of an adaptive pooling. Where `rank` is None
     any will do, and the batch axis must be there.
     """
-    if type(x) is not np.ndarray and all_on_device(x, out=out):
+    if type(x) is not np.ndarray and all_on_device(x=x, out=out):
         from fastconv.cuda import pooling_call as device  # not before such an array arrives
 
         on_device = device.pool(operation, rank, x, arguments, return_indices, layout, algorithm, out)

@@ -217,7 +217,7 @@ def channel_pool(
     )
     operation = _KINDS[one_of(kind, tuple(_KINDS), "kind")]
     one_of(layout, LAYOUTS, "layout")
-    if type(x) is not np.ndarray and all_on_device(x, out=out):
+    if type(x) is not np.ndarray and all_on_device(x=x, out=out):
         from fastconv.cuda import pooling_call as device  # not before such an array arrives
 
         return cast("Array", device.pool_channels(operation, x, arguments, layout, algorithm, out))  # of x's library

@@ -288,7 +288,7 @@ def global_lp_pool(
 def _global(
     operation: str, x: object, norm_type: object, keepdims: object, layout: str, algorithm: str, out: Array | None
 ) -> Array:
-    if type(x) is not np.ndarray and all_on_device(x, out=out):
+    if type(x) is not np.ndarray and all_on_device(x=x, out=out):
         from fastconv.cuda import pooling_call as device  # not before such an array arrives
 
         found = device.pool_globally(operation, x, norm_type, truth(keepdims, "keepdims"), layout, algorithm, out)

@@ -55,12 +55,12 @@ def algorithm(name: str) -> Algorithm:
     ValueError
         If no algorithm has that name.
     """
-    return _called(name, table.TABLE)
+    return called(name, table.TABLE)
 
 
 def pool_algorithm(name: str) -> PoolAlgorithm:
     """Return the algorithm for poolings that is called `name`, see :func:`algorithm`."""
-    return _called(name, table.POOLINGS)
+    return called(name, table.POOLINGS)
 
 
 def named(problem: P, name: str) -> AnyAlgorithm[P]:
@@ -76,7 +76,7 @@ def named(problem: P, name: str) -> AnyAlgorithm[P]:
 
 def named_among(entries: Sequence[L], problem: P, name: str) -> L:
     """Return the one of `entries` that is called `name`, see :func:`named`."""
-    entry = _called(name, entries)
+    entry = called(name, entries)
     reason = entry.supports(problem) or _excess(entry, problem, get_workspace_limit())
     if reason is not None:
         raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
@@ -91,7 +91,8 @@ E = TypeVar("E", bound=_Named)
 L = TypeVar("L", bound=Limits)  # type: ignore[type-arg]  # of the problem that it is asked about
 
 
-def _called(name: str, entries: Sequence[E]) -> E:
+def called(name: str, entries: Sequence[E]) -> E:
+    """Return the one of `entries` that is called `name`, see :func:`algorithm`."""
     if not isinstance(name, str):
         raise TypeError(f"algorithm must be a str, got {name!r} of type {type(name).__name__}")
     for entry in entries:
@@ -212,7 +213,7 @@ def _decided(problem: P, tolerance: float, now: Settings) -> _Decision[P]:
         raise UnsupportedError(f"no algorithm that is allowed computes {problem} with any weights")
     names = [entry.name for entry in takers]
     answer = None if now.deterministic else answers.find(problem, now.threads, names)
-    picked = min(takers, key=costs.__getitem__) if answer is None else _called(answer.fastest(names), takers)
+    picked = min(takers, key=costs.__getitem__) if answer is None else called(answer.fastest(names), takers)
     picky = [entry for entry in costs if not entry.any_weights and costs[entry] < costs[picked]]
     if logger.isEnabledFor(DEBUG):
         logger.debug("%s: %s (%s)%s", problem, picked.name, *_in_words(problem, tolerance, now, answer))

@@ -95,6 +95,7 @@ class InterpretingDriver:
     def __init__(self, figures: Device | None = None, *, races: bool = True) -> None:
         self.memory, self.figures, self._races = Memory(), figures or Device(), races
         self.launches: list[Launched] = []
+        self.waits: list[int] = []
 
     def device(self, ordinal: int) -> Device:
         """Return the figures of a real device."""
@@ -115,6 +116,10 @@ class InterpretingDriver:
         words = memoryview(launch_.parameters.words).cast("B").cast("q")
         parameters = _packed(kernel, list(words))
         launch(kernel, self.memory, launch_.grid, launch_.block, parameters, launch_.shared, races=self._races)
+
+    def wait(self, ordinal: int, stream: int) -> None:
+        """Return: what was launched has run."""
+        self.waits.append(stream)
 
     # What the package asks an array's library for.
 

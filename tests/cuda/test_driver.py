@@ -58,6 +58,7 @@ def api(monkeypatch):
         ("cuDevicePrimaryCtxRetain", 77),
         ("cuLibraryLoadData", "library"),
         ("cuLibraryGetKernel", 5),
+        ("cuStreamSynchronize",),
     ):
         answering(name, *values)
     module.cuDeviceGetAttribute = lambda attribute, device: (0, ATTRIBUTES[attribute])
@@ -93,6 +94,12 @@ def test_code_is_loaded_and_launched(api):
     plan = Plan(Target(driver, 0, driver.device(0)), (step,), 0)
     plan.run((1000, 2000), 9)
     assert api.told[-1] == ("cuLaunchKernel", function, 4, 5, 6, 256, 1, 1, 0, 9, [2000, 1016, -3])
+
+
+def test_a_stream_is_waited_for(api):
+    drivers.current().wait(0, 9)
+    assert api.context == 77
+    assert api.told[-1] == ("cuStreamSynchronize", 9)
 
 
 def test_without_machine_code_the_driver_compiles(api):
