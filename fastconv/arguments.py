@@ -19,6 +19,9 @@ DTYPES = (
     *("int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32"),
 )
+#: NumPy has no such type, and nothing computes it in the computer's memory: its arrays are on devices.
+BFLOAT16 = "bfloat16"
+PROBLEM_DTYPES = (*DTYPES, BFLOAT16)
 
 MAX_INT64 = 2**63 - 1  # sizes, strides and byte offsets are signed 64-bit integers in the kernels
 MAX_ELEMENTS = MAX_INT64 // 8  # 8 bytes: the widest element, and the widest accumulator
@@ -150,18 +153,20 @@ def truth(value: object, name: str) -> bool:
 
 
 def dtype_name(dtype: npt.DTypeLike, name: str = "dtype") -> str:
-    """Return the NumPy name of a supported data type, whatever its byte order.
+    """Return the NumPy name of a supported data type, whatever its byte order; bfloat16 is its own name.
 
     Raises
     ------
     TypeError
-        If `dtype` is no data type, or none of `DTYPES`.
+        If `dtype` is no data type, or none of `DTYPES`. A type of NumPy's that some package calls bfloat16 is none.
 
     Examples
     --------
     >>> dtype_name(">f4")
     'float32'
     """
+    if isinstance(dtype, str) and dtype == BFLOAT16:
+        return dtype
     try:
         known = None if dtype is None else np.dtype(dtype)  # np.dtype(None) would be float64
     except (TypeError, ValueError):
@@ -174,13 +179,29 @@ def dtype_name(dtype: npt.DTypeLike, name: str = "dtype") -> str:
     raise TypeError(f"{name} must be one of {', '.join(DTYPES)}, got {shown}")
 
 
+def itemsize(dtype: str) -> int:
+    """Return the bytes of an element of the data type of that name.
+
+    Examples
+    --------
+    >>> itemsize("bfloat16"), itemsize("float32")
+    (2, 4)
+    """
+    return 2 if dtype == BFLOAT16 else np.dtype(dtype).itemsize
+
+
+def is_floating(dtype: npt.DTypeLike) -> bool:
+    """Return whether a data type has floating-point numbers."""
+    return (isinstance(dtype, str) and dtype == BFLOAT16) or np.dtype(dtype).kind == "f"
+
+
 def check_same_kind(dtype: npt.DTypeLike, other: npt.DTypeLike, name: str) -> None:
     """Raise TypeError if one data type is floating and the other holds integers.
 
     Neither is ever silently turned into the other.
     """
     floating = np.dtype(other).kind == "f"
-    if (np.dtype(dtype).kind == "f") != floating:
+    if is_floating(dtype) != floating:
         kind = "a floating" if floating else "an integer"
         raise TypeError(f"{name} must have {kind} dtype, got {dtype}")
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import config, memory, verbose
-from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, one_of
+from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, is_floating, one_of
 from fastconv.devices import all_on_device, is_on_device
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
@@ -275,7 +275,7 @@ _ACTIVATIONS_OF_INTEGERS = ("relu", "relu6")
 def check_activation(activation: object, problem: ConvProblem) -> None:
     """Raise TypeError or ValueError unless the activation is one for the problem's type."""
     one_of(activation, ACTIVATIONS, "activation")
-    if not problem.dtype.startswith("float") and activation not in _ACTIVATIONS_OF_INTEGERS:
+    if not is_floating(problem.dtype) and activation not in _ACTIVATIONS_OF_INTEGERS:
         options = ", ".join(_ACTIVATIONS_OF_INTEGERS)
         raise TypeError(f"activation must be one of {options} for integers, got {activation!r}")
 
@@ -313,8 +313,8 @@ class Shaped(Protocol):
         """Axes."""
 
     @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Type of an element."""
+    def dtype(self) -> np.dtype[np.generic] | str:
+        """Type of an element; on a device its name, as NumPy does not have all."""
 
 
 def check_weight_axes(weight: Shaped, rank: int) -> None:
@@ -338,8 +338,8 @@ def has_batch_axis(x: Shaped, rank: int) -> bool:
 def problem_of(
     shape: tuple[int, ...],
     weight_shape: tuple[int, ...],
-    dtype: np.dtype[np.generic],
-    weight_dtype: np.dtype[np.generic],
+    dtype: np.dtype[np.generic] | str,
+    weight_dtype: np.dtype[np.generic] | str,
     arguments: Sequence[object],
 ) -> ConvProblem:
     """Return the problem of two shapes and types, and the arguments from stride to layout."""
@@ -359,7 +359,7 @@ def problem_of(
     )
 
 
-def _common_type(x: np.dtype[np.generic], weight: np.dtype[np.generic]) -> np.dtype[np.generic]:
+def _common_type(x: np.dtype[np.generic] | str, weight: np.dtype[np.generic] | str) -> np.dtype[np.generic]:
     dtype_name(x, "x")
     dtype_name(weight, "weight")
     return np.result_type(x, weight)

@@ -76,7 +76,7 @@ def set_num_threads(count: int) -> None:
 
 
 # Room for algorithms that round more than plain sums do: about 10, 80 and 450 units in the last place.
-_TOLERANCES = {"float16": 1e-2, "float32": 3e-5, "float64": 1e-13}
+_TOLERANCES = {"bfloat16": 8e-2, "float16": 1e-2, "float32": 3e-5, "float64": 1e-13}
 _EXACT = 0.0  # integers
 _tolerance: float | None = None
 
@@ -85,7 +85,7 @@ def get_tolerance(dtype: npt.DTypeLike = "float32") -> float:
     """Return the largest error bound of an algorithm that ``"auto"`` may choose.
 
     The default is ``FASTCONV_TOLERANCE`` if set, else 3e-5 for float32, 1e-13 for float64, 1e-2 for
-    float16, and 0 for integers, whose results are exact. Errors are relative, in the 2-norm.
+    float16, 8e-2 for bfloat16, and 0 for integers, whose results are exact. Errors are relative, in the 2-norm.
 
     Parameters
     ----------

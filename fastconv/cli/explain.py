@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 
 import click
-import numpy as np
 
 import fastconv
 from fastconv.cli.output import as_text
@@ -73,7 +72,7 @@ def explain(
 
 def _of_pooling(problem: PoolProblem) -> str:
     """Return the lines that show what a pooling reads and writes."""
-    width = np.dtype(problem.dtype).itemsize
+    width = problem.itemsize
     shapes = {"input": problem.input_shape, "output": problem.output_shape}
     lines = [
         f"{name:8}{' × '.join(map(str, shape)):30}{_bytes(width * math.prod(shape))}" for name, shape in shapes.items()
@@ -111,7 +110,7 @@ def _one_or_more(text: str) -> object:
 
 def _arithmetic(problem: ConvProblem) -> dict[str, object]:
     """Return the counts that the picture shows."""
-    width = np.dtype(problem.dtype).itemsize
+    width = problem.itemsize
     shapes = {
         "input": problem.input_shape,
         "weight": problem.weight_shape,

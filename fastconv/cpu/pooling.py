@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from fastconv import config, memory
-from fastconv.algorithm import Array, Machine
+from fastconv.algorithm import Array, Machine, not_in_memory
 from fastconv.codegen import target as targets
 from fastconv.codegen.folding import Fold
 from fastconv.codegen.folding import lanes as lanes_of
@@ -53,7 +53,7 @@ class Pooling(PlannedPooling):
                 max(problem.kernel) > MOST_KERNEL
             ),
         }
-        return next((reason for reason, holds in reasons.items() if holds), None)
+        return not_in_memory(problem) or next((reason for reason, holds in reasons.items() if holds), None)
 
     def terms(self, problem: PoolProblem, machine: Machine) -> dict[str, float]:
         """Predict some operations a vector of the input and of the output; what takes more was measured."""

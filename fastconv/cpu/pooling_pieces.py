@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import config
-from fastconv.algorithm import Array, Machine
+from fastconv.algorithm import Array, Machine, not_in_memory
 from fastconv.codegen import pooling_pieces as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.folding import Fold, lanes
@@ -48,7 +48,7 @@ class PoolPieces(PlannedPooling):
             ),
             f"{self.name} takes planes of {MOST_PLANE} elements at most": math.prod(problem.size) > MOST_PLANE,
         }
-        return next((reason for reason, holds in reasons.items() if holds), None)
+        return not_in_memory(problem) or next((reason for reason, holds in reasons.items() if holds), None)
 
     def terms(self, problem: PoolProblem, machine: Machine) -> dict[str, float]:
         """Predict the rows of all windows, and the vectors that their columns take."""

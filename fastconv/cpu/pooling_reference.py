@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv import reference
-from fastconv.algorithm import Array, Machine, PoolAlgorithm
+from fastconv.algorithm import Array, Machine, PoolAlgorithm, not_in_memory
 from fastconv.problem import PoolProblem
 
 RESULTS = 4  # copies of the result that there are at once, where powers of windows are summed
@@ -29,8 +29,8 @@ class PoolReference(PoolAlgorithm):
     name = "reference"
 
     def supports(self, problem: PoolProblem) -> str | None:
-        """Refuse nothing."""
-        return None
+        """Refuse what NumPy has no type for."""
+        return not_in_memory(problem)
 
     def workspace(self, problem: PoolProblem) -> int:
         """Return the most of float64 copies that NumPy holds at once: of the input, also padded, and of the result."""

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from fastconv import reference
-from fastconv.algorithm import Algorithm, Array, Machine
+from fastconv.algorithm import Algorithm, Array, Machine, not_in_memory
 from fastconv.problem import ConvProblem
 
 COPY_SECONDS = 4e-10  # of an element that is made float64
@@ -24,10 +24,10 @@ class Reference(Algorithm):
     name = "reference"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse nothing but other directions than forward."""
+        """Refuse nothing but other directions than forward, and what NumPy has no type for."""
         if problem.direction != "forward":
             return f"{self.name} computes the forward direction, not {problem.direction}"
-        return None
+        return not_in_memory(problem)
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return the most of float64 copies that NumPy holds at once: of weights, an image, and results so far."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fastconv.cuda.intrinsics import inlined
+from fastconv.cuda.inline import inlined
 
 Function = Callable[[float], float]
 Real = Callable[[float], float]  # a type of Numba's, which makes a number one of the type

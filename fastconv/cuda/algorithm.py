@@ -9,9 +9,9 @@ from math import prod
 from fastconv.algorithm import Limits, P
 from fastconv.cuda.driver import Device
 from fastconv.cuda.plan import Plan, Target
-from fastconv.problem import ConvProblem
+from fastconv.problem import BFLOAT16, ConvProblem
 
-DTYPES = ("float32", "float64")
+HALVES = ("float16", BFLOAT16)
 
 MOST_ELEMENTS = 2**31 - 1  # of an image, in or out, and of the weights: kernels count them in 32 bits
 MOST_PIXELS = 2**30 - 1  # of all outputs' planes together: what `intrinsics.quotient` divides
@@ -32,13 +32,16 @@ class Place(IntEnum):
 class AnyAlgorithm(Limits[P]):
     """A way to compute one kind of problem on a device: what the choice is made by."""
 
+    #: Elements' types. Those of two bytes are computed with as float32, and rounded once: `compile.computed`.
+    dtypes: tuple[str, ...] = ("float32", "float64")
+
     @abstractmethod
     def cost(self, problem: P, device: Device) -> float:
         """Return the predicted time of a call in seconds, on the device alone."""
 
     def error_bound(self, problem: P) -> float:
-        """Return the limit that rounding of sums stays below, for random data."""
-        return 2e-6 if problem.dtype == "float32" else 1e-14
+        """Return the limit that rounding of sums stays below, for random data, or that of halves' results."""
+        return {"float16": 1e-3, BFLOAT16: 8e-3, "float32": 2e-6, "float64": 1e-14}[problem.dtype]
 
 
 class Algorithm(AnyAlgorithm[ConvProblem]):
@@ -50,8 +53,8 @@ class Algorithm(AnyAlgorithm[ConvProblem]):
 
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse what no kernel here computes."""
-        if problem.dtype not in DTYPES:
-            return f"{self.name} computes {' and '.join(DTYPES)} on a device, not {problem.dtype}"
+        if problem.dtype not in self.dtypes:
+            return f"{self.name} computes {', '.join(self.dtypes)} on a device, not {problem.dtype}"
         if problem.direction != "forward":
             return f"{self.name} computes the forward direction, not {problem.direction}"
         if problem.padding_mode != "zeros" and any(map(any, problem.padding)):

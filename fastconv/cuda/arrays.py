@@ -13,6 +13,10 @@ from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 
+from fastconv.arguments import PROBLEM_DTYPES, itemsize
+from fastconv.cuda.dlpack import LEGACY_STREAM, exported
+from fastconv.devices import kind
+
 _ALIGNMENT = 16  # bytes that a thread loads at once
 
 
@@ -23,9 +27,11 @@ class DeviceArray:
     pointer: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # in elements
-    dtype: np.dtype[np.generic]
+    dtype: str  # a name, as NumPy does not have all types
     device: int
     owner: object  # what it was made from
+    read_only: bool = False
+    kept: object = None  # what the memory is there as long as, besides the owner
 
     @property
     def ndim(self) -> int:
@@ -35,7 +41,12 @@ class DeviceArray:
     @property
     def nbytes(self) -> int:
         """Bytes of its elements."""
-        return prod(self.shape) * self.dtype.itemsize
+        return prod(self.shape) * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return itemsize(self.dtype)
 
     @property
     def dense(self) -> bool:
@@ -56,7 +67,7 @@ class DeviceArray:
             return self.pointer, self.pointer
         spans = [(size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)]
         low, high = sum(min(span, 0) for span in spans), sum(max(span, 0) for span in spans)
-        item = self.dtype.itemsize
+        item = self.itemsize
         return self.pointer + low * item, self.pointer + (high + 1) * item
 
 
@@ -69,7 +80,7 @@ class Library(Protocol):
     def stream(self, array: DeviceArray) -> int:
         """Return the handle of the current stream of an array's device."""
 
-    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> object:
+    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: str) -> object:
         """Return an array of undefined values, on the device of another one."""
 
 
@@ -81,11 +92,42 @@ def look(value: object) -> DeviceArray:
 def library_of(value: object) -> Library:
     """Return the library that an array is of."""
     name = type(value).__module__.partition(".")[0]
-    return _LIBRARIES.get(name, _ANY_LIBRARY)
+    found = _LIBRARIES.get(name)
+    if found is not None:
+        return found
+    return _OF_INTERFACE if hasattr(value, "__cuda_array_interface__") else _OF_DLPACK
+
+
+def named(dtype: np.dtype[np.generic]) -> str:
+    """Return the name of a data type.
+
+    Raises
+    ------
+    TypeError
+        If it is of another byte order than the device's.
+    """
+    if not dtype.isnative:
+        raise TypeError(f"arrays on a device must be in the machine's byte order, got {dtype.str}")
+    return dtype.name
 
 
 class _AnyLibrary:
-    """Any library whose arrays have the CUDA array interface: they can be read and written, not made."""
+    """Any library: it makes arrays if these have the namespace that the array API standard says."""
+
+    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: str) -> object:
+        """Ask the namespace; without one, nobody knows how."""
+        owner = cast("Any", like.owner)
+        if not hasattr(owner, "__array_namespace__"):
+            raise TypeError(
+                f"x must be an array of CuPy, PyTorch or Numba, or have an __array_namespace__, got {kind(owner)}, "
+                f"of which no new ones can be made"
+            )
+        namespace = owner.__array_namespace__()
+        return cast("object", namespace.empty(shape, dtype=getattr(namespace, dtype), device=owner.device))
+
+
+class _OfInterface(_AnyLibrary):
+    """Libraries whose arrays have the CUDA array interface."""
 
     def look(self, array: object) -> DeviceArray:
         """Read the interface; DLPack tells the device, which the interface does not."""
@@ -95,20 +137,28 @@ class _AnyLibrary:
         strides = _dense_strides(shape) if in_bytes is None else tuple([step // dtype.itemsize for step in in_bytes])
         told = getattr(array, "__dlpack_device__", None)
         device = 0 if told is None else int(told()[1])
-        return DeviceArray(interface["data"][0], shape, strides, dtype, device, array)
+        pointer, read_only = interface["data"]
+        return DeviceArray(pointer, shape, strides, named(dtype), device, array, bool(read_only))
 
     def stream(self, array: DeviceArray) -> int:
         """Return the stream that the array says it is used on, or else CUDA's default."""
         stream = array.owner.__cuda_array_interface__.get("stream")  # type: ignore[attr-defined]
         return int(stream or 0)
 
-    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> object:
-        """Refuse: nobody knows how."""
-        kind = type(like.owner)
-        raise TypeError(
-            f"x must be an array of CuPy, PyTorch or Numba, got {kind.__module__}.{kind.__qualname__}, "
-            f"of which no new ones can be made"
-        )
+
+class _OfDlpack(_AnyLibrary):
+    """Libraries whose arrays have DLPack alone."""
+
+    def look(self, array: object) -> DeviceArray:
+        """Read what the array exports."""
+        found = exported(array)
+        strides = _dense_strides(found.shape) if found.strides is None else found.strides
+        seen = found.pointer, found.shape, strides, found.dtype, found.device
+        return DeviceArray(*seen, array, found.read_only, found.capsule)
+
+    def stream(self, array: DeviceArray) -> int:
+        """Return the stream that arrays are exported to."""
+        return LEGACY_STREAM
 
 
 def seen_as(array: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
@@ -129,19 +179,19 @@ class _CuPy:
         a = cast("Any", array)
         item = a.dtype.itemsize
         strides = tuple([step // item for step in a.strides])
-        return DeviceArray(a.data.ptr, a.shape, strides, a.dtype, a.device.id, array)
+        return DeviceArray(a.data.ptr, a.shape, strides, named(a.dtype), a.device.id, array)
 
     def stream(self, array: DeviceArray) -> int:
         return int(_module("cupy").cuda.get_current_stream(array.device).ptr)
 
-    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> object:
+    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: str) -> object:
         cupy = _module("cupy")
         with cupy.cuda.Device(like.device):
             return cast("object", cupy.empty(shape, dtype))
 
 
 class _Torch:
-    _dtypes: ClassVar = {f"torch.{name}": np.dtype(name) for name in ("float16", "float32", "float64", "int64")}
+    _dtypes: ClassVar = {f"torch.{name}": name for name in PROBLEM_DTYPES}
 
     def look(self, array: object) -> DeviceArray:
         a = cast("Any", array)
@@ -153,14 +203,14 @@ class _Torch:
     def stream(self, array: DeviceArray) -> int:
         return int(_module("torch").cuda.current_stream(array.device).cuda_stream)
 
-    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> object:
+    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: str) -> object:
         torch = _module("torch")
         device = cast("Any", like.owner).device
-        return cast("object", torch.empty(shape, dtype=getattr(torch, dtype.name), device=device))
+        return cast("object", torch.empty(shape, dtype=getattr(torch, dtype), device=device))
 
 
-class _Numba(_AnyLibrary):
-    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> object:
+class _Numba(_OfInterface):
+    def empty(self, like: DeviceArray, shape: tuple[int, ...], dtype: str) -> object:
         return cast("object", _module("numba.cuda").device_array(shape, dtype))
 
 
@@ -169,7 +219,7 @@ def _module(name: str) -> ModuleType:
     return sys.modules[name]
 
 
-_ANY_LIBRARY = _AnyLibrary()
+_OF_INTERFACE, _OF_DLPACK = _OfInterface(), _OfDlpack()
 
 #: By the package that an array's class is of.
 _LIBRARIES: dict[str, Library] = {"cupy": _CuPy(), "torch": _Torch(), "numba": _Numba()}

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from fastconv import config
-from fastconv.call import NATIVE, as_key, called, keep
+from fastconv.call import as_key, called, keep
 from fastconv.config import Settings
 from fastconv.cuda import plan as plans
 from fastconv.cuda import table
@@ -23,7 +21,7 @@ class Call:
 
     shape: tuple[int, ...]  # of the result
     bias_shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
+    dtype: str
     plan: Plan | None  # None: there are no images
 
 
@@ -87,7 +85,7 @@ def run(
     plan: Plan | None,
     library: Library,
     arguments: Sequence[DeviceArray | None],
-    results: Sequence[tuple[tuple[int, ...], np.dtype[np.generic]]],
+    results: Sequence[tuple[tuple[int, ...], str]],
     out: object,
     packed: DeviceArray | None = None,
 ) -> list[object]:
@@ -122,21 +120,20 @@ def run(
     return [each.owner for each in (target or written[0], *written[1:])]
 
 
-_BYTE = np.dtype(np.uint8)
-
-
 def memory(library: Library, like: DeviceArray, size: int) -> DeviceArray | None:
     """Return so many bytes on the device of an array; None if there are none."""
-    return library.look(library.empty(like, (size,), _BYTE)) if size else None
+    return library.look(library.empty(like, (size,), "uint8")) if size else None
 
 
-def checked_out(out: object, x: DeviceArray, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> DeviceArray:
+def checked_out(out: object, x: DeviceArray, shape: tuple[int, ...], dtype: str) -> DeviceArray:
     """Look at an array that receives a result of this shape and type."""
     found = beside(library_of(out).look(out), "out", x)
     if found.shape != shape:
         raise ValueError(f"out must have shape {shape}, got {found.shape}")
     if found.dtype != dtype:
         raise TypeError(f"out must have type {dtype}, got {found.dtype}")
+    if found.read_only:
+        raise ValueError("out must be writeable, got a read-only array")
     return found
 
 
@@ -152,7 +149,7 @@ def _prepare(rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[ob
     chosen = table.chosen(table.TABLE, problem, algorithm, limit, target.device)
     plan = chosen.plan(problem, named, target) if problem.batch else None
     shape = problem.output_shape if batched else problem.output_shape[1:]
-    return Call(shape, (problem.filters,), NATIVE[problem.dtype], plan)
+    return Call(shape, (problem.filters,), problem.dtype, plan)
 
 
 def clear() -> None:

@@ -21,10 +21,13 @@ from fastconv import config
 from fastconv.codegen import jit
 from fastconv.cuda.unroll import Constant, Specialised, specialise
 from fastconv.devices import UnavailableError, check_compiler
+from fastconv.problem import BFLOAT16
 
 # What the annotations of a kernel's parameters mean: `Pointer` into global memory, to elements of the kernel's type;
-# `IntPointer`, `WidePointer` to int32 and int64; `int`, 32 bits; `Wide`, 64 bits; `float`, of the kernel's type.
+# `RealPointer`, to those of the type that it computes in; `IntPointer`, `WidePointer` to int32 and int64; `int`,
+# 32 bits; `Wide`, 64 bits; `float`, of the type that the kernel computes in.
 Pointer: TypeAlias = int
+RealPointer: TypeAlias = int
 IntPointer: TypeAlias = int
 WidePointer: TypeAlias = int
 Wide: TypeAlias = int
@@ -35,10 +38,17 @@ def _absent(*values: float) -> float:
     raise NotImplementedError
 
 
-#: The kernel's type, which makes a number one of it; and the `epilogue` that it was specialised for.
+#: The type that the kernel computes in, which makes a number one of it; and the `epilogue` that it was specialised for.
 Float = finish = _absent
 
-_lock = threading.RLock()  # Numba's compiler serves one thread at a time
+#: Numba's compiler serves one thread at a time, and so does Python's own of syntax trees: in 3.11, threads that use it
+#: together may get "AST constructor recursion depth mismatch".
+_lock = threading.RLock()
+
+
+def computed(dtype: str) -> str:
+    """Return the type that elements of a type are computed with: halves as float32."""
+    return "float32" if dtype in ("float16", BFLOAT16) else dtype
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Kernel:
     """What to compile: a function and all that its code depends on besides the device."""
 
     function: Callable[..., None]  # whose parameters are annotated as above, pointers first
-    dtype: str  # of what pointers point to; `Float` is its name in the function
+    dtype: str  # of what pointers point to; `Float` is in the function the type that is computed in
     threads: int  # of a block
     blocks: int = 1  # that a multiprocessor should hold at once: limits registers
     constants: Mapping[str, Constant] = field(default_factory=dict)
@@ -80,9 +90,9 @@ _codes: dict[tuple[str, tuple[int, int]], Code] = {}
 def compiled(kernel: Kernel, capability: tuple[int, int]) -> Code:
     """Return a kernel's code for a compute capability, compiled if no process did so before."""
     check_compiler()
-    specialised = specialise(kernel.function, kernel.constants, _names(kernel))
-    place = _key(kernel, specialised.source, capability), capability
     with _lock:
+        specialised = specialise(kernel.function, kernel.constants, _names(kernel))
+        place = _key(kernel, specialised.source, capability), capability
         found = _codes.get(place)
         if found is None:
             found = _codes[place] = _load_or_compile(kernel, specialised, *place)
@@ -92,7 +102,7 @@ def compiled(kernel: Kernel, capability: tuple[int, int]) -> Code:
 def _names(kernel: Kernel) -> dict[str, object]:
     types = import_module("numba.cuda.types")
     named = {name: _attribute(*place.split(":")) for name, place in kernel.names.items()}
-    return {"Float": getattr(types, kernel.dtype), **named}
+    return {"Float": getattr(types, computed(kernel.dtype)), **named}
 
 
 def _attribute(module: str, name: str) -> object:
@@ -112,7 +122,7 @@ def _key(kernel: Kernel, source: str, capability: tuple[int, int]) -> str:
 def _digest_of_helpers() -> str:
     """A digest of the source that ends up in kernels besides their own."""
     digest = hashlib.sha256()
-    for name in ("activation", "compile", "epilogue", "intrinsics", "unroll"):
+    for name in ("activation", "compile", "epilogue", "inline", "intrinsics", "unroll"):
         digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return digest.hexdigest()
 
@@ -138,9 +148,10 @@ def _load_or_compile(kernel: Kernel, specialised: Specialised, key: str, capabil
 
 def _ptx(kernel: Kernel, specialised: Specialised, capability: tuple[int, int]) -> str:
     cuda, types = import_module("numba.cuda"), import_module("numba.cuda.types")
-    real = getattr(types, kernel.dtype)
+    element, real = (getattr(types, dtype) for dtype in (kernel.dtype, computed(kernel.dtype)))
     kinds = {
-        "Pointer": types.CPointer(real),
+        "Pointer": types.CPointer(element),
+        "RealPointer": types.CPointer(real),
         "IntPointer": types.CPointer(types.int32),
         "WidePointer": types.CPointer(types.int64),
         "int": types.int32,

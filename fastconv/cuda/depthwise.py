@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
+from fastconv.arguments import itemsize
 from fastconv.cuda import epilogue, packing
-from fastconv.cuda.algorithm import Algorithm, Place
-from fastconv.cuda.compile import Kernel
+from fastconv.cuda.algorithm import HALVES, Algorithm, Place
+from fastconv.cuda.compile import Kernel, computed
 from fastconv.cuda.depthwise_steps import RUN, runs, strips, tiles
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import Geometry, geometry
@@ -39,6 +38,7 @@ class Depthwise(Algorithm):
     """Filters that read a single channel."""
 
     name = "depthwise"
+    dtypes = (*HALVES, "float32", "float64")
 
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse filters of several channels, volumes, and windows that fit neither kernel."""
@@ -63,13 +63,13 @@ class Depthwise(Algorithm):
     def workspace(self, problem: ConvProblem) -> int:
         """Return the bytes of transposed weights."""
         transposed = problem.layout == "channels_last" and not _is_small(geometry(problem))
-        return math.prod(problem.weight_shape) * np.dtype(problem.dtype).itemsize if transposed else 0
+        return math.prod(problem.weight_shape) * problem.itemsize if transposed else 0
 
     def cost(self, problem: ConvProblem, device: Device) -> float:
         """Predict by what is read and written, and by products at half the rate of the device's units."""
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        moved = elements * np.dtype(problem.dtype).itemsize / device.bandwidth
-        units = device.multiprocessors * (128 if problem.dtype == "float32" else device.doubles)
+        moved = elements * problem.itemsize / device.bandwidth
+        units = device.multiprocessors * (128 if computed(problem.dtype) == "float32" else device.doubles)
         launches = 2 if self.workspace(problem) else 1
         return launches * device.launch + max(moved, 2 * problem.multiply_adds / (units * device.clock))
 
@@ -174,7 +174,7 @@ def _tile(shape: Geometry, dtype: str) -> dict[str, int] | None:
     pitch = ((runs - 1) * RUN * across + values + 3) // 8 * 8 + 4
     while True:
         lines = (rows - 1) * down + (height - 1) * gap_down + 1
-        size = planes * (lines * pitch + height * factors) * np.dtype(dtype).itemsize
+        size = planes * (lines * pitch + height * factors) * itemsize(computed(dtype))
         if size <= _MOST_SHARED:
             break
         if planes > 1:
@@ -213,7 +213,7 @@ def _tiles(problem: ConvProblem, activation: str | None, target: Target) -> Step
 
 def _transposition(problem: ConvProblem, target: Target) -> Step:
     """Lay the weights of a tap side by side; of a kernel that is reversed, from its end."""
-    taps, item = geometry(problem).taps, np.dtype(problem.dtype).itemsize
+    taps, item = geometry(problem).taps, problem.itemsize
     source = Operand(Place.WEIGHT, (taps - 1) * item if problem.flip else 0)
     strides = (-1 if problem.flip else 1, taps), (problem.filters, 1)
     return packing.copying(target, item, (taps, problem.filters), *strides, (source, Operand(Place.PACKED)))

@@ -8,7 +8,7 @@ from numba import cuda
 from numba.cuda.types import int32, int64
 
 from fastconv.cuda import epilogue
-from fastconv.cuda.algorithm import Algorithm, Place
+from fastconv.cuda.algorithm import HALVES, Algorithm, Place
 from fastconv.cuda.compile import Float, Kernel, Pointer, Wide, finish
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
@@ -97,6 +97,7 @@ class Direct(Algorithm):
     """The definition, an output element a thread."""
 
     name = "direct"
+    dtypes = (*HALVES, "float32", "float64")
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return 0: nothing is prepared."""

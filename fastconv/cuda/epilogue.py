@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastconv.cuda import activation as activations
-from fastconv.cuda.intrinsics import inlined, is_given, load, store
+from fastconv.cuda.inline import inlined
+from fastconv.cuda.intrinsics import is_given, load, store
 from fastconv.problem import ACTIVATIONS
 
 

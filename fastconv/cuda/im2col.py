@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple
 
-import numpy as np
-
+from fastconv.arguments import itemsize
 from fastconv.cuda import epilogue, product
-from fastconv.cuda.algorithm import Algorithm, Place
-from fastconv.cuda.compile import Kernel
+from fastconv.cuda.algorithm import HALVES, Algorithm, Place
+from fastconv.cuda.compile import Kernel, computed
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division
@@ -96,6 +95,7 @@ class Im2col(Algorithm):
     """The implicit matrix product."""
 
     name = "im2col"
+    dtypes = (*HALVES, "float32", "float64")
 
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse windows of too many places, and more groups and filters than a grid has blocks."""
@@ -124,7 +124,7 @@ class Im2col(Algorithm):
         shape = geometry(problem)
         tile, splits = divided.tile, divided.splits
         weights, table = Operand(Place.PACKED), Operand(Place.PACKED, divided.table)
-        parts = Operand(Place.WORKSPACE)
+        parts, addends = Operand(Place.WORKSPACE), (Operand(Place.BIAS), Operand(Place.RESIDUAL))
         packing = pack(
             target, problem, divided.padded_filters, divided.padded_steps, (Operand(Place.WEIGHT), weights, table)
         )
@@ -146,8 +146,9 @@ class Im2col(Algorithm):
             kernel,
             grid,
             [
-                *(Operand(Place.X), weights, Operand(Place.BIAS), Operand(Place.RESIDUAL)),
-                *(Operand(Place.OUT) if whole else parts, table),
+                *(Operand(Place.X), weights),
+                *((*addends, Operand(Place.OUT), None) if whole else (None, None, None, parts)),
+                table,
             ],
             (
                 *(prod(problem.input_shape[1:]), prod(problem.output_shape[1:]), prod(problem.output_shape)),
@@ -162,7 +163,7 @@ class Im2col(Algorithm):
         )
         if whole:
             return Plan(target, [multiplying], 0, [packing], divided.packed)
-        pointers = parts, Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
+        pointers = parts, *addends, Operand(Place.OUT)
         adding = reduce(target, problem, activation, splits, pointers)
         return Plan(target, [multiplying, adding], divided.parts, [packing], divided.packed)
 
@@ -189,14 +190,14 @@ def _best(problem: ConvProblem, device: Device, splits: int) -> Division | None:
     """Return the division by the best tile; None if there cannot be so many splits."""
     if problem.groups * splits > MOST_BLOCKS:
         return None
-    found = [_divided(problem, device, tile, splits) for tile in TILES[problem.dtype]]
+    found = [_divided(problem, device, tile, splits) for tile in TILES[computed(problem.dtype)]]
     return min((one for one in found if one is not None), key=lambda one: one.seconds, default=None)
 
 
 def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> Division | None:
     """Return a division by a tile and splits; None if a split would have too few steps, or none."""
     shape = geometry(problem)
-    item = np.dtype(problem.dtype).itemsize
+    item = itemsize(computed(problem.dtype))  # of packed weights and sums
     tiles = -(-shape.group_channels * shape.taps // tile.depth)
     split_tiles = -(-tiles // splits)
     if splits > 1 and (split_tiles < LEAST_TILES or split_tiles * (splits - 1) >= tiles):
@@ -205,16 +206,16 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     padded_filters, padded_steps = filter_tiles * tile.filters, (tiles + 1) * tile.depth
     table = problem.groups * padded_filters * padded_steps * item
     packed = table + 8 * padded_steps
-    results = prod(problem.output_shape) * item
-    parts = splits * results if splits > 1 else 0
+    results = prod(problem.output_shape)
+    parts = splits * results * item if splits > 1 else 0
 
     blocks = max(1, -(-problem.batch * shape.pixels // tile.pixels)) * filter_tiles * problem.groups * splits
     on_one = -(-blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
     threads = min(on_one, tile.blocks) * tile.threads
     busy = _BUSY[tile.filters, tile.pixels] * min(1.0, threads / _ENOUGH_THREADS)
-    lanes = 128 if problem.dtype == "float32" else device.doubles
+    lanes = 128 if computed(problem.dtype) == "float32" else device.doubles
     products = on_one * tile.filters * tile.pixels * split_tiles * tile.depth / (lanes * busy * device.clock)
-    moved = prod(problem.input_shape) * item + results
+    moved = (prod(problem.input_shape) + results) * problem.itemsize
     passes = 2 * table + 2 * parts
     launches = 2 if splits == 1 else 3
     seconds = launches * device.launch + max(products, moved / device.bandwidth) + passes / device.bandwidth

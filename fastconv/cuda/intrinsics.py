@@ -3,14 +3,15 @@
 Kernels take raw pointers into global memory. Loads and stores through one say its address space, so that the compiler
 has nothing to infer. What a `load` reads is written by nobody while the kernel runs: the compiler may move it, and
 uses the read-only path.
+
+Halves, float16 and bfloat16, are float32 in registers and in shared memory: loads widen and stores round. In Numba's
+own halves, arithmetic would link a library of NVIDIA's headers to each kernel.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 # What the compiler hands to an intrinsic, and takes from it, has no types.
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from llvmlite import ir
 from numba.cuda import types
@@ -24,7 +25,6 @@ __all__ = [
     "block_z_again",
     "division",
     "get",
-    "inlined",
     "is_given",
     "load",
     "load4",
@@ -43,30 +43,8 @@ __all__ = [
 ]
 
 _GLOBAL = 1  # the address space
-_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
+_INT16, _INT32, _INT64 = (ir.IntType(bits) for bits in (16, 32, 64))
 _VECTOR = 4  # elements of load4, quads and set_quad: 16 bytes of float32, two times 16 bytes of float64
-
-
-def inlined(formula: Callable[..., Callable[..., object]], *, returns: bool = True):
-    """Make a function part of each kernel that calls it, typed and compiled with the kernel.
-
-    `formula` gets the arguments' types, to give its constants one of them, and returns the function; that returns a
-    number of the first one's type, or nothing. A device function of `numba.cuda.jit` would be made so too, but asks for
-    the current device, and there may be none.
-    """
-
-    @intrinsic
-    def call(typing_context, *arguments):
-        result = arguments[0] if returns else types.void
-
-        def generate(context, builder, signature, values):
-            (packed,) = values  # a tuple, as `arguments` is
-            each = [builder.extract_value(packed, i) for i in range(len(arguments))]
-            return context.compile_internal(builder, formula(*arguments), result(*arguments), each)
-
-        return result(types.StarArgTuple(arguments)), generate
-
-    return call
 
 
 def _address(builder, pointer, index, space: int):
@@ -77,11 +55,9 @@ def _address(builder, pointer, index, space: int):
 
 def _as_vector(builder, address):
     """`address`, as one of a vector."""
-    return builder.bitcast(address, ir.PointerType(_vector_type(address.type.pointee), address.type.addrspace))
-
-
-def _vector_type(element):
-    return ir.VectorType(element, _VECTOR)
+    return builder.bitcast(
+        address, ir.PointerType(ir.VectorType(address.type.pointee, _VECTOR), address.type.addrspace)
+    )
 
 
 def _alignment(element) -> int:
@@ -101,6 +77,40 @@ def _as_tuple(builder, vector):
     for i in range(_VECTOR):
         elements = builder.insert_value(elements, builder.extract_element(vector, ir.Constant(_INT32, i)), i)
     return elements
+
+
+_HALVES = (types.float16, types.bfloat16)
+
+
+def _number(kind):
+    """The type that an element is computed with: that of its register."""
+    return types.float32 if kind in _HALVES else kind
+
+
+def _widened(builder, kind, value):
+    """A loaded element as the number that is computed with."""
+    if kind == types.float16:
+        return builder.fpext(builder.bitcast(value, ir.HalfType()), ir.FloatType())
+    if kind == types.bfloat16:  # the upper half of float32
+        return builder.bitcast(builder.shl(builder.zext(value, _INT32), ir.Constant(_INT32, 16)), ir.FloatType())
+    return value
+
+
+def _narrowed(builder, kind, value):
+    """A number as an element that can be stored: of halves the nearest, of two the even one."""
+    if kind == types.float16:
+        return builder.bitcast(builder.fptrunc(value, ir.HalfType()), _INT16)
+    if kind == types.bfloat16:
+        rounding = ir.FunctionType(_INT16, [ir.FloatType()])
+        return builder.asm(rounding, "cvt.rn.bf16.f32 $0, $1;", "=h,f", [value], side_effect=False)
+    return value
+
+
+def _cut(builder, kind, value):
+    """`_narrowed`, of a number that an element can hold: of a constant the compiler makes a constant."""
+    if kind == types.bfloat16:
+        return builder.trunc(builder.lshr(builder.bitcast(value, _INT32), ir.Constant(_INT32, 16)), _INT16)
+    return _narrowed(builder, kind, value)
 
 
 @intrinsic
@@ -130,10 +140,11 @@ def load(typing_context, pointer, index):
     """pointer[index], of memory that does not change"""
 
     def generate(context, builder, signature, arguments):
-        pointer, index = arguments
-        return _read_only(builder, builder.load(_address(builder, pointer, index, _GLOBAL)))
+        source, index = arguments
+        value = _read_only(builder, builder.load(_address(builder, source, index, _GLOBAL)))
+        return _widened(builder, pointer.dtype, value)
 
-    return pointer.dtype(pointer, index), generate
+    return _number(pointer.dtype)(pointer, index), generate
 
 
 # For `load_if`: a load's type, a register's letter and type, and bytes, by the type of an element.
@@ -147,20 +158,21 @@ _REGISTERS = {
 }
 
 
-def _load_if(builder, condition, pointer, index, otherwise):
+def _load_if(builder, kind, condition, pointer, index, otherwise):
     """pointer[index] if the condition holds, else `otherwise`: by a predicate and no branch.
 
     The address is one multiply-add of the index; left to itself, the compiler adds in three steps.
     """
     element = pointer.type.pointee
-    kind, letter, register, size = _REGISTERS[str(element)]
+    loaded, letter, register, size = _REGISTERS[str(element)]
     narrow = register != element
     text = (
         "{ .reg .pred p; .reg .s64 place; setp.ne.u32 p, $4, 0; "
         f"mad.wide.s32 place, $2, {size}, $1; "
-        f"mov.{'b16' if letter == 'h' else kind} $0, $3; @p ld.global.nc.{kind} $0, [place]; }}"
+        f"mov.{'b16' if letter == 'h' else loaded} $0, $3; @p ld.global.nc.{loaded} $0, [place]; }}"
     )
     function_type = ir.FunctionType(register, [_INT64, _INT32, register, _INT32])
+    otherwise = _cut(builder, kind, otherwise)
     operands = [
         builder.ptrtoint(_address(builder, pointer, ir.Constant(_INT32, 0), _GLOBAL), _INT64),
         index,
@@ -168,20 +180,21 @@ def _load_if(builder, condition, pointer, index, otherwise):
         builder.zext(condition, _INT32),
     ]
     found = builder.asm(function_type, text, f"=&{letter},l,r,{letter},r", operands, side_effect=False)
-    return builder.trunc(found, element) if narrow else found
+    return _widened(builder, kind, builder.trunc(found, element) if narrow else found)
 
 
 @intrinsic
 def load_if(typing_context, condition, pointer, index, otherwise):
-    """pointer[index] if the condition holds, of memory that does not change, else otherwise
+    """pointer[index] if the condition holds, of memory that does not change, else otherwise, which elements can hold
 
     Without a branch, so that the compiler unrolls loops around it.
     """
 
     def generate(context, builder, signature, arguments):
-        return _load_if(builder, *arguments)
+        return _load_if(builder, pointer.dtype, *arguments)
 
-    return pointer.dtype(types.boolean, pointer, types.int32, pointer.dtype), generate
+    number = _number(pointer.dtype)
+    return number(types.boolean, pointer, types.int32, number), generate
 
 
 @intrinsic
@@ -189,20 +202,20 @@ def load_row(typing_context, pointer, step, first, limit, count):
     """Tuple of pointer[0], pointer[step] and so on, each 0 unless 0 <= first, first + 1 and so on < limit"""
     if not _literal(count):
         return None
-    length = count.literal_value
+    length, kind = count.literal_value, pointer.dtype
 
     def generate(context, builder, signature, arguments):
         pointer, step, first, limit, _ = arguments
-        element = pointer.type.pointee
+        element = context.get_value_type(_number(kind))
         found = ir.Constant(ir.ArrayType(element, length), ir.Undefined)
         for i in range(length):
             number = ir.Constant(_INT32, i)
             inside = builder.icmp_unsigned("<", builder.add(first, number), limit)
-            value = _load_if(builder, inside, pointer, builder.mul(step, number), ir.Constant(element, 0.0))
+            value = _load_if(builder, kind, inside, pointer, builder.mul(step, number), ir.Constant(element, 0.0))
             found = builder.insert_value(found, value, i)
         return found
 
-    signature = types.UniTuple(pointer.dtype, length)(pointer, types.int32, types.int32, types.int32, count)
+    signature = types.UniTuple(_number(kind), length)(pointer, types.int32, types.int32, types.int32, count)
     return signature, generate
 
 
@@ -224,11 +237,11 @@ def store(typing_context, pointer, index, value):
     """pointer[index] = value"""
 
     def generate(context, builder, signature, arguments):
-        pointer, index, value = arguments
-        builder.store(value, _address(builder, pointer, index, _GLOBAL))
+        target, index, value = arguments
+        builder.store(_narrowed(builder, pointer.dtype, value), _address(builder, target, index, _GLOBAL))
         return context.get_dummy_value()
 
-    return types.void(pointer, index, pointer.dtype), generate
+    return types.void(pointer, index, _number(pointer.dtype)), generate
 
 
 def _literal(*kinds) -> bool:
@@ -319,7 +332,7 @@ def set_quad(typing_context, array, index, values, first, step):
 
     def generate(context, builder, signature, arguments):
         address = _element(context, builder, signature.args[0], *arguments[:2])
-        vector = ir.Constant(_vector_type(address.type.pointee), ir.Undefined)
+        vector = ir.Constant(ir.VectorType(address.type.pointee, _VECTOR), ir.Undefined)
         for i in range(_VECTOR):
             value = builder.extract_value(arguments[2], begin + i * distance)
             vector = builder.insert_element(vector, value, ir.Constant(_INT32, i))
@@ -367,6 +380,7 @@ def add_outer(typing_context, sums, a, b):
 _ELEMENTS = {
     ir.FloatType: (4, "f", "f32", "0f00000000"),
     ir.DoubleType: (8, "d", "f64", "0d0000000000000000"),
+    ir.IntType: (2, "h", "b16", "0"),  # halves
 }
 
 
@@ -412,26 +426,27 @@ def load_inside(typing_context, source, entry, inside):
     """source[low half of entry] where `inside` has all bits of the entry's high half, else 0"""
 
     def generate(context, builder, signature, arguments):
-        source, entry, inside = arguments
-        (value,) = _load_inside(builder, source, entry, inside, 1)
-        return value
+        pointer, entry, bits = arguments
+        (value,) = _load_inside(builder, pointer, entry, bits, 1)
+        return _widened(builder, source.dtype, value)
 
-    return source.dtype(source, types.int64, types.int32), generate
+    return _number(source.dtype)(source, types.int64, types.int32), generate
 
 
 @intrinsic
 def load4_inside(typing_context, source, entry, inside):
-    """Four elements from there on, see `load_inside`; aligned to 16 bytes"""
+    """Four elements from there on, see `load_inside`; aligned to 16 bytes, of halves to 8"""
 
     def generate(context, builder, signature, arguments):
-        source, entry, inside = arguments
-        values = _load_inside(builder, source, entry, inside, _VECTOR)
+        pointer, entry, bits = arguments
+        loaded = _load_inside(builder, pointer, entry, bits, _VECTOR)
+        values = [_widened(builder, source.dtype, value) for value in loaded]
         found = ir.Constant(ir.ArrayType(values[0].type, _VECTOR), ir.Undefined)
         for i, value in enumerate(values):
             found = builder.insert_value(found, value, i)
         return found
 
-    return types.UniTuple(source.dtype, _VECTOR)(source, types.int64, types.int32), generate
+    return types.UniTuple(_number(source.dtype), _VECTOR)(source, types.int64, types.int32), generate
 
 
 @intrinsic

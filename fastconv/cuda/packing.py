@@ -10,7 +10,7 @@ from numba.cuda.types import int32, int64
 from fastconv.cuda import epilogue
 from fastconv.cuda import plan as plans
 from fastconv.cuda.arrays import DeviceArray, Library
-from fastconv.cuda.compile import Float, Kernel, Pointer, Wide, WidePointer, finish
+from fastconv.cuda.compile import Float, Kernel, Pointer, RealPointer, Wide, WidePointer, finish
 from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division, load, quotient, store
 from fastconv.cuda.plan import Operand, Step, Target
@@ -78,9 +78,7 @@ def copy(source: DeviceArray, target: DeviceArray, stream: int) -> None:
     if len(source.shape) > _AXES:
         raise UnsupportedError(f"arrays on a device must be contiguous if they have {len(source.shape)} axes")
     made_for = plans.target(source.device)
-    made = copying(
-        made_for, source.dtype.itemsize, source.shape, source.strides, target.strides, (Operand(0), Operand(1))
-    )
+    made = copying(made_for, source.itemsize, source.shape, source.strides, target.strides, (Operand(0), Operand(1)))
     plans.Plan(made_for, (made,), 0).run((source.pointer, target.pointer), stream)
 
 
@@ -108,7 +106,7 @@ FLIP = False  # what the kernel is specialised by
 
 def _pack(
     weight: Pointer,
-    packed: Pointer,
+    packed: RealPointer,
     table: WidePointer,
     channels: int,
     filters: int,
@@ -194,7 +192,7 @@ CHANNELS_LAST = False  # what the next kernel is specialised by
 
 
 def _reduce(
-    parts: Pointer,
+    parts: RealPointer,
     bias: Pointer,
     residual: Pointer,
     out: Pointer,

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from fastconv.cuda import driver as drivers
-from fastconv.cuda.compile import Code, Kernel, compiled
+from fastconv.cuda.compile import Code, Kernel, compiled, computed
 from fastconv.cuda.driver import Device, Driver, Extent, Launch, Parameters
 
 
@@ -24,7 +24,7 @@ class Step(NamedTuple):
     """A launch, and what its pointers point to."""
 
     launch: Launch
-    pointers: tuple[Operand, ...]
+    pointers: tuple[Operand | None, ...]  # None: nothing
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Target:
         self,
         kernel: Kernel,
         grid: Extent,
-        pointers: Sequence[Operand],
+        pointers: Sequence[Operand | None],
         numbers: Sequence[float],
         shared: int = 0,
     ) -> Step:
@@ -51,7 +51,7 @@ class Target:
         assert kernel.pointers == len(pointers)
         assert len(kinds) == len(pointers) + len(numbers)
         of_numbers = zip(numbers, kinds[len(pointers) :], strict=True)
-        words = [_word(number, kind, kernel.dtype) for number, kind in of_numbers]
+        words = [_word(number, kind, computed(kernel.dtype)) for number, kind in of_numbers]
         function = self._load(compiled(kernel, self.device.capability))
         launch = Launch(function, grid, (kernel.threads, 1, 1), shared, Parameters(len(pointers), words))
         return Step(launch, tuple(pointers))
@@ -111,6 +111,7 @@ class Plan:
         with self._lock:
             for launch, pointers in steps:
                 words = launch.parameters.words
-                for i, (place, offset) in enumerate(pointers):
-                    words[i] = operands[place] + offset
+                for i, operand in enumerate(pointers):
+                    if operand is not None:
+                        words[i] = operands[operand.place] + operand.offset
                 self._driver.launch(launch, self._ordinal, stream)

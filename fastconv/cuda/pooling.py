@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.cuda.algorithm import AnyAlgorithm
+from fastconv.arguments import is_floating
+from fastconv.cuda.algorithm import HALVES, AnyAlgorithm
 from fastconv.cuda.compile import Kernel
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import Triple, three
@@ -17,9 +18,9 @@ from fastconv.cuda.intrinsics import division
 from fastconv.cuda.plan import Operand, Plan, Step, Target
 from fastconv.cuda.pooling_steps import WARP, any_windows, strips, whole_planes
 from fastconv.cuda.unroll import Constant
-from fastconv.problem import PoolProblem
+from fastconv.problem import BFLOAT16, PoolProblem
 
-_FLOATS = ("float32", "float64")
+_FLOATS = (*HALVES, "float32", "float64")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")  # of maxima
 
 _THREADS = 256
@@ -66,13 +67,13 @@ class Pooling(AnyAlgorithm[PoolProblem]):
     def cost(self, problem: PoolProblem, device: Device) -> float:
         """Predict by what is read and written."""
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        return device.launch + elements * np.dtype(problem.dtype).itemsize / device.bandwidth
+        return device.launch + elements * problem.itemsize / device.bandwidth
 
     def error_bound(self, problem: PoolProblem) -> float:
         """Return that of a sum of rows, and 0 of maxima."""
         if problem.maxima:
             return 0.0
-        return {"float32": 1e-6, "float64": 2e-15}[problem.dtype]
+        return {"float16": 1e-3, BFLOAT16: 8e-3, "float32": 1e-6, "float64": 2e-15}[problem.dtype]
 
     def plan(self, problem: PoolProblem, target: Target) -> Plan:
         """Return one launch, on operands in the order of `Place`."""
@@ -99,8 +100,7 @@ def _planes(problem: PoolProblem) -> int:
 def _fold(problem: PoolProblem) -> dict[str, Constant]:
     """Return the constants that say what is done with the elements of a window."""
     if problem.maxima:
-        dtype = np.dtype(problem.dtype)
-        lowest = -math.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
+        lowest = -math.inf if is_floating(problem.dtype) else int(np.iinfo(problem.dtype).min)
         return {"KIND": "max", "NORM": None, "NEUTRAL": lowest}
     if problem.operation != "lp_pool":
         return {"KIND": "sum", "NORM": None, "NEUTRAL": 0}

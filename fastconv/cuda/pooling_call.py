@@ -6,10 +6,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
-
 from fastconv import config
-from fastconv.call import NATIVE, as_key, keep
+from fastconv.call import as_key, keep
 from fastconv.cuda import plan as plans
 from fastconv.cuda import table
 from fastconv.cuda.arrays import DeviceArray, Library, library_of, seen_as
@@ -26,12 +24,11 @@ from fastconv.problem import image_shape
 class _Call:
     """What a call needs that its shape, type and arguments decide."""
 
-    results: list[tuple[tuple[int, ...], np.dtype[np.generic]]]
+    results: list[tuple[tuple[int, ...], str]]
     plan: Plan | None  # None: the result is empty
 
 
 _calls: dict[Hashable, _Call] = {}
-_INDEX = np.dtype(np.int64)
 
 
 def clear() -> None:
@@ -124,4 +121,4 @@ def _prepare(
     chosen = table.chosen(table.POOLINGS, problem, algorithm, limit, target.device)
     plan = None if 0 in problem.output_shape else chosen.plan(problem, target)
     found = problem.output_shape if batched else problem.output_shape[1:]
-    return _Call([(found, NATIVE[problem.dtype]), (found, _INDEX)][: 1 + problem.indices], plan)
+    return _Call([(found, problem.dtype), (found, "int64")][: 1 + problem.indices], plan)

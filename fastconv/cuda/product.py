@@ -10,7 +10,7 @@ from __future__ import annotations
 from numba import cuda
 from numba.cuda.types import int32
 
-from fastconv.cuda.compile import Float, Pointer, Wide, WidePointer, finish
+from fastconv.cuda.compile import Float, Pointer, RealPointer, Wide, WidePointer, finish
 from fastconv.cuda.intrinsics import (
     add_outer,
     advance,
@@ -26,7 +26,6 @@ from fastconv.cuda.intrinsics import (
     quads,
     quotient,
     set_quad,
-    store,
     thread_x_again,
     zeros,
 )
@@ -42,7 +41,7 @@ WEIGHT_LOADS = 1  # of them by each thread
 COLUMN_LOADS = 4  # elements of columns that each thread loads for a buffer
 STEPS_AT_ONCE = 1  # 4 where four channels of a pixel lie side by side, from a multiple of 16 bytes on
 CHANNELS_LAST = False
-WHOLE = True  # whether `out` is the result, not sums over parts of the steps, which something else adds and finishes
+WHOLE = True  # whether sums are over all steps; those over some are `parts`, which something else adds and finishes
 ALONG = PIXELS  # of a tile, what lies side by side in the result: FILTERS if CHANNELS_LAST
 ACROSS = FILTERS  # the other one
 ROUNDS = THREAD_FILTERS  # how many of those a thread has
@@ -50,10 +49,11 @@ ROUNDS = THREAD_FILTERS  # how many of those a thread has
 
 def multiply(
     x: Pointer,
-    weight: Pointer,
+    weight: RealPointer,
     bias: Pointer,
     residual: Pointer,
     out: Pointer,
+    parts: RealPointer,
     table: WidePointer,
     image_size: Wide,
     out_image_size: Wide,
@@ -186,7 +186,7 @@ def multiply(
     my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
     my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
     first_of_group = int32(group * filters)
-    target = advance(out, split * out_size)
+    target = out if WHOLE else advance(parts, split * out_size)
     along = thread % ALONG
     for turn in range(int32(ROUNDS)):
         for r in static_range(ROUNDS):
@@ -209,8 +209,5 @@ def multiply(
                 place = image * out_image_size + (pixel - image * image_pixels) * out_pixel_step
                 place += (first_of_group + filter_) * out_filter_step
                 total = get(shared, line * ALONG + along)
-                if WHOLE:
-                    finish(total, bias, int32(first_of_group + filter_), residual, target, place)
-                else:
-                    store(target, place, total)
+                finish(total, bias, int32(first_of_group + filter_), residual, target, place)
         cuda.syncthreads()

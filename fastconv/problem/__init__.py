@@ -10,13 +10,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
-from fastconv.arguments import DTYPES
+from fastconv.arguments import BFLOAT16, DTYPES
 from fastconv.problem.base import LAYOUTS, MAX_RANK, image_shape
 from fastconv.problem.convolution import ACTIVATIONS, DIRECTIONS, PADDING_MODES, ConvProblem
 from fastconv.problem.pooling import POOLINGS, PoolProblem
 
 __all__ = [
     "ACTIVATIONS",
+    "BFLOAT16",
     "DIRECTIONS",
     "DTYPES",
     "LAYOUTS",

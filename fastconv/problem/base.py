@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fastconv.arguments import Pairs, one_of, receptive_fields, shape
+from fastconv.arguments import Pairs, itemsize, one_of, receptive_fields, shape
 
 LAYOUTS = ("channels_first", "channels_last")
 MAX_RANK = 3
@@ -53,6 +53,7 @@ class WindowedProblem:
     __slots__ = ()
     __match_args__: ClassVar[tuple[str, ...]]  # a dataclass's fields that its maker gives, in order
 
+    dtype: str
     batch: int
     channels: int
     size: tuple[int, ...]
@@ -87,6 +88,11 @@ class WindowedProblem:
     def rank(self) -> int:
         """The number of spatial axes, 1 to 3."""
         return len(self.size)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return itemsize(self.dtype)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

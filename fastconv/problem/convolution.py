@@ -15,7 +15,7 @@ from typing import SupportsIndex, cast
 import numpy.typing as npt
 
 from fastconv.arguments import (
-    DTYPES,
+    PROBLEM_DTYPES,
     Padding,
     Pairs,
     PerAxis,
@@ -65,7 +65,7 @@ _TAIL = {
     "flip": "(flip)",
     "layout": f"({'|'.join(LAYOUTS)})",
     "direction": f"({'|'.join(DIRECTIONS)})",
-    "dtype": f"({'|'.join(DTYPES)})",
+    "dtype": f"({'|'.join(PROBLEM_DTYPES)})",
 }
 
 
@@ -100,7 +100,7 @@ class ConvProblem(WindowedProblem):
     Parameters
     ----------
     dtype : str
-        The NumPy name of the elements' type, one of `DTYPES`.
+        The NumPy name of the elements' type, one of `DTYPES`, or ``"bfloat16"``.
     batch : int
         Images N, may be 0.
     channels : int

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 from interpreter import InterpreterError, Kernel, Memory, launch, parse
+from interpreter.conversions import from_bfloat16, to_bfloat16
 
 from fastconv.cuda.arrays import DeviceArray
 from fastconv.cuda.compile import Code
@@ -35,8 +36,9 @@ STREAM = 7  # of every call
 class InterpretedArray:
     """An array of which the package sees the CUDA array interface and nothing else."""
 
-    def __init__(self, values: np.ndarray, allocation: object) -> None:
+    def __init__(self, values: np.ndarray, allocation: object, name: str = "") -> None:
         self._values, self._allocation = values, allocation  # which lives as long as views of it
+        self.name = name or values.dtype.name  # of the type: bfloat16 has its bits as values
 
     @property
     def __cuda_array_interface__(self) -> dict[str, object]:
@@ -50,11 +52,11 @@ class InterpretedArray:
         }
 
     def __getitem__(self, index: object) -> InterpretedArray:
-        return InterpretedArray(self._values[index], self._allocation)  # type: ignore[index]
+        return InterpretedArray(self._values[index], self._allocation, self.name)  # type: ignore[index]
 
     def transpose(self, *axes: int) -> InterpretedArray:
         """Return a view with the axes in another order."""
-        return InterpretedArray(self._values.transpose(axes), self._allocation)
+        return InterpretedArray(self._values.transpose(axes), self._allocation, self.name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,8 +67,8 @@ class InterpretedArray:
         return self._values.dtype
 
     def numpy(self) -> np.ndarray:
-        """Return a copy in memory of NumPy's own."""
-        return self._values.copy()
+        """Return a copy in memory of NumPy's own; of bfloat16 in float32."""
+        return from_bfloat16(self._values) if self.name == "bfloat16" else self._values.copy()
 
     def __setitem__(self, index: object, values: object) -> None:
         self._values[index] = values  # type: ignore[index]
@@ -128,7 +130,7 @@ class InterpretingDriver:
         assert isinstance(array, InterpretedArray)
         values = array._values
         strides = tuple(step // values.itemsize for step in values.strides)
-        return DeviceArray(values.ctypes.data, values.shape, strides, values.dtype, 0, array)
+        return DeviceArray(values.ctypes.data, values.shape, strides, array.name, 0, array)
 
     def stream(self, array: DeviceArray) -> int:
         """Return the current stream, of which there is one."""
@@ -136,9 +138,16 @@ class InterpretingDriver:
 
     def empty(self, like: DeviceArray | None, shape: tuple[int, ...], dtype: object) -> InterpretedArray:
         """Return an array that nobody has written: NaN, or -1."""
-        kind = np.dtype(dtype)  # type: ignore[call-overload]
+        kind = np.dtype("uint16" if dtype == "bfloat16" else dtype)  # type: ignore[call-overload]
         allocation = _Allocation(self.memory, int(np.prod(shape)) * kind.itemsize)
-        return InterpretedArray(self.memory.array(allocation.address, tuple(shape), kind), allocation)
+        values = self.memory.array(allocation.address, tuple(shape), kind)
+        return InterpretedArray(values, allocation, "bfloat16" if dtype == "bfloat16" else "")
+
+    def bfloat16(self, values: np.ndarray) -> InterpretedArray:
+        """Return float32 numbers rounded to bfloat16."""
+        made = self.empty(None, values.shape, "bfloat16")
+        made._values[...] = to_bfloat16(values)
+        return made
 
     def array(self, values: object) -> InterpretedArray:
         """Return a copy of an array."""
@@ -148,7 +157,7 @@ class InterpretingDriver:
         return made
 
     def numpy(self, array: InterpretedArray) -> np.ndarray:
-        """Return a copy in memory of NumPy's own."""
+        """Return a copy in memory of NumPy's own; of bfloat16 in float32."""
         return array.numpy()
 
 

@@ -49,14 +49,22 @@ def test_a_tensor_of_pytorch(monkeypatch):
     x = tensor()
     assert devices.is_on_device(x)
     found = arrays.library_of(x).look(x)
-    assert found == DeviceArray(4096, (2, 3), (4, 1), np.dtype(np.float32), 1, x)
+    assert found == DeviceArray(4096, (2, 3), (4, 1), "float32", 1, x)
     torch = ModuleType("torch")
     torch.cuda = SimpleNamespace(current_stream=lambda device: SimpleNamespace(cuda_stream=40 + device))
     torch.float64 = "the type"
     torch.empty = lambda shape, dtype, device: (shape, dtype, device.index)
     monkeypatch.setitem(sys.modules, "torch", torch)
     assert arrays.library_of(x).stream(found) == 41
-    assert arrays.library_of(x).empty(found, (5,), np.dtype(np.float64)) == ((5,), "the type", 1)
+    assert arrays.library_of(x).empty(found, (5,), "float64") == ((5,), "the type", 1)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16", "uint8"])  # uint8 is what workspace is of
+def test_types_of_pytorch(name):
+    x = tensor()
+    type(x).dtype = f"torch.{name}"
+    found = arrays.library_of(x).look(x)
+    assert (found.dtype, found.itemsize) == (name, 1 if name == "uint8" else 2)
 
 
 def test_an_array_of_cupy():
@@ -70,18 +78,25 @@ def test_an_array_of_cupy():
         dtype=np.dtype(np.float64),
         device=SimpleNamespace(id=1),
     )
-    assert arrays.library_of(array).look(array) == DeviceArray(512, (2, 3), (1, 2), array.dtype, 1, array)
+    assert arrays.library_of(array).look(array) == DeviceArray(512, (2, 3), (1, 2), "float64", 1, array)
 
 
 def test_an_array_of_any_library():
-    interface = {"shape": (2, 3), "typestr": "<f4", "data": (256, False), "version": 3, "stream": 9, "strides": None}
+    interface = {"shape": (2, 3), "typestr": "<f4", "data": (256, True), "version": 3, "stream": 9, "strides": None}
     array = of("somebody", "Array", __cuda_array_interface__=interface)
     library = arrays.library_of(array)
     found = library.look(array)
-    assert found == DeviceArray(256, (2, 3), (3, 1), np.dtype(np.float32), 0, array)
+    assert found == DeviceArray(256, (2, 3), (3, 1), "float32", 0, array, read_only=True)
     assert library.stream(found) == 9
-    with pytest.raises(TypeError, match=r"x must be an array of CuPy, PyTorch or Numba, got somebody\.Array"):
-        library.empty(found, (1,), np.dtype(np.float32))
+    with pytest.raises(TypeError, match=r"or have an __array_namespace__, got somebody\.Array"):
+        library.empty(found, (1,), "float32")
+
+
+def test_another_byte_order_is_refused():
+    interface = {"shape": (2,), "typestr": ">f4", "data": (256, False), "version": 3}
+    array = of("somebody", "Array", __cuda_array_interface__=interface)
+    with pytest.raises(TypeError, match="must be in the machine's byte order, got >f4"):
+        arrays.library_of(array).look(array)
 
 
 def test_what_is_not_on_a_device():
@@ -92,7 +107,7 @@ def test_what_is_not_on_a_device():
 
 def test_dense():
     def array(shape, strides, pointer=512):
-        return DeviceArray(pointer, shape, strides, np.dtype(np.float32), 0, None)
+        return DeviceArray(pointer, shape, strides, "float32", 0, None)
 
     assert array((2, 3), (3, 1)).dense
     assert array((2, 1, 3), (3, 99, 1)).dense
@@ -103,7 +118,7 @@ def test_dense():
 
 
 def test_extent():
-    array = DeviceArray(1000, (2, 3), (-6, 2), np.dtype(np.float32), 0, None)
+    array = DeviceArray(1000, (2, 3), (-6, 2), "float32", 0, None)
     assert array.extent == (1000 - 6 * 4, 1000 + 4 * 4 + 4)
 
 

@@ -140,7 +140,9 @@ def test_what_a_device_refuses(interpreting):
         fastconv.conv2d(array(x), array(weight), out=array(np.ones((1, 3, 3, 4), np.float32)))
     with pytest.raises(fastconv.UnsupportedError, match="pads with zeros on a device, not by reflect"):
         fastconv.conv2d(array(x), array(weight), padding=1, padding_mode="reflect")
-    with pytest.raises(fastconv.UnsupportedError, match="computes float32 and float64 on a device, not int32"):
+    with pytest.raises(
+        fastconv.UnsupportedError, match="computes float16, bfloat16, float32, float64 on a device, not int32"
+    ):
         fastconv.conv2d(array(x.astype(np.int32)), array(weight.astype(np.int32)), algorithm="direct")
     with pytest.raises(ValueError, match="algorithm must be one of auto, direct, "):
         fastconv.conv2d(array(x), array(weight), algorithm="fastest")

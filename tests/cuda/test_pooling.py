@@ -132,8 +132,11 @@ def test_nothing_to_compute(device):
 
 
 def test_what_no_kernel_computes_is_refused(interpreting):
-    with pytest.raises(fastconv.UnsupportedError, match="float16"):
-        fastconv.avg_pool2d(interpreting.array(np.zeros((1, 1, 4, 4), np.float16)), 2)
+    from fastconv.cuda.pooling import Pooling
+
+    many, long = (PoolProblem.parse(f"max_pool1d,n1,c1,3000000000,{size},float16") for size in ("3,s1", "3,s3"))
+    assert "computes at most 1073741823 outputs on a device" in Pooling().supports(many)
+    assert "takes planes of at most 2147483647 elements on a device" in Pooling().supports(long)
     with pytest.raises(ValueError, match="algorithm must be"):
         fastconv.avg_pool2d(interpreting.array(np.zeros((1, 1, 4, 4), np.float32)), 2, algorithm="im2col")
 

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fastconv
+from fastconv import UnsupportedError
 from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS, PADDING_MODES, ConvProblem
 
 
@@ -432,3 +434,15 @@ def test_huge_arguments_that_never_reach_far_are_problems():
 def test_receptive_field_is_computed_without_wrapping():
     with pytest.raises(ValueError, match=r"x must hold one window on axis 0"):
         make((8, 8), (3, 3), dilation=2**62)  # 2**63 + 1 wraps to a negative number in 64 bits
+
+
+def test_bfloat16_is_a_type_of_problems_that_numpy_lacks():
+    problem = ConvProblem.parse("conv2d,n1,c3,8x8,k4,3x3,bfloat16")
+    assert problem.dtype == "bfloat16"
+    assert problem.itemsize == 2
+    assert ConvProblem.parse(str(problem)) == problem
+    with pytest.raises(UnsupportedError, match=r"no algorithm computes .*reference: bfloat16 is computed on devices"):
+        fastconv.select(problem)
+    with pytest.raises(UnsupportedError, match="bfloat16 is computed on devices alone: NumPy has no such type"):
+        fastconv.plan(problem, algorithm="reference")
+    assert fastconv.get_tolerance("bfloat16") > fastconv.get_tolerance("float16")

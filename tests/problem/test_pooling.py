@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastconv
-from fastconv import reference
+from fastconv import UnsupportedError, reference
 from fastconv.problem import DTYPES, LAYOUTS, PoolProblem, parse
 from fastconv.problem.pieces import largest_pieces, pieces
 
@@ -404,3 +404,12 @@ def test_arguments_of_the_other_poolings():
     assert adaptive.adaptive
     assert adaptive.maxima
     assert adaptive.output_size == (3,)
+
+
+@pytest.mark.parametrize("text", ["max_pool2d,n1,c3,8x8,3x3,s3,bfloat16", "avg_pool2d,n1,c3,8x8,3x3,s3,bfloat16"])
+def test_bfloat16_is_a_type_of_problems_that_numpy_lacks(text):
+    problem = PoolProblem.parse(text)
+    assert str(problem) == text
+    assert problem.itemsize == 2
+    with pytest.raises(UnsupportedError, match=r"no algorithm computes .*bfloat16 is computed on devices alone"):
+        fastconv.select(problem)

@@ -1,0 +1,33 @@
+"""Python functions as parts of kernels."""
+
+# mypy: disable-error-code="no-untyped-def"
+# What the compiler hands to an intrinsic, and takes from it, has no types.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numba.cuda import types
+from numba.cuda.extending import intrinsic
+
+
+def inlined(formula: Callable[..., Callable[..., object]], *, returns: bool = True):
+    """Make a function part of each kernel that calls it, typed and compiled with the kernel.
+
+    `formula` gets the arguments' types, to give its constants one of them, and returns the function; that returns a
+    number of the first one's type, or nothing. A device function of `numba.cuda.jit` would be made so too, but asks for
+    the current device, and there may be none.
+    """
+
+    @intrinsic
+    def call(typing_context, *arguments):
+        result = arguments[0] if returns else types.void
+
+        def generate(context, builder, signature, values):
+            (packed,) = values  # a tuple, as `arguments` is
+            each = [builder.extract_value(packed, i) for i in range(len(arguments))]
+            return context.compile_internal(builder, formula(*arguments), result(*arguments), each)
+
+        return result(types.StarArgTuple(arguments)), generate
+
+    return call
