@@ -12,6 +12,7 @@ from fastconv.cuda import plan as plans
 from fastconv.cuda import table
 from fastconv.cuda.arrays import DeviceArray, Library, library_of
 from fastconv.cuda.packing import copied, copy
+from fastconv.cuda.padding import with_border, without_border
 from fastconv.cuda.plan import Plan
 
 
@@ -146,8 +147,11 @@ def overlap(one: DeviceArray, other: DeviceArray) -> bool:
 def _prepare(rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[object, ...]) -> Call:
     problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
     target = plans.target(x.device)
-    chosen = table.chosen(table.TABLE, problem, algorithm, limit, target.device)
-    plan = chosen.plan(problem, named, target) if problem.batch else None
+    computed = without_border(problem)
+    chosen = table.chosen(table.TABLE, computed, algorithm, limit, target.device)
+    plan = chosen.plan(computed, named, target) if problem.batch else None
+    if plan is not None and computed is not problem:
+        plan = with_border(plan, problem, target)
     shape = problem.output_shape if batched else problem.output_shape[1:]
     return Call(shape, (problem.filters,), problem.dtype, plan)
 

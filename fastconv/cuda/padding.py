@@ -1,0 +1,139 @@
+"""Padding that is not of zeros: a copy of the input with its borders, on which a convolution pads no more.
+
+The modes are those of the table at `fastconv.reference.pad`. Algorithms have nothing to know of them, and what reads the
+input reads it twice and writes it once: few layers of networks pad so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+
+from numba import cuda
+from numba.cuda.types import int32, int64
+
+from fastconv.cuda.algorithm import Place
+from fastconv.cuda.compile import Kernel, Pointer, Wide
+from fastconv.cuda.geometry import geometry
+from fastconv.cuda.inline import inlined
+from fastconv.cuda.intrinsics import load, store
+from fastconv.cuda.plan import Operand, Plan, Step, Target
+from fastconv.problem import ConvProblem
+
+_THREADS = 256
+_ALIGNMENT = 256  # bytes, at multiples of which what lies in the workspace begins
+
+Source = Callable[[int, int], int]  # of a place before, in or behind an axis of so many elements, that whose it shows
+Integer = Callable[[int], int]  # a type of Numba's
+
+
+def _reflect(integer: Integer, _: Integer) -> Source:
+    def reflect(place: int, size: int) -> int:
+        if place < 0:
+            return integer(-place)
+        return integer(2 * (size - 1) - place) if place >= size else place
+
+    return reflect
+
+
+def _symmetric(integer: Integer, _: Integer) -> Source:
+    def symmetric(place: int, size: int) -> int:
+        if place < 0:
+            return integer(-1 - place)
+        return integer(2 * size - 1 - place) if place >= size else place
+
+    return symmetric
+
+
+def _replicate(integer: Integer, _: Integer) -> Source:
+    def replicate(place: int, size: int) -> int:
+        if place < 0:
+            return integer(0)
+        return integer(size - 1) if place >= size else place
+
+    return replicate
+
+
+def _circular(integer: Integer, _: Integer) -> Source:
+    def circular(place: int, size: int) -> int:
+        if place < 0:
+            return integer(place + size)
+        return integer(place - size) if place >= size else place
+
+    return circular
+
+
+reflect = inlined(_reflect)
+symmetric = inlined(_symmetric)
+replicate = inlined(_replicate)
+circular = inlined(_circular)
+
+shown = reflect  # the one that the kernel is specialised by
+
+
+def _pad(
+    source: Pointer,
+    target: Pointer,
+    count: Wide,
+    lanes: int,
+    depth: int,
+    height: int,
+    width: int,
+    padded_depth: int,
+    padded_height: int,
+    padded_width: int,
+    before_depth: int,
+    before_height: int,
+    before_width: int,
+) -> None:
+    """Copy an element of the padded planes a thread; each is `lanes` numbers."""
+    place = int64(cuda.blockIdx.x) * int64(cuda.blockDim.x) + int64(cuda.threadIdx.x)
+    if place < count:
+        rest = place // lanes
+        lane = place - rest * lanes
+        by_width = rest // padded_width
+        w = shown(int32(rest - by_width * padded_width - before_width), width)
+        by_height = by_width // padded_height
+        h = shown(int32(by_width - by_height * padded_height - before_height), height)
+        plane = by_height // padded_depth
+        d = shown(int32(by_height - plane * padded_depth - before_depth), depth)
+        read = ((plane * depth + d) * height + h) * width + w
+        store(target, place, load(source, read * lanes + lane))
+
+
+def without_border(problem: ConvProblem) -> ConvProblem:
+    """Return the problem that is left once borders of other things than zeros are there: itself if there are none."""
+    if problem.padding_mode == "zeros" or not any(map(any, problem.padding)):
+        return problem
+    size = tuple([extent + sum(pair) for extent, pair in zip(problem.size, problem.padding, strict=True)])
+    return replace(problem, size=size, padding=((0, 0),) * problem.rank, padding_mode="zeros")
+
+
+def with_border(plan: Plan, problem: ConvProblem, target: Target) -> Plan:
+    """Return a plan for a problem, of one for the problem without border: it reads a copy in the workspace."""
+    start = -(-plan.workspace // _ALIGNMENT) * _ALIGNMENT
+    copied = prod(without_border(problem).input_shape) * problem.itemsize
+    padded = Operand(Place.WORKSPACE, start)
+
+    def moved(operand: Operand | None) -> Operand | None:
+        inside = operand is not None and operand.place == Place.X
+        return Operand(padded.place, padded.offset + operand.offset) if operand and inside else operand
+
+    steps = [Step(launch, tuple(map(moved, pointers))) for launch, pointers in plan.steps]
+    return Plan(target, [_padding(problem, target, padded), *steps], start + copied, plan.packing, plan.packed)
+
+
+def _padding(problem: ConvProblem, target: Target, padded: Operand) -> Step:
+    """Return the launch that copies x with its borders."""
+    before, after = geometry(problem), geometry(without_border(problem))
+    count = prod(without_border(problem).input_shape)
+    kernel = Kernel(
+        _pad,
+        f"uint{8 * problem.itemsize}",  # bits are copied, of whatever they are
+        _THREADS,
+        names={"shown": f"{__name__}:{problem.padding_mode}"},
+    )
+    lanes = problem.channels if problem.layout == "channels_last" else 1
+    numbers = (count, lanes, *before.size, *after.size, *before.padding)
+    return target.step(kernel, (-(-count // _THREADS), 1, 1), [Operand(Place.X), padded], numbers)
