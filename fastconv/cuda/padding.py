@@ -1,7 +1,7 @@
 """Padding that is not of zeros: a copy of the input with its borders, on which a convolution pads no more.
 
-The modes are those of the table at `fastconv.reference.pad`. Algorithms have nothing to know of them, and what reads the
-input reads it twice and writes it once: few layers of networks pad so.
+The modes are those of the table at `fastconv.reference.pad`. Algorithms have nothing to know of them; the copy takes
+time of its own, but few layers of networks pad so.
 """
 
 from __future__ import annotations
