@@ -17,7 +17,7 @@ from fastconv.cuda.algorithm import Algorithm, Place
 from fastconv.cuda.compile import Float, IntPointer, Kernel, Pointer, Wide, activate
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
-from fastconv.cuda.intrinsics import advance, load, store
+from fastconv.cuda.intrinsics import advance, load, load_if, store
 from fastconv.cuda.plan import Operand, Plan, Step, Target
 from fastconv.problem import ConvProblem
 
@@ -98,9 +98,10 @@ def _direct(
                     h = int32(row * stride_height + j * dilation_height - padding_height)
                     for k in range(kernel_width):
                         w = int32(column * stride_width + k * dilation_width - padding_width)
-                        if d >= 0 and d < depth and h >= 0 and h < height and w >= 0 and w < width:
-                            inside = int32(((d * height + h) * width + w) * pixel_step + channel * channel_step)
-                            part += load(source, inside) * load(factors, int32(channel * taps + tap))
+                        inside = d >= 0 and d < depth and h >= 0 and h < height and w >= 0 and w < width
+                        step = int32(((d * height + h) * width + w) * pixel_step + channel * channel_step)
+                        # zeros of the padding are multiplied, too: an infinite weight makes NaN of them
+                        part += load_if(inside, source, step, Float(0)) * load(factors, int32(channel * taps + tap))
                         tap = int32(tap - 1) if FLIP else int32(tap + 1)
             total += part
         if has_bias != 0:
@@ -108,6 +109,8 @@ def _direct(
         if has_residual != 0:
             total += load(residual, place)
         store(out, place, activate(total))
+        if not MARKED:
+            break  # there is a thread for each
 
 
 class Direct(Algorithm):

@@ -224,10 +224,10 @@ def store_run(typing_context, pointer, index, values, first, count):
     begin, length = first.literal_value, count.literal_value
 
     def generate(context, builder, signature, arguments):
-        address = _address(builder, *arguments[:2], _GLOBAL)
+        address, values = _address(builder, arguments[0], arguments[1], _GLOBAL), arguments[2]
         run = ir.Constant(ir.VectorType(address.type.pointee, length), ir.Undefined)
         for i in range(length):
-            run = builder.insert_element(run, builder.extract_value(arguments[2], begin + i), ir.Constant(_INT32, i))
+            run = builder.insert_element(run, builder.extract_value(values, begin + i), ir.Constant(_INT32, i))
         size = length * (4 if isinstance(run.type.element, ir.FloatType) else 8)
         builder.store(run, builder.bitcast(address, ir.PointerType(run.type, _GLOBAL)), align=min(16, size))
         return context.get_dummy_value()
@@ -240,7 +240,8 @@ def mark(typing_context, pointer, index):
     """pointer[index] = 1, whoever does so at the same time"""
 
     def generate(context, builder, signature, arguments):
-        builder.atomic_rmw("or", _address(builder, *arguments, _GLOBAL), ir.Constant(_INT32, 1), "monotonic")
+        address = _address(builder, arguments[0], arguments[1], _GLOBAL)
+        builder.atomic_rmw("or", address, ir.Constant(_INT32, 1), "monotonic")
         return context.get_dummy_value()
 
     return types.void(pointer, index), generate

@@ -83,7 +83,7 @@ transform_output = _transforming("output")
 
 @intrinsic
 def load_tile(typing_context, source, row, column, height, width, row_gap, column_gap, pixel_step, rows, columns):
-    """The tile of a plane whose first element is in this row and column, of every so manyth of both; 0 outside"""
+    """Return the tile of a plane that begins in this row and column, of rows and columns with gaps; zeros outside."""
     if not all(isinstance(each, types.IntegerLiteral) for each in (rows, columns)):
         return None
     counts = rows.literal_value, columns.literal_value
@@ -114,7 +114,7 @@ def load_tile(typing_context, source, row, column, height, width, row_gap, colum
 
 @intrinsic
 def store_each(typing_context, pointer, step, values):
-    """pointer[0], pointer[step] and so on = values"""
+    """Store values at pointer[0], pointer[step] and so on."""
 
     def generate(context, builder, signature, arguments):
         pointer, step, values = arguments

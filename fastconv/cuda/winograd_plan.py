@@ -4,16 +4,16 @@ Tiles of all images are taken in blocks. For each block there are three launches
 each frequency and group V is multiplied by the transformed weights (U), and the products (M) are transformed back.
 V and M of a block lie where those of the one before lay.
 
-For F(4x4, 3x3) a tile and channel read 16 elements, write 36 of V and read them; a tile and filter write and read 36 of
-M, and write 16. So a block whose V and M are too large for the second level cache moves 72 (C + K) + 16 (C + K)
-elements of a tile through memory, for 36 C K products: at C = K = 64, 3.5 products a byte, where an H100 has 10 a
-byte's time, and at 512 28. Small blocks keep V and M in the cache, and pay with launches. Which is quicker is predicted,
-see `seconds`.
+For F(4x4, 3x3) a tile moves 16 elements of each channel, and 36 of V to memory and back; and of each filter as many of
+M and of the result. So where V and M of a block are too large for the second level cache, it moves 88 (C + K) elements
+for 36 C K products: in float32 3.3 products a byte with 64 channels and filters, 26 with 512, where an H100 computes 10
+in the time of a byte. Small blocks keep V and M in the cache, and pay with launches, and with multiprocessors that
+have nothing to do at their ends. Which is quicker is predicted, see `seconds`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, prod
@@ -35,7 +35,7 @@ from fastconv.cuda.unroll import Constant
 from fastconv.problem import ConvProblem
 
 THREADS = 256  # of a block of a transform
-MOST_SCRATCH = 512 << 20  # bytes of V and M of a block, unless a single column of the product's tiles takes more
+MOST_SCRATCH = 256 << 20  # bytes of V and M of a block, unless a single column of the product's tiles takes more
 _ROUNDS = (1, 2, 3, 4, 6, 8)  # blocks of a product for each multiprocessor, that divisions are tried for
 
 #: Tiles beside each other in a warp and in a block of a transform: 32 where pixels lie side by side. Where channels do,
@@ -69,9 +69,7 @@ class Division:
     @cached_property
     def gaps(self) -> tuple[int, int]:
         """From an element of a tile to the next, along each axis."""
-        rows, columns = (
-            gap if r > 1 else 1 for gap, (_, r) in zip(self.shape.dilation[1:], self.axes, strict=True)
-        )
+        rows, columns = (gap if r > 1 else 1 for gap, (_, r) in zip(self.shape.dilation[1:], self.axes, strict=True))
         return rows, columns
 
     @cached_property
@@ -154,7 +152,7 @@ class Division:
 
 def seconds(divided: Division, device: Device) -> float:
     """Return the predicted time of a division on a device: transforms by what they move, products by multiply-adds."""
-    problem, tile, shape = divided.problem, divided.tile, divided.shape
+    problem, tile = divided.problem, divided.tile
     u, v, m = (count * divided.item for count in divided.elements)
     of_weights = prod(problem.weight_shape) * divided.item
     moved = (prod(problem.input_shape) + prod(problem.output_shape)) * divided.item / device.bandwidth
@@ -193,9 +191,7 @@ def divide(problem: ConvProblem, outputs: int) -> Division:
     return min(found, key=lambda one: seconds(one, device))
 
 
-def plan(
-    divided: Division, activation: str | None, bias: bool, residual: bool, target: Target
-) -> Plan:
+def plan(divided: Division, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
     """Return the launches: of the weights, three of each block, and one that computes marked images again."""
     again = direct.again(divided.problem, activation, bias, residual, target, divided.places[3])
     blocks = zip(
@@ -280,11 +276,14 @@ def _outputs(divided: Division, activation: str | None, bias: bool, residual: bo
 
 
 def _kernel(
-    divided: Division, function: Callable[..., None], constants: dict[str, Constant], names: dict[str, str] | None = None
+    divided: Division,
+    function: Callable[..., None],
+    constants: Mapping[str, Constant],
+    names: Mapping[str, str] | None = None,
 ) -> Kernel:
     """A kernel of a transform."""
-    constants = {**divided.constants, **constants}
-    return Kernel(function, divided.problem.dtype, THREADS, constants=constants, names=names or {})
+    every = {**divided.constants, **constants}
+    return Kernel(function, divided.problem.dtype, THREADS, constants=every, names=names or {})
 
 
 def _blocks(divided: Division) -> list[tuple[int, int]]:

@@ -120,9 +120,8 @@ def inputs(
         column = int32(of_columns * ((COLUMN_OUTPUTS - 1) * column_gap) + across - padding_width)
         start = int64(image) * image_size + int64(group * channels + channel) * int64(channel_step)
         rows = height if channel < channels else int32(0)
-        values = load_tile(
-            advance(x, start), row, column, rows, width, row_gap, column_gap, pixel_step, ROWS, COLUMNS
-        )
+        source = advance(x, start)
+        values = load_tile(source, row, column, rows, width, row_gap, column_gap, pixel_step, ROWS, COLUMNS)
         found = transform_input(values, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
         start = int64(group * padded_channels + channel) * int64(padded_tiles) + int64(place)
         store_each(advance(transformed, start), frequency_step, found)
@@ -139,7 +138,7 @@ def multiply(
 ) -> None:
     """Compute a tile of ``products[filter, pixel] = sum over channels of weight[channel, filter] * x[channel, pixel]``.
 
-    M is the filters of a group, N the pixels, which are tiles of the input, K the channels; the grid's third axis counts
+    M is the filters of a group, N the pixels, which are tiles of the input, K the channels; the grid's third axis is
     frequencies and groups. The loop is that of `product.multiply`, without windows: while the products of one buffer in
     shared memory are summed, the next is loaded into registers. The last round loads what nobody uses, but there is
     memory for it.
@@ -165,11 +164,11 @@ def multiply(
         for _ in range(int32(padded_channels // DEPTH) if whole else int32(1)):
             for i in static_range(WEIGHT_LOADS):
                 if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                    set_quad(next_weights, 4 * i, load4(factors, weight_place + i * weight_step), 0, 1)
+                    set_quad(next_weights, 4 * i, load4(factors, int32(weight_place + i * weight_step)), 0, 1)
             for i in static_range(COLUMN_LOADS):
-                set_quad(next_columns, 4 * i, load4(source, column_place + i * column_step), 0, 1)
-            weight_place += int32(DEPTH * padded_filters)
-            column_place += int32(DEPTH * padded_tiles)
+                set_quad(next_columns, 4 * i, load4(source, int32(column_place + i * column_step)), 0, 1)
+            weight_place = int32(weight_place + DEPTH * padded_filters)
+            column_place = int32(column_place + DEPTH * padded_tiles)
 
             if whole:
                 get_weights = int32(my_filter + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
