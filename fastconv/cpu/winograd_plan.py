@@ -13,6 +13,7 @@ from fastconv.algorithm import Array, BoundRun
 from fastconv.codegen import blocked, copying
 from fastconv.codegen import tile as tiles
 from fastconv.codegen import transform as codelet
+from fastconv.codegen.winograd_tile import NONE, Axis
 from fastconv.cpu import plan as at
 from fastconv.cpu import scratch, threads
 from fastconv.cpu import winograd_steps as step
@@ -24,7 +25,6 @@ from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
 from fastconv.cpu.plan import Request, common_numbers, input_strides, placed, tile_slot
 
-Axis = tuple[int, int]  # (m, r) of F(m, r)
 Numbers = npt.NDArray[np.int64]
 Step = tuple[threads.Launch, Numbers]  # something launched, with its numbers
 
@@ -299,12 +299,12 @@ def _codelets(dtype: str, axes: tuple[Axis, Axis]) -> dict[int, codelet.Codelet]
         step.WEIGHTS: codelet.Codelet(dtype, codelet.WEIGHT, rows, columns),
         step.OUTPUT: codelet.Codelet(dtype, codelet.OUTPUT, rows, columns),
     }
-    if codelet.NONE in axes:
+    if NONE in axes:
         return found | {step.INPUT_LAST: codelet.Codelet(dtype, codelet.INPUT, rows, columns)}
-    first = codelet.Codelet(dtype, codelet.INPUT, rows, codelet.NONE)
+    first = codelet.Codelet(dtype, codelet.INPUT, rows, NONE)
     return found | {
         step.INPUT_FIRST: first,
-        step.INPUT_LAST: codelet.Codelet(dtype, codelet.INPUT, codelet.NONE, columns),
+        step.INPUT_LAST: codelet.Codelet(dtype, codelet.INPUT, NONE, columns),
     }
 
 
@@ -349,7 +349,7 @@ def _tiling_numbers(cut: Tiling) -> dict[int, int]:
         step.TILES: cut.most_tiles,
         step.PART_H: cut.part_rows,
         step.PARTS_H: cut.parts,
-        step.LAST_ROWS: 1 if codelet.NONE in cut.axes else cut.sizes[0],
+        step.LAST_ROWS: 1 if NONE in cut.axes else cut.sizes[0],
         at.TILE_ROWS: cut.tile_rows,
         at.BLOCK: cut.chunk,
         at.PARTS: cut.panels,

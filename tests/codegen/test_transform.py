@@ -15,10 +15,10 @@ from fastconv import config
 from fastconv.codegen import target as targets
 from fastconv.codegen import transform
 from fastconv.codegen.cook_toom import transforms
-from fastconv.codegen.transform import INPUT, NONE, OUTPUT, WEIGHT, Codelet
+from fastconv.codegen.transform import INPUT, OUTPUT, WEIGHT, Codelet
+from fastconv.codegen.winograd_tile import LARGEST_TILE, LONGEST_TILE, NONE
 
 UNTOUCHED = 77
-LARGEST_TILE, LONGEST_TILE = 8, 10  # inputs along each of two axes, and along one alone
 ALONE = [(m, r) for m in (2, 3, 4, 6) for r in range(2, LONGEST_TILE + 2 - m)]
 NESTED = [(m, r) for m, r in ALONE if m + r - 1 <= LARGEST_TILE]
 AXES = [

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import selection
-from fastconv.cpu.winograd import LARGEST_TILE, LONGEST_TILE, Winograd
+from fastconv.codegen.winograd_tile import LARGEST_TILE, LONGEST_TILE
+from fastconv.cpu.winograd import Winograd
 from fastconv.problem import LAYOUTS, PADDING_MODES, ConvProblem
 from fastconv.selection import TABLE
 
