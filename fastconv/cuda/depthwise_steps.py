@@ -19,6 +19,7 @@ from fastconv.cuda.intrinsics import (
     quotient,
     set_quad,
     slide,
+    store,
     zeros,
 )
 from fastconv.cuda.unroll import static_range
@@ -97,7 +98,8 @@ def strips(
         first = (int64(plane) * int64(out_height) + int64(row)) * int64(row_length) + int64(along)
         for k in static_range(ROWS):
             if row + k < out_height:
-                finish(sums[k], bias, filter_, residual, out, first + int64(k * row_length))
+                target = first + int64(k * row_length)
+                store(out, target, finish(sums[k], bias, filter_, residual, target))
 
 
 def tiles(
@@ -195,7 +197,7 @@ def tiles(
             total = get(tile, int32(line * OUT_PITCH + (column - first_column)))
             filter_ = int32(plane - quotient(plane, filters_multiplier, filters_shift) * filters)
             target = int64(plane) * int64(out_height * out_width) + int64(row * out_width + column)
-            finish(total, bias, filter_, residual, out, target)
+            store(out, target, finish(total, bias, filter_, residual, target))
 
 
 def runs(
@@ -250,4 +252,5 @@ def runs(
         first = (int64(by_run) * int64(out_width) + int64(first_column)) * int64(filters) + int64(filter_)
         for i in static_range(RUN):
             if first_column + i < out_width:
-                finish(sums[i], bias, filter_, residual, out, first + int64(i * filters))
+                target = first + int64(i * filters)
+                store(out, target, finish(sums[i], bias, filter_, residual, target))

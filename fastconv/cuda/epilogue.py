@@ -1,6 +1,6 @@
-"""The end of a convolution's kernel: what follows an element's sum, and its store.
+"""The end of a convolution's kernel: what follows an element's sum.
 
-A kernel says ``finish(total, bias, filter_, residual, out, place)``, and `place` here says which function that is.
+A kernel stores ``finish(total, bias, filter_, residual, place)``, and `place` here says which function that is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from fastconv.cuda import activation as activations
 from fastconv.cuda.inline import inlined
-from fastconv.cuda.intrinsics import is_given, load, store
+from fastconv.cuda.intrinsics import is_given, load
 from fastconv.problem import ACTIVATIONS
 
 
@@ -19,17 +19,17 @@ def _finishing(activate: Callable[[float], float]) -> object:
     Of the bias an element of the filter is added, of the residual one of the output's place, if they are given.
     """
 
-    def formula(*types: object) -> Callable[..., None]:
-        def finish(total: float, bias: int, filter_: int, residual: int, out: int, place: int) -> None:
+    def formula(*types: object) -> Callable[..., float]:
+        def finish(total: float, bias: int, filter_: int, residual: int, place: int) -> float:
             if is_given(bias):
                 total += load(bias, filter_)
             if is_given(residual):
                 total += load(residual, place)
-            store(out, place, activate(total))
+            return activate(total)
 
         return finish
 
-    return inlined(formula, returns=False)
+    return inlined(formula)
 
 
 identity = _finishing(activations.identity)

@@ -11,17 +11,17 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
 
-def inlined(formula: Callable[..., Callable[..., object]], *, returns: bool = True):
+def inlined(formula: Callable[..., Callable[..., object]]):
     """Make a function part of each kernel that calls it, typed and compiled with the kernel.
 
     `formula` gets the arguments' types, to give its constants one of them, and returns the function; that returns a
-    number of the first one's type, or nothing. A device function of `numba.cuda.jit` would be made so too, but asks for
+    number of the first one's type. A device function of `numba.cuda.jit` would be made so too, but asks for
     the current device, and there may be none.
     """
 
     @intrinsic
     def call(typing_context, *arguments):
-        result = arguments[0] if returns else types.void
+        result = arguments[0]
 
         def generate(context, builder, signature, values):
             (packed,) = values  # a tuple, as `arguments` is

@@ -4,8 +4,7 @@ Kernels take raw pointers into global memory. Loads and stores through one say i
 has nothing to infer. What a `load` reads is written by nobody while the kernel runs: the compiler may move it, and
 uses the read-only path.
 
-Halves, float16 and bfloat16, are float32 in registers and in shared memory: loads widen and stores round. In Numba's
-own halves, arithmetic would link a library of NVIDIA's headers to each kernel.
+Halves are float32 in registers and in shared memory: loads widen and stores round, see `halves`.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -16,6 +15,8 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.cuda import types
 from numba.cuda.extending import intrinsic
+
+from fastconv.cuda.halves import cut, narrowed, real, widened
 
 __all__ = [
     "add_outer",
@@ -32,18 +33,20 @@ __all__ = [
     "load_if",
     "load_inside",
     "load_row",
+    "mark",
     "put",
     "quads",
     "quotient",
     "set_quad",
     "slide",
     "store",
+    "store_run",
     "thread_x_again",
     "zeros",
 ]
 
 _GLOBAL = 1  # the address space
-_INT16, _INT32, _INT64 = (ir.IntType(bits) for bits in (16, 32, 64))
+_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 _VECTOR = 4  # elements of load4, quads and set_quad: 16 bytes of float32, two times 16 bytes of float64
 
 
@@ -79,40 +82,6 @@ def _as_tuple(builder, vector):
     return elements
 
 
-_HALVES = (types.float16, types.bfloat16)
-
-
-def _number(kind):
-    """The type that an element is computed with: that of its register."""
-    return types.float32 if kind in _HALVES else kind
-
-
-def _widened(builder, kind, value):
-    """A loaded element as the number that is computed with."""
-    if kind == types.float16:
-        return builder.fpext(builder.bitcast(value, ir.HalfType()), ir.FloatType())
-    if kind == types.bfloat16:  # the upper half of float32
-        return builder.bitcast(builder.shl(builder.zext(value, _INT32), ir.Constant(_INT32, 16)), ir.FloatType())
-    return value
-
-
-def _narrowed(builder, kind, value):
-    """A number as an element that can be stored: of halves the nearest, of two the even one."""
-    if kind == types.float16:
-        return builder.bitcast(builder.fptrunc(value, ir.HalfType()), _INT16)
-    if kind == types.bfloat16:
-        rounding = ir.FunctionType(_INT16, [ir.FloatType()])
-        return builder.asm(rounding, "cvt.rn.bf16.f32 $0, $1;", "=h,f", [value], side_effect=False)
-    return value
-
-
-def _cut(builder, kind, value):
-    """`_narrowed`, of a number that an element can hold: of a constant the compiler makes a constant."""
-    if kind == types.bfloat16:
-        return builder.trunc(builder.lshr(builder.bitcast(value, _INT32), ir.Constant(_INT32, 16)), _INT16)
-    return _narrowed(builder, kind, value)
-
-
 @intrinsic
 def advance(typing_context, pointer, distance):
     """pointer + distance, in elements"""
@@ -142,9 +111,9 @@ def load(typing_context, pointer, index):
     def generate(context, builder, signature, arguments):
         source, index = arguments
         value = _read_only(builder, builder.load(_address(builder, source, index, _GLOBAL)))
-        return _widened(builder, pointer.dtype, value)
+        return widened(builder, pointer.dtype, value)
 
-    return _number(pointer.dtype)(pointer, index), generate
+    return real(pointer.dtype)(pointer, index), generate
 
 
 # For `load_if`: a load's type, a register's letter and type, and bytes, by the type of an element.
@@ -172,7 +141,7 @@ def _load_if(builder, kind, condition, pointer, index, otherwise):
         f"mov.{'b16' if letter == 'h' else loaded} $0, $3; @p ld.global.nc.{loaded} $0, [place]; }}"
     )
     function_type = ir.FunctionType(register, [_INT64, _INT32, register, _INT32])
-    otherwise = _cut(builder, kind, otherwise)
+    otherwise = cut(builder, kind, otherwise)
     operands = [
         builder.ptrtoint(_address(builder, pointer, ir.Constant(_INT32, 0), _GLOBAL), _INT64),
         index,
@@ -180,7 +149,7 @@ def _load_if(builder, kind, condition, pointer, index, otherwise):
         builder.zext(condition, _INT32),
     ]
     found = builder.asm(function_type, text, f"=&{letter},l,r,{letter},r", operands, side_effect=False)
-    return _widened(builder, kind, builder.trunc(found, element) if narrow else found)
+    return widened(builder, kind, builder.trunc(found, element) if narrow else found)
 
 
 @intrinsic
@@ -193,8 +162,7 @@ def load_if(typing_context, condition, pointer, index, otherwise):
     def generate(context, builder, signature, arguments):
         return _load_if(builder, pointer.dtype, *arguments)
 
-    number = _number(pointer.dtype)
-    return number(types.boolean, pointer, types.int32, number), generate
+    return real(pointer.dtype)(types.boolean, pointer, types.int32, real(pointer.dtype)), generate
 
 
 @intrinsic
@@ -206,7 +174,7 @@ def load_row(typing_context, pointer, step, first, limit, count):
 
     def generate(context, builder, signature, arguments):
         pointer, step, first, limit, _ = arguments
-        element = context.get_value_type(_number(kind))
+        element = context.get_value_type(real(kind))
         found = ir.Constant(ir.ArrayType(element, length), ir.Undefined)
         for i in range(length):
             number = ir.Constant(_INT32, i)
@@ -215,7 +183,7 @@ def load_row(typing_context, pointer, step, first, limit, count):
             found = builder.insert_value(found, value, i)
         return found
 
-    signature = types.UniTuple(_number(kind), length)(pointer, types.int32, types.int32, types.int32, count)
+    signature = types.UniTuple(real(kind), length)(pointer, types.int32, types.int32, types.int32, count)
     return signature, generate
 
 
@@ -238,10 +206,41 @@ def store(typing_context, pointer, index, value):
 
     def generate(context, builder, signature, arguments):
         target, index, value = arguments
-        builder.store(_narrowed(builder, pointer.dtype, value), _address(builder, target, index, _GLOBAL))
+        builder.store(narrowed(builder, pointer.dtype, value), _address(builder, target, index, _GLOBAL))
         return context.get_dummy_value()
 
-    return types.void(pointer, index, _number(pointer.dtype)), generate
+    return types.void(pointer, index, real(pointer.dtype)), generate
+
+
+@intrinsic
+def store_run(typing_context, pointer, index, values, first, count):
+    """pointer[index:index + count] = values[first:first + count]; aligned to the run, or to 16 bytes if it is longer"""
+    if not _literal(first, count):
+        return None
+    begin, length = first.literal_value, count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        address, values = _address(builder, arguments[0], arguments[1], _GLOBAL), arguments[2]
+        run = ir.Constant(ir.VectorType(address.type.pointee, length), ir.Undefined)
+        for i in range(length):
+            run = builder.insert_element(run, builder.extract_value(values, begin + i), ir.Constant(_INT32, i))
+        size = length * (4 if isinstance(run.type.element, ir.FloatType) else 8)
+        builder.store(run, builder.bitcast(address, ir.PointerType(run.type, _GLOBAL)), align=min(16, size))
+        return context.get_dummy_value()
+
+    return types.void(pointer, index, values, first, count), generate
+
+
+@intrinsic
+def mark(typing_context, pointer, index):
+    """pointer[index] = 1, whoever does so at the same time"""
+
+    def generate(context, builder, signature, arguments):
+        address = _address(builder, arguments[0], arguments[1], _GLOBAL)
+        builder.atomic_rmw("or", address, ir.Constant(_INT32, 1), "monotonic")
+        return context.get_dummy_value()
+
+    return types.void(pointer, index), generate
 
 
 def _literal(*kinds) -> bool:
@@ -428,9 +427,9 @@ def load_inside(typing_context, source, entry, inside):
     def generate(context, builder, signature, arguments):
         pointer, entry, bits = arguments
         (value,) = _load_inside(builder, pointer, entry, bits, 1)
-        return _widened(builder, source.dtype, value)
+        return widened(builder, source.dtype, value)
 
-    return _number(source.dtype)(source, types.int64, types.int32), generate
+    return real(source.dtype)(source, types.int64, types.int32), generate
 
 
 @intrinsic
@@ -440,13 +439,13 @@ def load4_inside(typing_context, source, entry, inside):
     def generate(context, builder, signature, arguments):
         pointer, entry, bits = arguments
         loaded = _load_inside(builder, pointer, entry, bits, _VECTOR)
-        values = [_widened(builder, source.dtype, value) for value in loaded]
+        values = [widened(builder, source.dtype, value) for value in loaded]
         found = ir.Constant(ir.ArrayType(values[0].type, _VECTOR), ir.Undefined)
         for i, value in enumerate(values):
             found = builder.insert_value(found, value, i)
         return found
 
-    return types.UniTuple(_number(source.dtype), _VECTOR)(source, types.int64, types.int32), generate
+    return types.UniTuple(real(source.dtype), _VECTOR)(source, types.int64, types.int32), generate
 
 
 @intrinsic

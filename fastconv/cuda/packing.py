@@ -208,7 +208,7 @@ def _reduce(
         for split in range(1, splits):
             total += load(parts, split * count + place)
         filter_ = place % filters if CHANNELS_LAST else place // plane % filters
-        finish(total, bias, filter_, residual, out, place)
+        store(out, place, finish(total, bias, filter_, residual, place))
 
 
 def reduce(

@@ -26,6 +26,7 @@ from fastconv.cuda.intrinsics import (
     quads,
     quotient,
     set_quad,
+    store,
     thread_x_again,
     zeros,
 )
@@ -209,5 +210,5 @@ def multiply(
                 place = image * out_image_size + (pixel - image * image_pixels) * out_pixel_step
                 place += (first_of_group + filter_) * out_filter_step
                 total = get(shared, line * ALONG + along)
-                finish(total, bias, int32(first_of_group + filter_), residual, target, place)
+                store(target, place, finish(total, bias, int32(first_of_group + filter_), residual, place))
         cuda.syncthreads()

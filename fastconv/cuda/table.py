@@ -13,9 +13,10 @@ from fastconv.cuda.direct import Direct
 from fastconv.cuda.driver import Device
 from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.pooling import Pooling
+from fastconv.cuda.winograd import Winograd
 from fastconv.selection.choice import contenders_among, named_among
 
-TABLE: tuple[Algorithm, ...] = (Direct(), Depthwise(), Im2col())
+TABLE: tuple[Algorithm, ...] = (Direct(), Depthwise(), Im2col(), Winograd(2), Winograd(4))
 
 POOLINGS = (Pooling(),)
 
