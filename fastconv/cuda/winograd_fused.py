@@ -18,7 +18,6 @@ from fastconv.cuda.intrinsics import (
     advance,
     block_x_again,
     block_z_again,
-    get,
     load,
     load4,
     mark,
@@ -118,14 +117,12 @@ def fused(
     second_sums = zeros(Float(0), 64)
     buffer = int32(0)
     for whole in static_range(2):
-        for step in range(int32(padded_channels // DEPTH) if whole else int32(1)):
+        for _ in range(int32(padded_channels // DEPTH) if whole else int32(1)):
             for i in static_range(4):
                 set_quad(next_weights, 4 * i, load4(factors, int32(4 * i * frequency_step)), 0, 1)
             if transforms:
                 rows = height if channel < channels and tile < tiles else int32(0)
-                next_tile = load_tile(
-                    source, row, column, rows, width, row_gap, column_gap, int32(1), ROWS, COLUMNS
-                )
+                next_tile = load_tile(source, row, column, rows, width, row_gap, column_gap, int32(1), ROWS, COLUMNS)
             channel = int32(channel + DEPTH)
             source = advance(source, int32(DEPTH * channel_step))
             factors = advance(factors, int32(DEPTH * padded_filters))
