@@ -51,8 +51,9 @@ class Codelet:
     @property
     def name(self) -> str:
         """The name of its function, which says all of it."""
-        (m, r), (n, s) = self.rows, self.columns
-        return f"winograd_{self.matrix}_{self.dtype}_{m}x{n}_{r}x{s}"
+        (m, r, down), (n, s, across) = self.rows, self.columns
+        strides = f"_s{down}x{across}" if max(down, across) > 1 else ""
+        return f"winograd_{self.matrix}_{self.dtype}_{m}x{n}_{r}x{s}{strides}"
 
     def programs(self) -> tuple[Program, Program]:
         """The programs along rows and along columns."""

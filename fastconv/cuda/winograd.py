@@ -32,6 +32,8 @@ class Winograd(Algorithm):
         reason = super().supports(problem) or winograd_tile.refusal(self.name, problem, self.outputs)
         if reason is not None:
             return reason
+        if max(problem.stride) > 1:
+            return f"{self.name} computes a stride of 1 on a device, not {'x'.join(map(str, problem.stride))}"
         divided = winograd_plan.divide(problem, self.outputs)
         if divided.matrices > MOST_BLOCKS:
             most = MOST_BLOCKS * problem.groups // divided.matrices
@@ -50,8 +52,8 @@ class Winograd(Algorithm):
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the bound of `fastconv.codegen.winograd_error`, for sums over all channels of a group."""
-        outputs, taps = zip(*winograd_tile.axes(problem, self.outputs), strict=True)
-        return relative_error(outputs, taps, geometry(problem).group_channels, problem.dtype)
+        axes = winograd_tile.axes(problem, self.outputs)
+        return relative_error(axes, geometry(problem).group_channels, problem.dtype)
 
     def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
         """Return the launches."""

@@ -73,14 +73,15 @@ class Division:
     @cached_property
     def gaps(self) -> tuple[int, int]:
         """From an element of a tile to the next, along each axis."""
-        rows, columns = (gap if r > 1 else 1 for gap, (_, r) in zip(self.shape.dilation[1:], self.axes, strict=True))
+        axes = zip(self.shape.dilation[1:], self.axes, strict=True)
+        rows, columns = (1 if axis.is_left else gap for gap, axis in axes)
         return rows, columns
 
     @cached_property
     def image_tiles(self) -> tuple[int, int]:
         """Rows of tiles, and tiles of a row: as many are interleaved as there are places in a gap."""
         counts = []
-        for size, gap, (m, _) in zip(self.shape.output[1:], self.gaps, self.axes, strict=True):
+        for size, gap, (m, *_) in zip(self.shape.output[1:], self.gaps, self.axes, strict=True):
             phases = min(gap, size)
             counts.append(phases * -(-size // (m * phases)))
         return counts[0], counts[1]
@@ -98,7 +99,7 @@ class Division:
     @property
     def sizes(self) -> tuple[int, int]:
         """Inputs of a tile along each axis."""
-        (m, r), (n, s) = self.axes
+        (m, r, _), (n, s, _) = self.axes
         return m + r - 1, n + s - 1
 
     @property
@@ -147,7 +148,7 @@ class Division:
     @property
     def constants(self) -> dict[str, Constant]:
         """What all kernels are specialised by."""
-        (m, r), (n, s) = self.axes
+        (m, r, _), (n, s, _) = self.axes
         rows, columns = self.sizes
         return {
             **{"ROW_OUTPUTS": m, "ROW_TAPS": r, "COLUMN_OUTPUTS": n, "COLUMN_TAPS": s},
@@ -274,7 +275,7 @@ def _outputs(divided: Division, activation: str | None, bias: bool, residual: bo
     shape, groups, filters = divided.shape, divided.problem.groups, divided.shape.group_filters
     last = divided.problem.layout == "channels_last"
     warp, block = _OUTPUTS_CHANNELS_LAST if last else _CHANNELS_FIRST
-    _, (m, _) = divided.axes
+    _, (m, *_) = divided.axes
     adjoining = not last and divided.gaps[1] == 1
     run = next(run for run in (4, 2, 1) if run == 1 or (adjoining and m % run == 0 and shape.output[2] % run == 0))
     constants = {"WARP_TILES": warp, "BLOCK_TILES": block, "RUN": run}
