@@ -295,7 +295,7 @@ def _outputs(divided: Division, activation: str | None, bias: bool, residual: bo
 def _fits(divided: Division) -> bool:
     """Whether the fused kernel takes a problem, with the filters of a tile of the product."""
     problem = divided.problem
-    fitting = (problem.dtype, problem.layout, divided.axes) == ("float32", "channels_first", ((2, 3), (2, 3)))
+    fitting = (problem.dtype, problem.layout, divided.axes) == ("float32", "channels_first", (Axis(2, 3), Axis(2, 3)))
     return fitting and divided.tile.filters == fused.FILTERS and problem.groups <= MOST_BLOCKS
 
 
