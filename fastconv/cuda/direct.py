@@ -133,6 +133,18 @@ class Direct(Algorithm):
         return Plan(target, (step,), 0)
 
 
+def _clear(marks: IntPointer, count: int) -> None:
+    place = int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
+    if place < count:
+        store(marks, place, int32(0))
+
+
+def clear(problem: ConvProblem, target: Target, marks: Operand) -> Step:
+    """Return the step that takes all marks away, where nothing else does."""
+    count = 1 + problem.batch
+    return target.step(Kernel(_clear, problem.dtype, _THREADS), (-(-count // _THREADS), 1, 1), (marks,), (count,))
+
+
 def again(
     problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target, marks: Operand
 ) -> Step:

@@ -4,8 +4,7 @@ An image whose result is somewhere no finite number before bias and activation i
 the CPU: an infinity or NaN is otherwise smeared over its tiles. The device decides that by itself, see
 `fastconv.cuda.direct`.
 
-Predicted for VGG-16's layers of 3x3, float32, batch 32, on an H100 (33.4e12 multiply-adds a second, 3.35e12 bytes a
-second), in milliseconds, by `fastconv.cuda.winograd_plan.seconds` and `Im2col.cost`; nothing was measured:
+What is moved, computed and predicted for VGG-16's layers is in docs/winograd.md.
 """
 
 from __future__ import annotations

@@ -23,12 +23,13 @@ import numpy as np
 from fastconv.codegen.winograd_tile import Axis, axes
 from fastconv.cuda import activation as activations
 from fastconv.cuda import direct
+from fastconv.cuda import winograd_fused as fused
 from fastconv.cuda import winograd_steps as kernels
 from fastconv.cuda.algorithm import Place
 from fastconv.cuda.compile import Kernel
 from fastconv.cuda.driver import Device, Extent
 from fastconv.cuda.geometry import Geometry, geometry
-from fastconv.cuda.im2col import TILES, Tile
+from fastconv.cuda.im2col import MOST_BLOCKS, TILES, Tile
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.plan import Operand, Plan, Step, Target
 from fastconv.cuda.unroll import Constant
@@ -47,6 +48,8 @@ _CHANNELS_FIRST, _INPUTS_CHANNELS_LAST, _OUTPUTS_CHANNELS_LAST = (32, 32), (8, 8
 _BUSY = {(128, 128): 0.83, (64, 64): 0.80, (32, 128): 0.70}
 _ENOUGH_THREADS = 256  # of a multiprocessor
 
+_BUSY_FUSED = 0.65  # of one block of eight warps, of which four also transform: 77 % of what they execute are products
+
 #: Of what is read and written again soon: the share of the second level cache that it may take, as lines of far
 #: multiprocessors are there twice, and the rate, in that of memory.
 _CACHED, _CACHE_RATE = 0.5, 1.6
@@ -60,6 +63,7 @@ class Division:
     axes: tuple[Axis, Axis]
     tile: Tile  # of the products
     block_tiles: int  # of inputs, in whole ones of those
+    fused: bool = False  # all in one kernel, which keeps V and M on the multiprocessor
 
     @cached_property
     def shape(self) -> Geometry:
@@ -123,6 +127,8 @@ class Division:
         """Of U, V and M; the product's last round loads one more step of both factors."""
         depth, matrices = self.tile.depth, self.matrices
         u = (matrices * self.padded_channels + depth) * self.padded_filters
+        if self.fused:
+            return u, 0, 0
         v = (matrices * self.padded_channels + depth) * self.block_tiles
         return u, v, matrices * self.shape.group_filters * self.block_tiles
 
@@ -155,8 +161,13 @@ def seconds(divided: Division, device: Device) -> float:
     """Return the predicted time of a division on a device: transforms by what they move, products by multiply-adds."""
     problem, tile = divided.problem, divided.tile
     u, v, m = (count * divided.item for count in divided.elements)
-    of_weights = prod(problem.weight_shape) * divided.item
+    weights = (prod(problem.weight_shape) * divided.item + 2 * u) / device.bandwidth
     moved = (prod(problem.input_shape) + prod(problem.output_shape)) * divided.item / device.bandwidth
+    if divided.fused:
+        on_one = -(-_fused_blocks(divided) * problem.groups // device.multiprocessors)
+        of_block = fused.FILTERS * fused.TILES * prod(divided.sizes) * divided.padded_channels
+        products = on_one * of_block / (128 * _BUSY_FUSED * device.clock)
+        return 4 * device.launch + weights + max(products, moved)
     rate = device.bandwidth * (_CACHE_RATE if v + m <= _CACHED * device.cache else 1.0)
     product_blocks = divided.block_tiles // tile.pixels * (divided.padded_filters // tile.filters) * divided.matrices
     on_one = -(-product_blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
@@ -166,7 +177,6 @@ def seconds(divided: Division, device: Device) -> float:
     # of a block: V and M written by one launch, read by the next one
     transforms, multiplying = (v + m) / rate, max(products, (v + m) / rate)
     launches = 2 + 3 * divided.blocks  # one of the weights, one that looks for marks
-    weights = (of_weights + 2 * u) / device.bandwidth
     return launches * device.launch + weights + moved + divided.blocks * (transforms + multiplying)
 
 
@@ -179,6 +189,8 @@ def divide(problem: ConvProblem, outputs: int) -> Division:
     found = []
     for tile in TILES[problem.dtype]:
         one = Division(problem, cut, tile, tile.pixels)
+        if _fits(one):
+            found.append(replace(one, fused=True))
         columns = max(1, -(-one.tiles // tile.pixels))  # of tiles of the product, in all blocks
         _, v, m = one.elements
         a_column = (v + m) * one.item
@@ -194,7 +206,11 @@ def divide(problem: ConvProblem, outputs: int) -> Division:
 
 def plan(divided: Division, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
     """Return the launches: of the weights, three of each block, and one that computes marked images again."""
-    again = direct.again(divided.problem, activation, bias, residual, target, divided.places[3])
+    marks = divided.places[3]
+    again = direct.again(divided.problem, activation, bias, residual, target, marks)
+    if divided.fused:
+        clear, block = direct.clear(divided.problem, target, marks), _fused(divided, activation, bias, residual, target)
+        return Plan(target, (clear, weights(divided, target), block, again), divided.workspace)
     blocks = zip(
         _inputs(divided, target),
         _products(divided, target),
@@ -274,6 +290,40 @@ def _outputs(divided: Division, activation: str | None, bias: bool, residual: bo
     _, _, products, marks = divided.places
     pointers = products, *map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT)), marks
     return target.steps(kernel, pointers, zip(grids, numbers, strict=True))
+
+
+def _fits(divided: Division) -> bool:
+    """Whether the fused kernel takes a problem, with the filters of a tile of the product."""
+    problem = divided.problem
+    fitting = (problem.dtype, problem.layout, divided.axes) == ("float32", "channels_first", (Axis(2, 3), Axis(2, 3)))
+    return fitting and divided.tile.filters == fused.FILTERS and problem.groups <= MOST_BLOCKS
+
+
+def _fused_blocks(divided: Division) -> int:
+    """Blocks of a group of the fused kernel."""
+    return -(-divided.tiles // fused.TILES) * (divided.padded_filters // fused.FILTERS)
+
+
+def _fused(divided: Division, activation: str | None, bias: bool, residual: bool, target: Target) -> Step:
+    """All but the weights' transform."""
+    problem, shape = divided.problem, divided.shape
+    run = 2 if divided.gaps[1] == 1 and shape.output[2] % 2 == 0 else 1
+    names = {"activate": activations.place(activation)}
+    constants = {**divided.constants, **fused.BLOCK, "RUN": run}
+    kernel = Kernel(fused.fused, problem.dtype, fused.THREADS, constants=constants, names=names)
+    blocks_of_filters = divided.padded_filters // fused.FILTERS
+    numbers = (
+        *(prod(problem.input_shape[1:]), prod(problem.output_shape[1:])),
+        *(problem.groups * divided.padded_channels * divided.padded_filters, blocks_of_filters),
+        *(*division(blocks_of_filters), divided.tiles, shape.group_channels, divided.padded_channels),
+        *(shape.group_filters, divided.padded_filters, *_tiling(divided)),
+        *(*shape.size[1:], *shape.padding[1:], *shape.output[1:], int(bias), int(residual)),
+    )
+    u, _, _, marks = divided.places
+    arrays = map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT))
+    return target.step(
+        kernel, (_fused_blocks(divided), 1, problem.groups), (Operand(Place.X), u, *arrays, marks), numbers
+    )
 
 
 def _kernel(
