@@ -47,10 +47,13 @@ def answers_directory() -> Path | None:
 @cache
 def _users_directory(kind: str, without: str) -> Path | None:
     """Return one of the directories that platformdirs knows; `without` says what it means that there is none."""
-    import platformdirs
-
     try:
+        import platformdirs
+
         path: Path = getattr(platformdirs, kind)("fastconv", appauthor=False)
+    except ImportError:  # a checkout is used where it was not installed
+        logger.info("platformdirs is not installed: %s", without)
+        return None
     except (OSError, RuntimeError, KeyError):  # no home directory at all
         logger.info("no home directory: %s", without)
         return None

@@ -13,11 +13,18 @@ from fastconv.cuda.direct import Direct
 from fastconv.cuda.driver import Device
 from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.pooling import Pooling
+from fastconv.problem import ConvProblem
 from fastconv.selection.choice import contenders_among, named_among
 
 TABLE: tuple[Algorithm, ...] = (Direct(), Depthwise(), Im2col())
 
-POOLINGS = (Pooling(),)
+POOLINGS: tuple[Pooling, ...] = (Pooling(),)
+
+
+def table_of(problem: P) -> tuple[AnyAlgorithm[P], ...]:
+    """Return the algorithms for a problem's kind, in order."""
+    return cast("tuple[AnyAlgorithm[P], ...]", TABLE if isinstance(problem, ConvProblem) else POOLINGS)
+
 
 A = TypeVar("A", bound=AnyAlgorithm)  # type: ignore[type-arg]  # of the problem's kind
 
