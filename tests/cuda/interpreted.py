@@ -6,7 +6,7 @@ With it the public functions run end to end without a GPU, through the plans, la
         x = device.array(np.ones((1, 2, 8, 8), np.float32))
         y = fastconv.avg_pool2d(x, 2)       # on the device as well
         device.numpy(y)                     # a copy
-        x[:, :, ::2], x.transpose(0, 2, 3, 1)   # views, with strides
+        x[:, :, ::2], device.transposed(x, 0, 2, 3, 1)   # views, with strides
 
     def test_something_else(interpreting):  # never a GPU
         interpreting.launches               # what was launched: entry point, grid, block
@@ -145,6 +145,10 @@ class InterpretingDriver:
     def numpy(self, array: InterpretedArray) -> np.ndarray:
         """Return a copy in memory of NumPy's own."""
         return array.numpy()
+
+    def transposed(self, array: InterpretedArray, *axes: int) -> InterpretedArray:
+        """Return a view with the axes in another order."""
+        return array.transpose(*axes)
 
 
 def _packed(kernel: Kernel, words: list[int]) -> bytes:

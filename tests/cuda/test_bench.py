@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from libraries import imported
 
 from fastconv import timing
 from fastconv.bench import operations
@@ -179,3 +180,13 @@ def test_no_device(monkeypatch, capsys):
     assert "fastconv.bench.device: numba.cuda cannot be imported" in capsys.readouterr().err
     assert command.main(["lenet"]) == 2
     assert "'lenet' is neither a suite" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+def test_on_a_device(gpu, tmp_path):
+    imported("torch")
+    file = tmp_path / "results.json"
+    assert command.main([TINY, DEPTHWISE, POOL, "--budget", "60", "--json", str(file)]) == 0
+    found = Report.from_json(file.read_text())
+    assert {layer.best_peer for suite in found.suites for layer in suite.layers} <= {"cudnn", "cudnn channels_last"}
+    assert all(layer.ratio > 0 for suite in found.suites for layer in suite.layers)

@@ -100,7 +100,7 @@ def test_any_strides(device):
     """Views are read and written as they lie; what lies between the elements of `out` stays."""
     random = np.random.default_rng(0)
     base, weight = random.uniform(-1, 1, (2, 6, 5, 4)), random.uniform(-1, 1, (3, 4, 3, 3))
-    x, out = device.array(base).transpose(0, 3, 1, 2), device.array(np.zeros((2, 6, 6, 5)))
+    x, out = device.transposed(device.array(base), 0, 3, 1, 2), device.array(np.zeros((2, 6, 6, 5)))
     found = fastconv.conv2d(x, device.array(weight), padding=1, algorithm="direct", out=out[:, ::2])
     wanted = fastconv.conv2d(base.transpose(0, 3, 1, 2), weight, padding=1, algorithm="reference")
     np.testing.assert_allclose(device.numpy(found), wanted, rtol=1e-12)
