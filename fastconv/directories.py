@@ -61,11 +61,11 @@ def _users_directory(kind: str, without: str) -> Path | None:
 
 
 @cache
-def source_digest() -> str:
-    """A digest of the files whose code ends up in compiled kernels."""
+def source_digest(*folders: str) -> str:
+    """A digest of the files whose code ends up in compiled kernels: of the processor's, unless folders are named."""
     digest = hashlib.sha256()
     package = Path(__file__).parent
-    for folder in ("codegen", "cpu"):
+    for folder in folders or ("codegen", "cpu"):
         for path in sorted((package / folder).glob("*.py")):
             digest.update(path.name.encode())
             digest.update(path.read_bytes())

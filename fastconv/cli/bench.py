@@ -14,6 +14,7 @@ from fastconv.bench import compare, jobs, run, table
 from fastconv.bench.device import BATCHES, BUDGET, SUITES, command
 from fastconv.bench.device import LAYOUTS as DEVICE_LAYOUTS
 from fastconv.bench.results import Report, SuiteResult
+from fastconv.cli.device import device_option
 from fastconv.cli.measuring import exit_code, measure
 from fastconv.cli.output import console, show_table
 from fastconv.cli.reading import read_report
@@ -50,7 +51,7 @@ PICTURES = (".png", ".svg")
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), help="A picture of them, to a .png or .svg file."
 )
-@click.option("--device", type=click.Choice(("cpu", "cuda")), default="cpu", show_default=True)
+@device_option
 @click.option(
     "--budget",
     type=click.FloatRange(min=0),
@@ -80,7 +81,7 @@ def bench(
     seconds: float,
     json_file: TextIO | None,
     plot: Path | None,
-    device: str,
+    device: int | None,
     budget: float,
     compared: tuple[Path, Path] | None,
 ) -> None:
@@ -102,12 +103,12 @@ def bench(
         before, after = map(read_report, compared)
         compare.show(compare.compare(before, after), console(), show_table)
         return
-    if device == "cuda":
+    if device is not None:
         given = {
             name: context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ("batch", "layout")
         }
         batches, layouts = (batch,) if given["batch"] else BATCHES, (layout,) if given["layout"] else DEVICE_LAYOUTS
-        context.exit(_on_device(targets or SUITES, batches, layouts, dtype, budget, json_file))
+        context.exit(_on_device(targets or SUITES, batches, layouts, dtype, device, budget, json_file))
     threads = threads or fastconv.get_num_threads()
     wanted = jobs_of(targets or ("resnet50",), batch, dtype, layout, direction, threads)
     _check_algorithms(names)
@@ -129,10 +130,13 @@ def _on_device(
     batches: Sequence[int],
     layouts: Sequence[str],
     dtype: str,
+    device: int,
     budget: float,
     json_file: TextIO | None,
 ) -> int:
     """Measure on a device, and return the exit code."""
+    if device:
+        raise click.UsageError(f"--device must be cpu or cuda, the first device, got cuda:{device}")
     try:
         wanted = command.all_jobs(targets, batches, layouts, dtype)
         found = command.report(wanted, budget, lambda text: click.echo(text, err=True))

@@ -7,7 +7,7 @@ which runs the same code elsewhere: the tests have one that interprets it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from threading import Lock
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: What a launch's grid and blocks are counted in: x, y, z.
 Extent = tuple[int, int, int]
+
+_FILLING = 0x3F  # of memory that is measured with
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,15 @@ class Driver(Protocol):
 
     def launch(self, launch: Launch, ordinal: int, stream: int) -> None:
         """Launch on a device's stream, and do not wait."""
+
+    def take(self, size: int, ordinal: int) -> int:
+        """Return the address of so many bytes of a device, of which every type of floats makes plain numbers."""
+
+    def give_back(self, address: int, ordinal: int) -> None:
+        """Give memory back that was taken."""
+
+    def seconds(self, work: Callable[[], object], ordinal: int, stream: int) -> float:
+        """Return what a device takes for all that some work launches on a stream, and wait for it."""
 
 
 class NvidiaDriver:
@@ -142,6 +153,33 @@ class NvidiaDriver:
         self._enter(ordinal)
         function, grid, block, shared, parameters = launch
         _checked(self._driver.cuLaunchKernel(function, *grid, *block, shared, stream, parameters.address, 0))
+
+    def take(self, size: int, ordinal: int) -> int:
+        """Allocate, and fill with bytes that make numbers between 1e-4 and 2 of every type of floats."""
+        self._enter(ordinal)
+        address = _checked(self._driver.cuMemAlloc(size))
+        _checked(self._driver.cuMemsetD8(address, _FILLING, size))
+        return int(address)
+
+    def give_back(self, address: int, ordinal: int) -> None:
+        """Free."""
+        self._enter(ordinal)
+        _checked(self._driver.cuMemFree(address))
+
+    def seconds(self, work: Callable[[], object], ordinal: int, stream: int) -> float:
+        """Record an event before and one behind."""
+        self._enter(ordinal)
+        api = self._driver
+        begin, end = (_checked(api.cuEventCreate(0)) for _ in range(2))
+        try:
+            _checked(api.cuEventRecord(begin, stream))
+            work()
+            _checked(api.cuEventRecord(end, stream))
+            _checked(api.cuEventSynchronize(end))
+            return 1e-3 * float(_checked(api.cuEventElapsedTime(begin, end)))
+        finally:
+            for event in (begin, end):
+                _checked(api.cuEventDestroy(event))
 
 
 def _checked(answer: tuple[object, ...]):  # type: ignore[no-untyped-def]  # of any kind

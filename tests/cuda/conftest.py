@@ -73,7 +73,7 @@ class _Compiling:
 @pytest.fixture
 def codes_of(compiler: None) -> Callable[..., list[object]]:
     """Return the code that a plan of a problem loads, for a compute capability; no device is asked."""
-    from fastconv.cuda import table
+    from fastconv.cuda import place
     from fastconv.cuda.driver import Device
     from fastconv.cuda.plan import Target
     from fastconv.problem import ConvProblem
@@ -81,7 +81,7 @@ def codes_of(compiler: None) -> Callable[..., list[object]]:
     def codes(problem: object, capability: tuple[int, int], name: str = "auto", **operands: object) -> list[object]:
         driver, device = _Compiling(), Device(capability=capability)
         convolution = isinstance(problem, ConvProblem)
-        entry = table.chosen(table.TABLE if convolution else table.POOLINGS, problem, name, 1e-4, device)
+        entry = place.chosen(problem, name, 1e-4, Target(driver, 0, device))
         named = {"activation": None, "bias": False, "residual": False, **operands} if convolution else {}
         entry.plan(problem, *named.values(), Target(driver, 0, device))
         return driver.codes

@@ -165,10 +165,11 @@ def test_a_call_seen_before_is_launched_again(interpreting):
     ("conv2d,n1,c2,8x8,k2,3x3,float32", "direct"),
 ])  # fmt: skip
 def test_choice(text, name, compiler):
-    from fastconv.cuda import table
+    from fastconv import selection
     from fastconv.cuda.driver import Device
+    from fastconv.cuda.place import DevicePlace
 
-    assert table.chosen(table.TABLE, ConvProblem.parse(text), "auto", 1e-5, Device()).name == name
+    assert selection.chosen(ConvProblem.parse(text), 1e-5, place=DevicePlace(0, Device())).name == name
 
 
 def test_small_grids_are_split(compiler):

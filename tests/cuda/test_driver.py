@@ -58,6 +58,14 @@ def api(monkeypatch):
         ("cuDevicePrimaryCtxRetain", 77),
         ("cuLibraryLoadData", "library"),
         ("cuLibraryGetKernel", 5),
+        ("cuMemAlloc", 4096),
+        ("cuMemsetD8",),
+        ("cuMemFree",),
+        ("cuEventCreate", "event"),
+        ("cuEventRecord",),
+        ("cuEventSynchronize",),
+        ("cuEventElapsedTime", 250.0),
+        ("cuEventDestroy",),
     ):
         answering(name, *values)
     module.cuDeviceGetAttribute = lambda attribute, device: (0, ATTRIBUTES[attribute])
@@ -105,6 +113,21 @@ def test_an_error_of_the_driver_is_raised(api):
     api.cuLibraryLoadData = lambda *arguments: (222, None)
     with pytest.raises(RuntimeError, match="the CUDA driver says 222"):
         driver.load(Code("kernel", "ptx", b""), 0)
+
+
+def test_memory_and_time(api):
+    driver = drivers.current()
+    assert driver.take(12, 0) == 4096
+    assert ("cuMemsetD8", 4096, 0x3F, 12) in api.told
+    driver.give_back(4096, 0)
+    assert api.told[-1] == ("cuMemFree", 4096)
+    before = len(api.told)
+    assert driver.seconds(lambda: api.told.append(("work",)), 0, 9) == 0.25
+    assert [name for name, *_ in api.told[before:]] == [
+        *("cuEventCreate", "cuEventCreate", "cuEventRecord", "work", "cuEventRecord", "cuEventSynchronize"),
+        *("cuEventElapsedTime", "cuEventDestroy", "cuEventDestroy"),
+    ]
+    assert ("cuEventRecord", "event", 9) in api.told
 
 
 def test_no_driver(api):

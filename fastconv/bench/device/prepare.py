@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from typing import cast
 
 from fastconv import config
-from fastconv.cuda.algorithm import Algorithm
 from fastconv.cuda.compile import Code
-from fastconv.cuda.driver import Device, Launch
+from fastconv.cuda.driver import Device, Driver
+from fastconv.cuda.place import plan_of
 from fastconv.cuda.plan import Target
 from fastconv.cuda.table import table_of
 from fastconv.errors import UnsupportedError
@@ -22,22 +23,11 @@ __all__ = ["compile_kernels"]
 
 
 class _Nowhere:
-    """A driver for plans that nobody runs: they are made so that their kernels are compiled."""
-
-    def __init__(self, figures: Device) -> None:
-        self._figures = figures
-
-    def device(self, ordinal: int) -> Device:
-        """Return the figures of the device that is compiled for."""
-        return self._figures
+    """As much of a driver as making plans takes: nobody runs them, they are made so that their kernels are compiled."""
 
     def load(self, code: Code, ordinal: int) -> object:
         """Return the code as it is."""
         return code
-
-    def launch(self, launch: Launch, ordinal: int, stream: int) -> None:
-        """Refuse."""
-        raise AssertionError("nothing is run here")
 
 
 def compile_kernels(problems: Iterable[Problem], device: Device, processes: int | None = None) -> None:
@@ -67,19 +57,11 @@ def compile_kernels(problems: Iterable[Problem], device: Device, processes: int 
 
 
 def _compile(texts: Sequence[str], device: Device) -> None:
-    target = Target(_Nowhere(device), 0, device)
+    target = Target(cast("Driver", _Nowhere()), 0, device)
     for problem in map(parse, texts):
         for entry in table_of(problem):
             try:
                 if entry.supports(problem) is None:
-                    _plan(entry, problem, target)
+                    plan_of(entry, problem, target)
             except UnsupportedError:  # as the run will find, too
                 continue
-
-
-def _plan(entry: object, problem: Problem, target: Target) -> None:
-    """Make the plan of a call with a bias."""
-    if isinstance(entry, Algorithm):
-        entry.plan(problem, None, True, False, target)  # type: ignore[arg-type]  # a table is of its problems
-    else:
-        entry.plan(problem, target)  # type: ignore[attr-defined]

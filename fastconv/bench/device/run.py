@@ -21,8 +21,10 @@ from fastconv.bench.suites import Layer
 from fastconv.cuda import table
 from fastconv.cuda.arrays import library_of
 from fastconv.cuda.driver import Device
+from fastconv.cuda.place import DevicePlace
 from fastconv.cuda.plan import Target
 from fastconv.problem import Problem, parse
+from fastconv.selection import choice
 
 __all__ = ["SMALL", "ceilings", "host_microseconds", "measure", "measure_layer"]
 
@@ -112,7 +114,7 @@ def measure_layer(
     """Check and time every contender on one layer; all together in about so many seconds."""
     end = time.perf_counter() + seconds
     try:
-        outcomes, runs = _checked(layer.problem, library, target.device)
+        outcomes, runs = _checked(layer.problem, library, target)
         left = max(0.0, end - time.perf_counter())
         stopwatches = {name: library.stopwatch(run) for name, run in runs.items()}
         times = timing.stopwatches_in_turns(stopwatches, left, turn_seconds=TURN_SECONDS)
@@ -125,13 +127,13 @@ def measure_layer(
 
 
 def _checked(
-    problem: Problem, library: Library, device: Device
+    problem: Problem, library: Library, target: Target
 ) -> tuple[list[Outcome], dict[str, Callable[[], Array]]]:
     """Return what everybody's first call gave, and the calls of those who were right."""
     arrays = library.draw(problem)
     right = library.expected(problem, arrays)
     outcomes, runs = [], {}
-    for one in contenders(problem, arrays, library, device):
+    for one in contenders(problem, arrays, library, target):
         outcome = check(one, right, library.error)
         outcomes.append(outcome)
         if one.run is not None and outcome.failure is None:
@@ -139,9 +141,9 @@ def _checked(
     return outcomes, runs
 
 
-def contenders(problem: Problem, arrays: tuple[Array, ...], library: Library, device: Device) -> Iterator[Contender]:
+def contenders(problem: Problem, arrays: tuple[Array, ...], library: Library, target: Target) -> Iterator[Contender]:
     """Yield the algorithms of the device's table, ``auto``, ``packed``, and the library's own ways."""
-    yield from ours(problem, arrays, None, table.table_of(problem), partial(_picked, problem, device))
+    yield from ours(problem, arrays, None, table.table_of(problem), partial(_picked, problem, target))
     for name, rival in library.rivals(problem).items():
         try:
             run = rival.prepare(problem, *arrays)
@@ -153,9 +155,9 @@ def contenders(problem: Problem, arrays: tuple[Array, ...], library: Library, de
             yield Contender(name, rival.kind, rival.limit, run=run)
 
 
-def _picked(problem: Problem, device: Device) -> str:
+def _picked(problem: Problem, target: Target) -> str:
     limit = config.tolerance_in_force(problem.dtype)
-    return table.chosen(table.table_of(problem), problem, "auto", limit, device).name
+    return choice.chosen(problem, limit, place=DevicePlace(target.ordinal, target.device)).name
 
 
 def _result(layer: Layer, target: Target, outcomes: tuple[Outcome, ...]) -> LayerResult:
@@ -168,7 +170,7 @@ def _result(layer: Layer, target: Target, outcomes: tuple[Outcome, ...]) -> Laye
         count=layer.count,
         operations=operations(problem),
         bytes=sum(map(prod, shapes)) * np.dtype(problem.dtype).itemsize,
-        picked=_picked(problem, target.device),
+        picked=_picked(problem, target),
         outcomes=outcomes,
     )
 
@@ -181,7 +183,7 @@ def host_microseconds(library: Library, target: Target) -> Mapping[str, float]:
     found = {}
     for problem in map(parse, SMALL):
         arrays = library.draw(problem)
-        for one in contenders(problem, arrays, library, target.device):
+        for one in contenders(problem, arrays, library, target):
             if one.run is None:
                 continue
             calls = {one.name: one.run}
