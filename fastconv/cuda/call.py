@@ -139,7 +139,7 @@ def _prepare(
 ) -> _Call:
     problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
     target = plans.target(x.device)
-    chosen = cast("Algorithm", places.chosen(problem, algorithm, limit, target))
+    chosen = cast("Algorithm", places.chosen(problem, algorithm, limit, target, library_of(x.owner).stream(x)))
     plan = chosen.plan(problem, named, bias, residual, target) if problem.batch else None
     shape = problem.output_shape if batched else problem.output_shape[1:]
     return _Call(shape, (problem.filters,), NATIVE[problem.dtype], plan)

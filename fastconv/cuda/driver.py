@@ -7,7 +7,8 @@ which runs the same code elsewhere: the tests have one that interprets it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from threading import Lock
@@ -78,6 +79,9 @@ class Driver(Protocol):
     def launch(self, launch: Launch, ordinal: int, stream: int) -> None:
         """Launch on a device's stream, and do not wait."""
 
+    def capturing(self, stream: int) -> bool:
+        """Whether what is launched on a stream becomes part of a graph, and does not run."""
+
     def take(self, size: int, ordinal: int) -> int:
         """Return the address of so many bytes of a device, of which every type of floats makes plain numbers."""
 
@@ -128,15 +132,36 @@ class NvidiaDriver:
         )
 
     def load(self, code: Code, ordinal: int) -> object:
-        """Load machine code, or where there is none let the driver compile the PTX."""
+        """Load machine code, or where there is none let the driver compile the PTX.
+
+        It is on the device afterwards: the driver would put it there in the first launch, which may be captured.
+        """
         api = self._driver
-        with self._lock:
+        with self._lock, self._allowed_while_capturing():
             self._enter(ordinal)
             image = code.machine_code or code.ptx.encode() + b"\0"
             library = _checked(api.cuLibraryLoadData(image, [], [], 0, [], [], 0))
             self._libraries.append(library)
             kernel = _checked(api.cuLibraryGetKernel(library, code.name.encode()))
-            return api.CUfunction(int(kernel))  # a launch takes either
+            return _checked(api.cuKernelGetFunction(kernel))
+
+    @contextmanager
+    def _allowed_while_capturing(self) -> Iterator[None]:
+        """Let this thread do what a capture forbids by default; loading code is no part of a graph."""
+        api = self._driver
+        relaxed = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        before = _checked(api.cuThreadExchangeStreamCaptureMode(relaxed))
+        try:
+            yield
+        finally:
+            _checked(api.cuThreadExchangeStreamCaptureMode(before))
+
+    def capturing(self, stream: int) -> bool:
+        """Ask for the stream's status; of CUDA's default stream nothing can be captured."""
+        if not stream:
+            return False
+        status = _checked(self._driver.cuStreamIsCapturing(stream))
+        return int(status) != 0
 
     def _enter(self, ordinal: int) -> None:
         """Make the device's primary context, which all libraries share, this thread's if it is not."""

@@ -15,7 +15,7 @@ import numpy as np
 from fastconv import __version__
 from fastconv.algorithm import Limits, P
 from fastconv.call import options
-from fastconv.config import Settings, source_digest
+from fastconv.config import Settings, get_mode, source_digest
 from fastconv.cuda import plan as plans
 from fastconv.cuda import table
 from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm, Place
@@ -103,8 +103,13 @@ def device_place(ordinal: int) -> DevicePlace:
         raise UnavailableError(f"there is no device {ordinal}: {error}") from error
 
 
-def chosen(problem: P, name: object, tolerance: float, target: Target) -> AnyAlgorithm[P]:
-    """Return the algorithm that computes a problem on a device: the one that was named, or for ``"auto"``."""
+def chosen(problem: P, name: object, tolerance: float, target: Target, stream: int = _STREAM) -> AnyAlgorithm[P]:
+    """Return the algorithm that computes a problem on a device: the one that was named, or for ``"auto"``.
+
+    RuntimeError if it is to be measured, and the stream of the call is captured: nothing runs there.
+    """
+    if name == "auto" and get_mode() == "measure" and target.driver.capturing(stream):
+        raise RuntimeError(f"mode 'measure' cannot measure {problem} while a graph is captured: call once before")
     entries = options(problem, name, tolerance, DevicePlace(target.ordinal, target.device))
     return cast("AnyAlgorithm[P]", entries[-1])
 

@@ -122,7 +122,7 @@ def _prepare(
     problem, batched = called(operation, rank, x, arguments, return_indices, layout)
     target = plans.target(x.device)
     limit = config.tolerance_in_force(problem.dtype)
-    chosen = cast("Pooling", places.chosen(problem, algorithm, limit, target))
+    chosen = cast("Pooling", places.chosen(problem, algorithm, limit, target, library_of(x.owner).stream(x)))
     plan = None if 0 in problem.output_shape else chosen.plan(problem, target)
     found = problem.output_shape if batched else problem.output_shape[1:]
     return _Call([(found, NATIVE[problem.dtype]), (found, _INDEX)][: 1 + problem.indices], plan)

@@ -118,6 +118,10 @@ class InterpretingDriver:
         parameters = _packed(kernel, list(words))
         launch(kernel, self.memory, launch_.grid, launch_.block, parameters, launch_.shared, races=self._races)
 
+    def capturing(self, stream: int) -> bool:
+        """Return False: what is launched runs at once."""
+        return False
+
     def take(self, size: int, ordinal: int) -> int:
         """Allocate; what nobody wrote is NaN."""
         address = self.memory.allocate(size)
