@@ -125,6 +125,24 @@ def test_a_wrong_result_is_named_and_not_timed(library, tmp_path):
     assert json.loads((tmp_path / "a.json").read_text())["suites"][0]["layers"][0]["problem"] == TINY
 
 
+def test_who_is_far_behind_is_timed_once(compiler):
+    from fastconv.bench.device import run
+
+    calls = {"fast": 0, "slow": 0}
+
+    def stopwatch(name, seconds):
+        def measure(count):
+            calls[name] += count
+            return seconds * count
+
+        return measure
+
+    times = run._timed({"fast": stopwatch("fast", 1e-4), "slow": stopwatch("slow", 1.0)}, 0.0)
+    assert times["slow"].samples == (1.0,)
+    assert calls["slow"] == 1
+    assert len(times["fast"].samples) >= timing.MINIMUM_ROUNDS
+
+
 def test_without_time_layers_say_so(library):
     found, _ = measured(library, TINY, POOL, budget=0.0)
     assert [layer["auto"].skipped for layer in found.suites[0].layers] == ["the budget was spent before"] * 2

@@ -22,7 +22,7 @@ from fastconv.bench.jobs import jobs_of
 from fastconv.bench.results import Report
 from fastconv.bench.run import Job
 from fastconv.devices import UnavailableError, check_compiler
-from fastconv.problem import DTYPES
+from fastconv.problem import DTYPES, parse
 
 __all__ = ["all_jobs", "lines", "main", "report", "write"]
 
@@ -74,14 +74,15 @@ def report(
     check_compiler()
     # What imports the compiler for devices, not before it is known to be there.
     from fastconv.bench.device.prepare import compile_kernels
-    from fastconv.bench.device.run import host_microseconds, measure
+    from fastconv.bench.device.run import SMALL, host_microseconds, measure
     from fastconv.cuda.plan import target
 
     at = target(0)
     library = library or _pytorch()
     with _somewhere_for_kernels():
         say(f"{at.device.name}: compiling kernels")
-        compile_kernels((layer.problem for job in jobs for layer in job.layers), at.device)
+        layers = [layer.problem for job in jobs for layer in job.layers]
+        compile_kernels([*map(parse, SMALL), *layers], at.device)
         host = host_microseconds(library, at)
         suites = measure(jobs, library, at, end - time.perf_counter(), say)
     found = Report.now("fastconv bench --device cuda", budget, suites)

@@ -16,7 +16,7 @@ from fastconv.bench.device import Library, peak
 from fastconv.bench.kinds import kind_of
 from fastconv.bench.operations import Array, operation_of
 from fastconv.bench.results import AUTO, LayerResult, Outcome, SuiteResult
-from fastconv.bench.run import Job, operations, with_time
+from fastconv.bench.run import ONCE_TIMES, Job, operations, with_time
 from fastconv.bench.suites import Layer
 from fastconv.cuda import table
 from fastconv.cuda.arrays import library_of
@@ -115,15 +115,23 @@ def measure_layer(
     end = time.perf_counter() + seconds
     try:
         outcomes, runs = _checked(layer.problem, library, target)
-        left = max(0.0, end - time.perf_counter())
-        stopwatches = {name: library.stopwatch(run) for name, run in runs.items()}
-        times = timing.stopwatches_in_turns(stopwatches, left, turn_seconds=TURN_SECONDS)
+        times = _timed({name: library.stopwatch(run) for name, run in runs.items()}, end)
     except Exception as exception:  # memory that did not suffice, or a device that is lost: others keep their figures
         failure = f"{type(exception).__name__}: {exception}"
         return _result(layer, target, (Outcome(AUTO, "auto", failure=failure),))
     number = operations(layer.problem)
     timed = (with_time(one, times.get(one.name), number, peak_gflops) for one in outcomes)
     return _result(layer, target, tuple(timed))
+
+
+def _timed(stopwatches: Mapping[str, timing.Stopwatch], end: float) -> dict[str, timing.Timing]:
+    """Return everybody's times; who is far behind has that of a single call, and costs the others no rounds."""
+    once = {name: stopwatch(1) for name, stopwatch in stopwatches.items()}
+    limit = ONCE_TIMES * min(once.values(), default=0.0)
+    far = {name: timing.Timing((taken,)) for name, taken in once.items() if taken > limit}
+    near = {name: stopwatch for name, stopwatch in stopwatches.items() if name not in far}
+    left = max(0.0, end - time.perf_counter())
+    return {**timing.stopwatches_in_turns(near, left, turn_seconds=TURN_SECONDS), **far}
 
 
 def _checked(
