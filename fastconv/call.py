@@ -57,6 +57,7 @@ class _Call:
     operand: np.dtype[np.generic]  # of x and weight
     result: np.dtype[np.generic]
     shape: tuple[int, ...]  # of the result
+    empty: Callable[[], Array]  # makes one
     bias_shape: tuple[int, ...]
     run: Run | None  # None: there are no images
     bind: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bind`; None: there are no images
@@ -75,11 +76,11 @@ def _result(
     addend = None if residual is None else as_addend(residual, shape, result, "residual")
     images = dense(images, call.operand)
     if out is None:
-        target = written = memory.empty(shape, result)
+        target = written = call.empty()
     else:
         target = written = checked_out(out, shape, result)
         if needs_a_copy(target, (images, *constants, addend)):
-            written = memory.empty(shape, result)
+            written = call.empty()
     if run is not None:
         run(images, *constants, addend, written)
     if written is not target:
@@ -207,7 +208,8 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) 
     shape = problem.output_shape
     if run is not None and not batched:
         run, shape = _with_batch_axis(run), shape[1:]
-    return _Call(NATIVE[problem.dtype], result, shape, (problem.filters,), run, bind)
+    empty = memory.maker(shape, result)
+    return _Call(NATIVE[problem.dtype], result, shape, empty, (problem.filters,), run, bind)
 
 
 def _with_batch_axis(run: Callable[..., None]) -> Callable[..., None]:
@@ -341,9 +343,10 @@ def as_addend(value: object, shape: tuple[int, ...], dtype: np.dtype[np.generic]
 
 def dense(array: Array, dtype: np.dtype[np.generic]) -> Array:
     """`array` C-contiguous, aligned and of type `dtype`, a native one; itself if it is."""
-    flags = array.flags
-    if array.dtype == dtype and flags.c_contiguous and flags.aligned:  # another byte order is another type
-        return array
+    if array.dtype == dtype:  # another byte order is another type
+        flags = array.flags
+        if flags.carray or (flags.c_contiguous and flags.aligned):  # the first is both, and writeable
+            return array
     return np.require(array, dtype, ["C", "A"])
 
 

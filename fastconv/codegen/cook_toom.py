@@ -8,6 +8,10 @@ Read backwards (transposed), it multiplies two polynomials, of m and of r coeffi
 multiply value by value, interpolate the product. One of the points is infinity, where a polynomial's value is its
 leading coefficient. Everything here is a fraction; nothing is rounded before code is emitted.
 
+With a stride S, every S-th input meets every S-th tap: y is the sum of S correlations of stride 1, of inputs and taps
+d[S k + p] and g[S k + p] for p < S, each with its own F(m, taps of p). Put together they are matrices of the same
+kind, for S m + r - S products: F(4, 3) with a stride of 2 has 9 where 12 are multiplied directly.
+
 S. Winograd, Arithmetic Complexity of Computations (1980), chapter IV; A. Lavin and S. Gray, Fast Algorithms for
 Convolutional Neural Networks (2016), for what it is used for here.
 """
@@ -59,15 +63,13 @@ class Transforms:
     ----------
     outputs, taps
         m and r.
-    points
-        The finite points; infinity is always the last row of `weight` and `input`, the last column of `output`.
     output, weight, input
-        AT (m x n), G (n x r) and BT (n x n).
+        AT (m x n), G (n x r) and BT (n x n). Infinity is the last row of `weight` and `input`, the last column of
+        `output`.
     """
 
     outputs: int
     taps: int
-    points: tuple[Fraction, ...]
     output: Matrix
     weight: Matrix
     input: Matrix
@@ -75,19 +77,53 @@ class Transforms:
     @property
     def size(self) -> int:
         """n, the number of products and of input elements."""
-        return self.outputs + self.taps - 1
+        return len(self.input)
 
 
 @cache
-def transforms(outputs: int, taps: int) -> Transforms:
+def transforms(outputs: int, taps: int, stride: int = 1) -> Transforms:
     """Return F(outputs, taps) with the points in use for its size.
+
+    Parameters
+    ----------
+    outputs, taps
+        m and r.
+    stride
+        Inputs from one output's first to the next one's, at most as many as there are taps.
 
     Examples
     --------
     >>> [[str(value) for value in row] for row in transforms(2, 3).input]
     [['1', '0', '-1', '0'], ['0', '1', '1', '0'], ['0', '-1', '1', '0'], ['0', '-1', '0', '1']]
     """
+    if taps == 1:
+        return _products(outputs)
+    if stride > 1:
+        return _strided(outputs, taps, stride)
     return cook_toom(outputs, taps, POINTS[outputs + taps - 1])
+
+
+def _products(outputs: int) -> Transforms:
+    """F(outputs, 1): each input is multiplied by the one tap."""
+    one = tuple(tuple(Fraction(i == j) for j in range(outputs)) for i in range(outputs))
+    return Transforms(outputs, 1, one, ((Fraction(1),),) * outputs, one)
+
+
+def _strided(outputs: int, taps: int, stride: int) -> Transforms:
+    """Return the sum over phases p of F(outputs, taps of p), whose inputs and taps are every `stride`-th from p on."""
+    phases = [transforms(outputs, len(range(phase, taps, stride))) for phase in range(stride)]
+    inputs = sum(phase.size for phase in phases)
+    weight = [_apart(row, p, stride, taps) for p, phase in enumerate(phases) for row in phase.weight]
+    interpolation = [_apart(row, p, stride, inputs) for p, phase in enumerate(phases) for row in phase.input]
+    output = [sum((phase.output[i] for phase in phases), ()) for i in range(outputs)]
+    return Transforms(outputs, taps, tuple(output), tuple(weight), tuple(interpolation))
+
+
+def _apart(values: tuple[Fraction, ...], first: int, step: int, size: int) -> tuple[Fraction, ...]:
+    """A row of `size`: the values from `first` on, `step` apart, and zeros between them."""
+    row = [Fraction(0)] * size
+    row[first : first + step * len(values) : step] = values
+    return tuple(row)
 
 
 def cook_toom(outputs: int, taps: int, points: tuple[Fraction, ...]) -> Transforms:
@@ -125,7 +161,7 @@ def cook_toom(outputs: int, taps: int, points: tuple[Fraction, ...]) -> Transfor
     weight.append(_at_infinity(taps))
     interpolation.append(_coefficients(points))
     output = tuple(zip(*columns, strict=True))
-    return Transforms(outputs, taps, points, output, tuple(weight), tuple(interpolation))
+    return Transforms(outputs, taps, output, tuple(weight), tuple(interpolation))
 
 
 def _powers(point: Fraction, count: int) -> tuple[Fraction, ...]:

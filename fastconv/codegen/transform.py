@@ -21,6 +21,7 @@ from fastconv.codegen import target as targets
 from fastconv.codegen.cook_toom import transforms
 from fastconv.codegen.straight_line import Program, program
 from fastconv.codegen.vector import I64, Builder, VectorModule
+from fastconv.codegen.winograd_tile import Axis
 
 # fmt: off
 #: Operands of a codelet. It goes through `COUNT` tiles of each of `OUTER` rows.
@@ -36,8 +37,6 @@ from fastconv.codegen.vector import I64, Builder, VectorModule
 
 #: Which matrix of F(m, r).
 INPUT, WEIGHT, OUTPUT = "input", "weight", "output"
-#: An axis that is left as it is.
-NONE = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,15 @@ class Codelet:
 
     dtype: str
     matrix: str  # INPUT, WEIGHT or OUTPUT
-    rows: tuple[int, int]  # (m, r) of F(m, r) along each axis, or NONE
-    columns: tuple[int, int]
+    rows: Axis
+    columns: Axis
 
     @property
     def name(self) -> str:
         """The name of its function, which says all of it."""
-        (m, r), (n, s) = self.rows, self.columns
-        return f"winograd_{self.matrix}_{self.dtype}_{m}x{n}_{r}x{s}"
+        (m, r, down), (n, s, across) = self.rows, self.columns
+        strides = f"_s{down}x{across}" if max(down, across) > 1 else ""
+        return f"winograd_{self.matrix}_{self.dtype}_{m}x{n}_{r}x{s}{strides}"
 
     def programs(self) -> tuple[Program, Program]:
         """The programs along rows and along columns."""

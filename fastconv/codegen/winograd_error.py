@@ -59,13 +59,13 @@ def amplification(found: Transforms) -> float:
 
 
 @cache
-def relative_error(outputs: tuple[int, ...], taps: tuple[int, ...], channels: int, dtype: str) -> float:
+def relative_error(axes: tuple[tuple[int, ...], ...], channels: int, dtype: str) -> float:
     """Return the bound of the relative error in the 2-norm that the module derives.
 
     Parameters
     ----------
-    outputs, taps
-        m and r of each axis; 1 and 1 for an axis that is not transformed.
+    axes
+        m and r of each axis, and its stride if it has one; 1 and 1 for an axis that is not transformed.
     channels
         Channels that are summed, one after the other: those of a group.
     dtype
@@ -73,13 +73,13 @@ def relative_error(outputs: tuple[int, ...], taps: tuple[int, ...], channels: in
 
     Examples
     --------
-    >>> f"{relative_error((4, 4), (3, 3), 64, 'float32'):.1e}"
+    >>> f"{relative_error(((4, 3), (4, 3)), 64, 'float32'):.1e}"
     '1.1e-05'
     """
-    axes = [transforms(*axis) for axis in zip(outputs, taps, strict=True)]
-    operations = channels + sum(2 * (axis.size - 1) + (axis.taps - 1) for axis in axes)
+    found = [transforms(*axis) for axis in axes]
+    operations = channels + sum(2 * (axis.size - 1) + (axis.taps - 1) for axis in found)
     roundoff = float(np.finfo(dtype).eps) / 2
-    return SAFETY * roundoff * sqrt(operations) * prod(amplification(axis) for axis in axes)
+    return SAFETY * roundoff * sqrt(operations) * prod(map(amplification, found))
 
 
 def _square(values: Iterable[Fraction]) -> float:

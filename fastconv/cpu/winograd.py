@@ -16,24 +16,18 @@ between.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fastconv.algorithm import Machine
 from fastconv.codegen import target as targets
-from fastconv.codegen.transform import NONE
+from fastconv.codegen import winograd_tile
 from fastconv.codegen.winograd_error import relative_error
 from fastconv.cpu import winograd_plan
 from fastconv.cpu.algorithm import AnyPlan, Planned
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.geometry import geometry
 from fastconv.cpu.plan import Request
-from fastconv.cpu.winograd_plan import Axis
 from fastconv.problem import ConvProblem
-
-#: Inputs of a tile along each of two axes, and along a single one, at most: beyond, rounding errors grow to 1e-5.
-LARGEST_TILE, LONGEST_TILE = 8, 10
 
 #: Time of an element of V, M, U and the weights, in that of copying one.
 INPUT_ELEMENT, OUTPUT_ELEMENT, TRANSFORMED_ELEMENT, WEIGHT_ELEMENT = 1.3, 1.3, 0.42, 0.95
@@ -51,20 +45,8 @@ class Winograd(Planned):
         self.name = f"winograd_{outputs}x{outputs}"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse what has no transform: strides, depth, kernels that are too small or too large."""
-        reason = super().supports(problem)
-        if reason is not None:
-            return reason
-        most = (LONGEST_TILE if min(problem.kernel) == 1 or problem.rank == 1 else LARGEST_TILE) + 1 - self.outputs
-        if problem.rank == 3:
-            return f"{self.name} computes one and two dimensions, not three"
-        if max(problem.stride) > 1:
-            return f"{self.name} computes a stride of 1, not {'x'.join(map(str, problem.stride))}"
-        if math.prod(problem.kernel) == 1:
-            return f"{self.name} needs a kernel of more than one element"
-        if max(problem.kernel) > most:
-            return f"{self.name} computes kernels of at most {most} elements along an axis, not {max(problem.kernel)}"
-        return None
+        """Refuse what has no transform."""
+        return super().supports(problem) or winograd_tile.refusal(self.name, problem, self.outputs)
 
     def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
         """Predict the time of products, of beginning blocks and tiles, and of the elements that are transformed."""
@@ -91,20 +73,13 @@ class Winograd(Planned):
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the bound of `fastconv.codegen.winograd_error`, for sums of the sums over chunks of channels."""
         cut = self._tiling(problem)
-        outputs, taps = zip(*cut.axes, strict=True)
-        return relative_error(outputs, taps, cut.chunk + cut.passes, problem.dtype)
+        return relative_error(cut.axes, cut.chunk + cut.passes, problem.dtype)
 
     def make_plan(self, request: Request) -> AnyPlan:
         """Return the plan of a request."""
-        return winograd_plan.make(request, self.axes(request.problem), Direct().make_plan)
+        return winograd_plan.make(request, winograd_tile.axes(request.problem, self.outputs), Direct().make_plan)
 
     def _tiling(self, problem: ConvProblem) -> winograd_plan.Tiling:
         """The tiles of one thread's plan."""
         request = Request(problem, None, (), 1, targets.current())
-        return winograd_plan.tiling(request, geometry(problem), self.axes(problem))
-
-    def axes(self, problem: ConvProblem) -> tuple[Axis, Axis]:
-        """(m, r) of F(m, r) along rows and along columns."""
-        _, *taps = geometry(problem).kernel
-        rows, columns = ((self.outputs, count) if count > 1 else NONE for count in taps)
-        return rows, columns
+        return winograd_plan.tiling(request, geometry(problem), winograd_tile.axes(problem, self.outputs))

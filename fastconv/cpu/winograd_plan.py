@@ -13,6 +13,7 @@ from fastconv.algorithm import Array, BoundRun
 from fastconv.codegen import blocked, copying
 from fastconv.codegen import tile as tiles
 from fastconv.codegen import transform as codelet
+from fastconv.codegen.winograd_tile import NONE, Axis
 from fastconv.cpu import plan as at
 from fastconv.cpu import scratch, threads
 from fastconv.cpu import winograd_steps as step
@@ -24,7 +25,6 @@ from fastconv.cpu.kernel import Driver
 from fastconv.cpu.native import LINE, address
 from fastconv.cpu.plan import Request, common_numbers, input_strides, placed, tile_slot
 
-Axis = tuple[int, int]  # (m, r) of F(m, r)
 Numbers = npt.NDArray[np.int64]
 Step = tuple[threads.Launch, Numbers]  # something launched, with its numbers
 
@@ -66,8 +66,8 @@ class Tiling:
     @property
     def sizes(self) -> tuple[int, int]:
         """Inputs of a tile along each axis."""
-        (m, r), (n, s) = self.axes
-        return m + r - 1, n + s - 1
+        rows, columns = self.axes
+        return rows.inputs, columns.inputs
 
     @property
     def frequencies(self) -> int:
@@ -96,9 +96,9 @@ def tiling(request: Request, shape: Geometry, axes: tuple[Axis, Axis]) -> Tiling
     """Cut a problem; what a sum is made of depends neither on the batch nor on the threads."""
     problem = request.problem
     lanes = request.target.lanes(problem.dtype)
-    phases = tuple(steps if r > 1 else 1 for steps, (_, r) in zip(shape.dilation[1:], axes, strict=True))
+    phases = tuple(1 if axis.is_left else steps for steps, axis in zip(shape.dilation[1:], axes, strict=True))
     height, width = (
-        -(-size // (m * steps)) for size, (m, _), steps in zip(shape.output[1:], axes, phases, strict=True)
+        -(-size // (axis.outputs * steps)) for size, axis, steps in zip(shape.output[1:], axes, phases, strict=True)
     )
     height *= phases[0]
     rows = max(1, problem.batch) * height  # an empty batch has a plan and a price, too
@@ -299,12 +299,12 @@ def _codelets(dtype: str, axes: tuple[Axis, Axis]) -> dict[int, codelet.Codelet]
         step.WEIGHTS: codelet.Codelet(dtype, codelet.WEIGHT, rows, columns),
         step.OUTPUT: codelet.Codelet(dtype, codelet.OUTPUT, rows, columns),
     }
-    if codelet.NONE in axes:
+    if any(axis.is_left for axis in axes):
         return found | {step.INPUT_LAST: codelet.Codelet(dtype, codelet.INPUT, rows, columns)}
-    first = codelet.Codelet(dtype, codelet.INPUT, rows, codelet.NONE)
+    first = codelet.Codelet(dtype, codelet.INPUT, rows, NONE)
     return found | {
         step.INPUT_FIRST: first,
-        step.INPUT_LAST: codelet.Codelet(dtype, codelet.INPUT, codelet.NONE, columns),
+        step.INPUT_LAST: codelet.Codelet(dtype, codelet.INPUT, NONE, columns),
     }
 
 
@@ -327,7 +327,7 @@ def make(request: Request, axes: tuple[Axis, Axis], exact: Callable[[Request], A
     table = (channel // lanes * cut.most_tiles * lanes + channel % lanes) * item
     numbers[at.TABLE_AT] = address(table)
     # Tiles reach beyond the padded input: what lies there does not matter, but has to be finite
-    beyond = [(m + size) * steps for (m, _), size, steps in zip(axes, cut.sizes, cut.phases, strict=True)]
+    beyond = [(axis.step + axis.inputs) * steps for axis, steps in zip(axes, cut.phases, strict=True)]
     maps = [np.pad(axis, (0, size), constant_values=0) for axis, size in zip(shape.maps[1:], beyond, strict=True)]
     numbers |= {at.MAP_H: address(maps[0]), at.MAP_W: address(maps[1])}
     keep = (*tables, *maps, table)
@@ -335,10 +335,13 @@ def make(request: Request, axes: tuple[Axis, Axis], exact: Callable[[Request], A
 
 
 def _tiling_numbers(cut: Tiling) -> dict[int, int]:
-    (tile_h, _), (tile_w, _) = cut.axes
+    rows, columns = cut.axes
     return {
-        step.TILE_H: tile_h,
-        step.TILE_W: tile_w,
+        step.TILE_H: rows.outputs,
+        step.TILE_W: columns.outputs,
+        step.STEP_H: rows.step,
+        step.STEP_W: columns.step,
+        step.TAPS_W: columns.taps,
         **dict(zip((step.SIZE_H, step.SIZE_W), cut.sizes, strict=True)),
         step.FREQUENCIES: cut.frequencies,
         **dict(zip((step.PHASES_H, step.PHASES_W), cut.phases, strict=True)),
@@ -349,7 +352,7 @@ def _tiling_numbers(cut: Tiling) -> dict[int, int]:
         step.TILES: cut.most_tiles,
         step.PART_H: cut.part_rows,
         step.PARTS_H: cut.parts,
-        step.LAST_ROWS: 1 if codelet.NONE in cut.axes else cut.sizes[0],
+        step.LAST_ROWS: 1 if any(axis.is_left for axis in cut.axes) else cut.sizes[0],
         at.TILE_ROWS: cut.tile_rows,
         at.BLOCK: cut.chunk,
         at.PARTS: cut.panels,
@@ -365,10 +368,8 @@ def _buffers(cut: Tiling, shape: Geometry, lanes: int, line: int) -> tuple[dict[
 
     Frequencies are an extra cache line apart: at multiples of 4096 bytes they would share a few sets of the cache.
     """
-    (tile_h, _), (tile_w, _) = cut.axes
-    size_h, size_w = cut.sizes
+    rows, columns = cut.axes
     phases_h, phases_w = cut.phases
-    width = cut.block[1] * tile_w * phases_w
     vectors = -(-shape.channels // lanes)
     part = cut.part_rows * cut.block[1] * phases_w
     numbers = {
@@ -377,20 +378,20 @@ def _buffers(cut: Tiling, shape: Geometry, lanes: int, line: int) -> tuple[dict[
         step.M_FREQUENCY: cut.task_panels * cut.panel * part + line,
         step.U_PANEL: cut.chunk * cut.panel,
         step.U_FREQUENCY: cut.task_panels * cut.chunk * cut.panel + line,
-        step.STAGED_ROW: (width + (size_w - tile_w) * phases_w) * lanes,
-        step.Y_ROW: width * lanes,
+        step.STAGED_ROW: ((cut.block[1] - 1) * columns.step + columns.inputs) * phases_w * lanes,
+        step.Y_ROW: cut.block[1] * columns.outputs * phases_w * lanes,
     }
     numbers[step.V_GROUP] = cut.frequencies * numbers[step.V_FREQUENCY]
     bands = -(-min(cut.block[0], cut.tiles[0]) // phases_h) + (phases_h > 1)  # a block may begin with any phase
-    staged = (bands * tile_h + size_h - tile_h) * phases_h
+    staged = ((bands - 1) * rows.step + rows.inputs) * phases_h
     room = lanes * lanes  # for a block of a copy that reaches beyond the last row
     sizes = {
         step.STAGED: staged * numbers[step.STAGED_ROW] + room,
-        step.HALFWAY: size_h * numbers[step.STAGED_ROW],
+        step.HALFWAY: rows.inputs * numbers[step.STAGED_ROW],
         step.TAPS: cut.chunk * shape.taps * cut.panel,
         step.U: cut.frequencies * numbers[step.U_FREQUENCY],
         step.M: cut.frequencies * numbers[step.M_FREQUENCY],
-        step.Y: tile_h * numbers[step.Y_ROW] + room,
+        step.Y: rows.outputs * numbers[step.Y_ROW] + room,
     }
     places, own = placed(sizes, line)
     return numbers | places, (numbers[step.V_GROUP], own)

@@ -27,6 +27,7 @@ from fastconv.cpu.product import call_rows
 # fmt: off
 (
     TILE_H, TILE_W, SIZE_H, SIZE_W, FREQUENCIES,  # of a tile: outputs, inputs; their product
+    STEP_H, STEP_W, TAPS_W,                       # inputs from one tile to the next; taps of a row
     PHASES_H, PHASES_W,                           # places between the elements of a tile: the dilation
     TILES_H, TILES_W, ALL_ROWS,                   # rows of tiles of an image, tiles of a row and phase; rows of all
                                                   # images
@@ -44,7 +45,7 @@ from fastconv.cpu.product import call_rows
     INTO, INPUT_FIRST, INPUT_LAST, LAST_ROWS,     # addresses of codelets; the first pass over the input may be missing,
     WEIGHTS, OUTPUT, OUT_OF,                      # then the last one takes all rows of a tile together, else one by one
     PLAN_SLOTS,
-) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 46)
+) = range(at.FIRST_OWN_SLOT, at.FIRST_OWN_SLOT + 49)
 # fmt: on
 
 #: Forms of weights: (filter, channel, tap); [panel][channel][tap][filter of the panel]; U of all of them.
@@ -113,10 +114,13 @@ def stage_rows_by_maps(
 
 
 @kernel
-def top_of(plan: Ints, tile_row: int) -> int:
-    """The first row of the results of a row of tiles: those of all phases of some rows come one after the other."""
+def top_of(plan: Ints, tile_row: int, step: int) -> int:
+    """The first row of a row of tiles, of which those of all phases of some rows come one after the other.
+
+    `step` is from one tile to the next: TILE_H for results, STEP_H for the input.
+    """
     rows, phase = divmod(tile_row, plan[PHASES_H])
-    return rows * plan[TILE_H] * plan[PHASES_H] + phase
+    return rows * step * plan[PHASES_H] + phase
 
 
 @kernel
@@ -128,20 +132,21 @@ def transform_input(
     item, lanes = plan[at.ITEM], plan[at.LANES]
     staged = address_of(memory) + plan[STAGED] * item
     halfway = address_of(memory) + plan[HALFWAY] * item
-    width = (columns * plan[TILE_W] + plan[SIZE_W] - plan[TILE_W]) * plan[PHASES_W]
+    width = ((columns - 1) * plan[STEP_W] + plan[SIZE_W]) * plan[PHASES_W]
     row = 0
     while row < rows:
         image, tile_row = divmod(first_row + row, plan[TILES_H])
         together = min(rows - row, plan[TILES_H] - tile_row)
-        top = top_of(plan, tile_row)
-        height = top_of(plan, tile_row + together - 1) - top + (plan[SIZE_H] - 1) * plan[PHASES_H] + 1
-        left = first_column * plan[TILE_W] * plan[PHASES_W]
+        top = top_of(plan, tile_row, plan[STEP_H])
+        last = top_of(plan, tile_row + together - 1, plan[STEP_H])
+        height = last - top + (plan[SIZE_H] - 1) * plan[PHASES_H] + 1
+        left = first_column * plan[STEP_W] * plan[PHASES_W]
         stage_rows(
             plan, frame, x, memory, group, channel, image,
             top - plan[at.BEFORE_H], height, left - plan[at.BEFORE_W], width,
         )  # fmt: skip
         for i in range(together):
-            source = staged + (top_of(plan, tile_row + i) - top) * plan[STAGED_ROW] * item
+            source = staged + (top_of(plan, tile_row + i, plan[STEP_H]) - top) * plan[STAGED_ROW] * item
             between = plan[PHASES_H] * plan[STAGED_ROW] * item
             if plan[INPUT_FIRST]:
                 frame[OPERANDS + codelet.FROM] = source
@@ -160,7 +165,7 @@ def transform_input(
             frame[OPERANDS + codelet.OUT_ROW] = plan[SIZE_W] * plan[V_FREQUENCY] * item
             frame[OPERANDS + codelet.OUT_COLUMN] = plan[V_FREQUENCY] * item
             frame[OPERANDS + codelet.COUNT] = columns
-            frame[OPERANDS + codelet.FROM_STEP] = plan[TILE_W] * plan[PHASES_W] * lanes * item
+            frame[OPERANDS + codelet.FROM_STEP] = plan[STEP_W] * plan[PHASES_W] * lanes * item
             frame[OPERANDS + codelet.TO_STEP] = lanes * item
             frame[OPERANDS + codelet.OUTER] = plan[LAST_ROWS]
             frame[OPERANDS + codelet.FROM_OUTER] = between
@@ -189,13 +194,12 @@ def transform_weights(
             plan, frame, taps - panel * plan[at.WEIGHT_PART] * item, weight + first * item, panel, panel + 1,
             channels * plan[at.TAPS], plan[at.CHANNELS] * plan[at.TAPS],
         )  # fmt: skip
-    taps_w = plan[SIZE_W] - plan[TILE_W] + 1
     tap = -step if plan[REVERSED] else step
     last = (plan[at.TAPS] - 1) * step
     _, filters = filters_of(plan, panel)
     frame[OPERANDS + codelet.FROM] = taps + last if plan[REVERSED] else taps
     frame[OPERANDS + codelet.TO] = u
-    frame[OPERANDS + codelet.IN_ROW] = taps_w * tap
+    frame[OPERANDS + codelet.IN_ROW] = plan[TAPS_W] * tap
     frame[OPERANDS + codelet.IN_COLUMN] = tap
     frame[OPERANDS + codelet.OUT_ROW] = plan[SIZE_W] * plan[U_FREQUENCY] * item
     frame[OPERANDS + codelet.OUT_COLUMN] = plan[U_FREQUENCY] * item
@@ -275,7 +279,7 @@ def transform_output(
                 frame[OPERANDS + codelet.TO] = y + phase * lanes * item
                 call_tile(plan[OUTPUT], ints_at(address_of(frame) + 8 * OPERANDS))
             image, tile_row = divmod(first_row + row, plan[TILES_H])
-            h, w = top_of(plan, tile_row), first_column * plan[TILE_W] * plan[PHASES_W]
+            h, w = top_of(plan, tile_row, plan[TILE_H]), first_column * plan[TILE_W] * plan[PHASES_W]
             pixel = h * plan[at.OUT_W] + w
             frame[OPERANDS + blocked.FROM] = y
             frame[OPERANDS + blocked.ROW_FROM] = plan[Y_ROW] * item

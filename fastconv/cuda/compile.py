@@ -112,8 +112,11 @@ def _key(kernel: Kernel, source: str, capability: tuple[int, int]) -> str:
 def _digest_of_helpers() -> str:
     """A digest of the source that ends up in kernels besides their own."""
     digest = hashlib.sha256()
-    for name in ("activation", "compile", "intrinsics", "unroll"):
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    package = Path(fastconv.__file__).parent
+    for name in ("activation", "compile", "intrinsics", "transform", "unroll"):
+        digest.update((package / "cuda" / f"{name}.py").read_bytes())
+    for name in ("cook_toom", "straight_line"):
+        digest.update((package / "codegen" / f"{name}.py").read_bytes())
     return digest.hexdigest()
 
 

@@ -1,4 +1,9 @@
-"""Direct convolution on a device: the definition, one output element a thread. It computes every convolution."""
+"""Direct convolution on a device: the definition, one output element a thread. It computes every convolution.
+
+It also looks after quicker algorithms that smear what is not finite: they mark an image whose result has a number that
+is not, and the same kernel, launched after them in any case, computes marked images again. Nobody waits for a device
+to say whether there are any.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +14,17 @@ from numba.cuda.types import int32, int64
 
 from fastconv.cuda import activation as activations
 from fastconv.cuda.algorithm import Algorithm, Place
-from fastconv.cuda.compile import Float, Kernel, Pointer, Wide, activate
+from fastconv.cuda.compile import Float, IntPointer, Kernel, Pointer, Wide, activate
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
-from fastconv.cuda.intrinsics import advance, load, store
-from fastconv.cuda.plan import Operand, Plan, Target
+from fastconv.cuda.intrinsics import advance, load, load_if, store
+from fastconv.cuda.plan import Operand, Plan, Step, Target
 from fastconv.problem import ConvProblem
 
 _THREADS = 256
 CHANNELS_LAST = FLIP = False  # what the kernel is specialised by
+MARKED = False  # whether it computes only images that are marked: marks[0] says if any is, and marks[1 + image] which
+_BLOCKS_AGAIN = 8  # of a multiprocessor, to look for marks
 
 
 def _direct(
@@ -26,6 +33,7 @@ def _direct(
     bias: Pointer,
     residual: Pointer,
     out: Pointer,
+    marks: IntPointer,
     count: Wide,
     channels: int,
     filters: int,
@@ -57,8 +65,9 @@ def _direct(
 
     Threads lie beside each other as elements of the output do: pixels first, or filters first.
     """
-    place = int64(cuda.blockIdx.x) * int64(cuda.blockDim.x) + int64(cuda.threadIdx.x)
-    if place < count:
+    first = int64(cuda.blockIdx.x) * int64(cuda.blockDim.x) + int64(cuda.threadIdx.x)
+    end = count if not MARKED or load(marks, 0) != 0 else int64(0)
+    for place in range(first, end, int64(cuda.gridDim.x) * int64(cuda.blockDim.x)):
         pixels = int64(out_depth) * int64(out_height) * int64(out_width)
         all_filters = int64(filters) * int64(groups)
         if CHANNELS_LAST:
@@ -68,6 +77,8 @@ def _direct(
             pixel = place % pixels
             filter_ = int32(place // pixels % all_filters)
         image = place // (pixels * all_filters)
+        if MARKED and load(marks, image + 1) == 0:
+            continue
         column = int32(pixel % int64(out_width))
         row = int32(pixel // int64(out_width) % int64(out_height))
         plane = int32(pixel // (int64(out_width) * int64(out_height)))
@@ -87,9 +98,10 @@ def _direct(
                     h = int32(row * stride_height + j * dilation_height - padding_height)
                     for k in range(kernel_width):
                         w = int32(column * stride_width + k * dilation_width - padding_width)
-                        if d >= 0 and d < depth and h >= 0 and h < height and w >= 0 and w < width:
-                            inside = int32(((d * height + h) * width + w) * pixel_step + channel * channel_step)
-                            part += load(source, inside) * load(factors, int32(channel * taps + tap))
+                        inside = d >= 0 and d < depth and h >= 0 and h < height and w >= 0 and w < width
+                        step = int32(((d * height + h) * width + w) * pixel_step + channel * channel_step)
+                        # zeros of the padding are multiplied, too: an infinite weight makes NaN of them
+                        part += load_if(inside, source, step, Float(0)) * load(factors, int32(channel * taps + tap))
                         tap = int32(tap - 1) if FLIP else int32(tap + 1)
             total += part
         if has_bias != 0:
@@ -97,6 +109,8 @@ def _direct(
         if has_residual != 0:
             total += load(residual, place)
         store(out, place, activate(total))
+        if not MARKED:
+            break  # there is a thread for each
 
 
 class Direct(Algorithm):
@@ -115,21 +129,48 @@ class Direct(Algorithm):
 
     def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
         """Return one launch."""
-        shape = geometry(problem)
         count = prod(problem.output_shape)
-        kernel = Kernel(
-            _direct,
-            problem.dtype,
-            _THREADS,
-            constants={"CHANNELS_LAST": problem.layout == "channels_last", "FLIP": problem.flip},
-            names={"activate": activations.place(activation)},
-        )
-        pointers = (Place.X, Place.WEIGHT, Place.BIAS, Place.RESIDUAL, Place.OUT)
-        numbers = (
-            *(count, shape.group_channels, shape.group_filters, problem.groups),
-            *(*shape.size, *shape.output, *shape.kernel, *shape.stride, *shape.dilation, *shape.padding),
-            *(shape.pixel_step, shape.channel_step, int(bias), int(residual)),
-        )
-        grid = (-(-count // _THREADS), 1, 1)
-        step = target.step(kernel, grid, [Operand(place) for place in pointers], numbers)
+        step = _step(problem, activation, bias, residual, target, -(-count // _THREADS), None)
         return Plan(target, (step,), 0)
+
+
+def again(
+    problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target, marks: Operand
+) -> Step:
+    """Return the step that computes images once more that are marked: in int32s, that of any image before all others'.
+
+    Where none is marked, it takes no longer than a launch does.
+    """
+    blocks = min(_BLOCKS_AGAIN * target.device.multiprocessors, -(-prod(problem.output_shape) // _THREADS))
+    return _step(problem, activation, bias, residual, target, blocks, marks)
+
+
+def _step(
+    problem: ConvProblem,
+    activation: str | None,
+    bias: bool,
+    residual: bool,
+    target: Target,
+    blocks: int,
+    marks: Operand | None,
+) -> Step:
+    shape = geometry(problem)
+    kernel = Kernel(
+        _direct,
+        problem.dtype,
+        _THREADS,
+        constants={
+            "CHANNELS_LAST": problem.layout == "channels_last",
+            "FLIP": problem.flip,
+            "MARKED": marks is not None,
+        },
+        names={"activate": activations.place(activation)},
+    )
+    places = (Place.X, Place.WEIGHT, Place.BIAS, Place.RESIDUAL, Place.OUT)
+    pointers = [*map(Operand, places), marks or Operand(Place.WORKSPACE)]  # of which there is none
+    numbers = (
+        *(prod(problem.output_shape), shape.group_channels, shape.group_filters, problem.groups),
+        *(*shape.size, *shape.output, *shape.kernel, *shape.stride, *shape.dilation, *shape.padding),
+        *(shape.pixel_step, shape.channel_step, int(bias), int(residual)),
+    )
+    return target.step(kernel, (blocks, 1, 1), pointers, numbers)

@@ -31,12 +31,14 @@ __all__ = [
     "load_if",
     "load_inside",
     "load_row",
+    "mark",
     "put",
     "quads",
     "quotient",
     "set_quad",
     "slide",
     "store",
+    "store_run",
     "thread_x_again",
     "zeros",
 ]
@@ -212,6 +214,37 @@ def store(typing_context, pointer, index, value):
         return context.get_dummy_value()
 
     return types.void(pointer, index, pointer.dtype), generate
+
+
+@intrinsic
+def store_run(typing_context, pointer, index, values, first, count):
+    """pointer[index:index + count] = values[first:first + count]; aligned to the run, or to 16 bytes if it is longer"""
+    if not _literal(first, count):
+        return None
+    begin, length = first.literal_value, count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        address, values = _address(builder, arguments[0], arguments[1], _GLOBAL), arguments[2]
+        run = ir.Constant(ir.VectorType(address.type.pointee, length), ir.Undefined)
+        for i in range(length):
+            run = builder.insert_element(run, builder.extract_value(values, begin + i), ir.Constant(_INT32, i))
+        size = length * (4 if isinstance(run.type.element, ir.FloatType) else 8)
+        builder.store(run, builder.bitcast(address, ir.PointerType(run.type, _GLOBAL)), align=min(16, size))
+        return context.get_dummy_value()
+
+    return types.void(pointer, index, values, first, count), generate
+
+
+@intrinsic
+def mark(typing_context, pointer, index):
+    """pointer[index] = 1, whoever does so at the same time"""
+
+    def generate(context, builder, signature, arguments):
+        address = _address(builder, arguments[0], arguments[1], _GLOBAL)
+        builder.atomic_rmw("or", address, ir.Constant(_INT32, 1), "monotonic")
+        return context.get_dummy_value()
+
+    return types.void(pointer, index), generate
 
 
 def _literal(*kinds) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
@@ -47,14 +47,27 @@ class Target:
 
         `shared` is the bytes of shared memory that the kernel uses besides what it declares.
         """
+        (step,) = self.steps(kernel, pointers, ((grid, numbers),), shared)
+        return step
+
+    def steps(
+        self,
+        kernel: Kernel,
+        pointers: Sequence[Operand],
+        launches: Iterable[tuple[Extent, Sequence[float]]],
+        shared: int = 0,
+    ) -> list[Step]:
+        """Do what `step` does for several launches of one kernel: grids, and numbers."""
         kinds = kernel.parameters
         assert kernel.pointers == len(pointers)
-        assert len(kinds) == len(pointers) + len(numbers)
-        of_numbers = zip(numbers, kinds[len(pointers) :], strict=True)
-        words = [_word(number, kind, kernel.dtype) for number, kind in of_numbers]
         function = self._load(compiled(kernel, self.device.capability))
-        launch = Launch(function, grid, (kernel.threads, 1, 1), shared, Parameters(len(pointers), words))
-        return Step(launch, tuple(pointers))
+        found = []
+        for grid, numbers in launches:
+            of_numbers = zip(numbers, kinds[len(pointers) :], strict=True)
+            words = [_word(number, kind, kernel.dtype) for number, kind in of_numbers]
+            launch = Launch(function, grid, (kernel.threads, 1, 1), shared, Parameters(len(pointers), words))
+            found.append(Step(launch, tuple(pointers)))
+        return found
 
     def _load(self, code: Code) -> object:
         place = self.driver, self.ordinal, code

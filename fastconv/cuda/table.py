@@ -10,9 +10,10 @@ from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.pooling import Pooling
+from fastconv.cuda.winograd import Winograd
 from fastconv.problem import ConvProblem
 
-TABLE: tuple[Algorithm, ...] = (Direct(), Depthwise(), Im2col())
+TABLE: tuple[Algorithm, ...] = (Direct(), Depthwise(), Im2col(), Winograd(2), Winograd(4))
 
 POOLINGS: tuple[Pooling, ...] = (Pooling(),)
 

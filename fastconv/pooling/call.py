@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -50,6 +50,7 @@ class _Call:
 
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]  # of the result
+    empty: Callable[[], Array]  # makes one
     run: PoolRun | None  # None: the result is empty
     indices: bool
 
@@ -90,11 +91,11 @@ def pool(
         call = keep(_calls, place, _prepare(operation, rank, images, arguments, return_indices, layout, algorithm))
     images = dense(images, call.dtype)
     if out is None:
-        target = written = memory.empty(call.shape, call.dtype)
+        target = written = call.empty()
     else:
         target = written = checked_out(out, call.shape, call.dtype)
         if needs_a_copy(target, (images,)):
-            written = memory.empty(call.shape, call.dtype)
+            written = call.empty()
     indices = memory.empty(call.shape, np.int64) if call.indices else None
     if call.run is not None:
         call.run(images, written, indices)
@@ -120,7 +121,8 @@ def _prepare(
     if run is not None and not batched:
         run = _with_batch_axis(run)
     shape = problem.output_shape if batched else problem.output_shape[1:]
-    return _Call(NATIVE[problem.dtype], shape, run, problem.indices)
+    dtype = NATIVE[problem.dtype]
+    return _Call(dtype, shape, memory.maker(shape, dtype), run, problem.indices)
 
 
 def called(

@@ -12,6 +12,8 @@ from fastconv.codegen.cook_toom import POINTS, cook_toom, transforms
 
 SIZES = [(outputs, size + 1 - outputs) for size in POINTS for outputs in range(2, size)]
 assert (6, 3) in SIZES
+
+STRIDED = [(outputs, taps, stride) for stride in (2, 3) for outputs in (1, 2, 3, 4) for taps in range(stride, 8)]
 assert (2, 7) in SIZES
 
 
@@ -74,6 +76,33 @@ def test_identity_on_every_basis_pair(outputs, taps):
             for k in range(size):
                 products = (found.output[i][p] * found.weight[p][j] * found.input[p][k] for p in range(size))
                 assert sum(products) == (k == i + j)
+
+
+def test_a_stride_of_two_by_hand():
+    """y0 = g0 d0 + g1 d1 + g2 d2, y1 = g0 d2 + g1 d3 + g2 d4: F(2, 2) of g0, g2 and d0, d2, d4, and twice g1."""
+    found = transforms(2, 3, 2)
+    assert found.input == (
+        (1, 0, -1, 0, 0),
+        (0, 0, 1, 0, 0),
+        (0, 0, -1, 0, 1),
+        (0, 1, 0, 0, 0),
+        (0, 0, 0, 1, 0),
+    )
+    assert found.weight == ((1, 0, 0), (1, 0, 1), (0, 0, 1), (0, 1, 0), (0, 1, 0))
+    assert found.output == ((1, 1, 0, 1, 0), (0, 1, 1, 0, 1))
+
+
+@pytest.mark.parametrize(("outputs", "taps", "stride"), STRIDED)
+def test_identity_with_a_stride(outputs, taps, stride):
+    """The coefficient of g[j] d[k] in y[i] is one where k = stride i + j, else zero."""
+    found = transforms(outputs, taps, stride)
+    size = stride * (outputs - 1) + taps
+    assert (found.size, len(found.output), len(found.weight), len(found.input[0])) == (size, outputs, size, size)
+    for i in range(outputs):
+        for j in range(taps):
+            for k in range(size):
+                products = (found.output[i][p] * found.weight[p][j] * found.input[p][k] for p in range(size))
+                assert sum(products) == (k == stride * i + j)
 
 
 FRACTIONS = st.fractions(min_value=-1000, max_value=1000, max_denominator=1000)

@@ -15,19 +15,24 @@ from fastconv import config
 from fastconv.codegen import target as targets
 from fastconv.codegen import transform
 from fastconv.codegen.cook_toom import transforms
-from fastconv.codegen.transform import INPUT, NONE, OUTPUT, WEIGHT, Codelet
+from fastconv.codegen.transform import INPUT, OUTPUT, WEIGHT, Codelet
+from fastconv.codegen.winograd_tile import LARGEST_TILE, LONGEST_TILE, NONE, Axis
 
 UNTOUCHED = 77
-LARGEST_TILE, LONGEST_TILE = 8, 10  # inputs along each of two axes, and along one alone
-ALONE = [(m, r) for m in (2, 3, 4, 6) for r in range(2, LONGEST_TILE + 2 - m)]
-NESTED = [(m, r) for m, r in ALONE if m + r - 1 <= LARGEST_TILE]
+ALONE = [Axis(m, r) for m in (2, 3, 4, 6) for r in range(2, LONGEST_TILE + 2 - m)]
+NESTED = [axis for axis in ALONE if axis.inputs <= LARGEST_TILE]
+STRIDED = [Axis(m, r, 2) for m, r in ((2, 2), (2, 3), (3, 3), (4, 3), (2, 5), (4, 5), (2, 7), (3, 7))]
 AXES = [
     *((axis, axis) for axis in NESTED),
     *((axis, NONE) for axis in ALONE),
     *((NONE, axis) for axis in ALONE),
-    ((2, 2), (2, 7)),
-    ((4, 5), (4, 3)),
-    ((6, 2), (6, 3)),
+    *((axis, axis) for axis in STRIDED),
+    (Axis(2, 2), Axis(2, 7)),
+    (Axis(4, 5), Axis(4, 3)),
+    (Axis(6, 2), Axis(6, 3)),
+    (Axis(4, 3), Axis(4, 3, 2)),
+    (Axis(2, 3, 2), Axis(2, 5)),
+    (Axis(4, 3, 2), Axis(1, 1, 2)),
 ]
 
 
@@ -42,7 +47,7 @@ matrices = pytest.mark.parametrize("matrix", [INPUT, WEIGHT, OUTPUT])
 
 
 def name_of(axes):
-    return "-".join(f"F({m},{r})" for m, r in axes)
+    return "-".join(f"F({m},{r})" + f"/{stride}" * (stride > 1) for m, r, stride in axes)
 
 
 # ------------------------------------------------------------------------------------ by hand
@@ -69,7 +74,7 @@ def test_f23_along_columns_by_hand(dtype):
     lane = np.arange(lanes)
     source = np.array([10 + lane, 20 + 0 * lane, 300 * lane, 4000 + lane], dtype)
     result = np.empty((4, lanes), dtype)
-    run(Codelet(dtype, INPUT, NONE, (2, 3)), source[None, None, None], result[None, None, None])
+    run(Codelet(dtype, INPUT, NONE, Axis(2, 3)), source[None, None, None], result[None, None, None])
     expected = 10 + lane - 300 * lane, 20 + 300 * lane, 300 * lane - 20, 4000 + lane - 20
     np.testing.assert_array_equal(result, expected)
 
@@ -82,10 +87,10 @@ def test_rows_are_not_columns():
     matrix = transforms(2, 2).output
     assert [[int(value) for value in row] for row in matrix] == [[1, 1, 0], [0, 1, 1]]
     source = np.stack([first, second, third])
-    run(Codelet("float32", OUTPUT, (2, 2), NONE), source[None, None, :, None], result[None, None, :, None])
+    run(Codelet("float32", OUTPUT, Axis(2, 2), NONE), source[None, None, :, None], result[None, None, :, None])
     assert (result == [[21], [320]]).all()
     result[:] = 0
-    run(Codelet("float32", OUTPUT, NONE, (2, 2)), source[None, None, None], result[None, None, None])
+    run(Codelet("float32", OUTPUT, NONE, Axis(2, 2)), source[None, None, None], result[None, None, None])
     assert (result == [[21], [320]]).all()
 
 
@@ -155,7 +160,7 @@ def test_transforms_of_tiles_anywhere(set_vector_bits, axes, matrix):
 def test_any_number_of_tiles(dtype, matrix):
     """None at all among them."""
     for outer, count, seed in itertools.product(range(3), range(4), range(3)):
-        check(Codelet(dtype, matrix, (2, 3), (2, 3)), outer, count, seed)
+        check(Codelet(dtype, matrix, Axis(2, 3), Axis(2, 3)), outer, count, seed)
 
 
 @pytest.mark.usefixtures("vector_bits")
@@ -167,7 +172,7 @@ def test_tiles_of_an_input_overlap(dtype):
     windows = np.lib.stride_tricks.sliding_window_view(image, (4, 4), (0, 1))[::2, ::2]  # [row][tile][lane][4][4]
     tiles = windows.transpose(0, 1, 3, 4, 2)
     assert tiles.strides[:2] == tuple(2 * stride for stride in image.strides[:2])
-    codelet, result = Codelet(dtype, INPUT, (2, 3), (2, 3)), np.empty(tiles.shape, dtype)
+    codelet, result = Codelet(dtype, INPUT, Axis(2, 3), Axis(2, 3)), np.empty(tiles.shape, dtype)
     run(codelet, tiles, result)
     expected, _ = exact(codelet, tiles)
     np.testing.assert_array_equal(result, expected)  # sums of small integers
@@ -176,7 +181,7 @@ def test_tiles_of_an_input_overlap(dtype):
 @pytest.mark.parametrize("axis", NESTED, ids=lambda axis: f"F({axis[0]},{axis[1]})")
 def test_one_axis_after_the_other_is_both(axis):
     """Bit by bit, as both compute columns first."""
-    lanes, n = targets.current().lanes("float32"), sum(axis) - 1
+    lanes, n = targets.current().lanes("float32"), axis.inputs
     x = np.random.default_rng(n).standard_normal((1, 1, n, n, lanes), "f4")
     both, halfway, result = (np.empty_like(x) for _ in range(3))
     run(Codelet("float32", INPUT, axis, axis), x, both)
@@ -191,7 +196,7 @@ def test_one_axis_after_the_other_is_both(axis):
 
 
 def test_the_name_says_all():
-    axes = [NONE, (2, 3), (4, 3), (2, 5)]
+    axes = [NONE, Axis(2, 3), Axis(4, 3), Axis(2, 5), Axis(2, 3, 2), Axis(4, 3, 2)]
     codelets = [Codelet(*one) for one in itertools.product(("float32", "float64"), (INPUT, WEIGHT, OUTPUT), axes, axes)]
     assert len({codelet.name for codelet in codelets}) == len(codelets)
 
@@ -199,7 +204,7 @@ def test_the_name_says_all():
 @pytest.mark.usefixtures("vector_bits")
 @matrices
 def test_the_code_can_be_read_and_parsed(matrix):
-    codelet = Codelet("float32", matrix, (4, 3), (4, 3))
+    codelet = Codelet("float32", matrix, Axis(4, 3), Axis(4, 3))
     text = str(transform.emit(codelet, targets.current()))
     llvm.parse_assembly(text).verify()
     assert "tiles" in text

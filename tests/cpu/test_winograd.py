@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import selection
-from fastconv.cpu.winograd import LARGEST_TILE, LONGEST_TILE, Winograd
+from fastconv.codegen.winograd_tile import LARGEST_STRIDED, LARGEST_TILE, LONGEST_TILE
+from fastconv.cpu.winograd import Winograd
 from fastconv.problem import LAYOUTS, PADDING_MODES, ConvProblem
 from fastconv.selection import TABLE
 
@@ -41,6 +42,11 @@ def relative_error(problem, operands, algorithm, against=None):
 def most_taps(outputs, kernel):
     """Of a kernel with taps along both axes, or along one."""
     return (LONGEST_TILE if min(kernel) == 1 or len(kernel) == 1 else LARGEST_TILE) + 1 - outputs
+
+
+def most_strided(outputs, kernel):
+    """The same along an axis with a stride of 2."""
+    return min(2 * most_taps(outputs, kernel), LARGEST_STRIDED - 2 * (outputs - 1))
 
 
 def test_the_sizes_of_tiles():
@@ -79,6 +85,21 @@ def test_dilated_taps_are_so_far_apart(outputs, layout):
     given = {"padding": (3, 2), "dilation": (3, 2), "layout": layout}
     y = fastconv.conv2d(x, weight, algorithm=ALGORITHMS[outputs], **given).reshape(11, 11)
     np.testing.assert_allclose(y, np.pad(image, ((3, 0), (2, 0)))[:11, :11], rtol=0, atol=122 * EXACT[outputs])
+
+
+@pytest.mark.parametrize("outputs", [2, 3, 4])
+@layouts
+@pytest.mark.parametrize("stride", [(2, 2), (2, 1), (1, 2)])
+def test_a_stride_leaves_out_pixels(outputs, layout, stride):
+    """Each of the nine taps alone: the image from there on, every other row or column."""
+    image = np.arange(1, 100, dtype=np.float32).reshape(9, 11)
+    x = image[None, None] if layout == "channels_first" else image[None, :, :, None]
+    for row, column in np.ndindex(3, 3):
+        weight = np.zeros((1, 1, 3, 3), np.float32)
+        weight[..., row, column] = 1
+        y = fastconv.conv2d(x, weight, stride=stride, padding=1, layout=layout, algorithm=ALGORITHMS[outputs])
+        expected = np.pad(image, 1)[row : row + 9 : stride[0], column : column + 11 : stride[1]]
+        np.testing.assert_allclose(y.reshape(expected.shape), expected, rtol=0, atol=99 * EXACT[outputs])
 
 
 @tiles
@@ -144,7 +165,9 @@ def problems(draw, outputs):
     size = [draw(st.one_of(st.integers(1, 9), st.integers(1, 41))) for _ in range(rank)]
     limits = {"reflect": [n - 1 for n in size], "zeros": [9, 9], "replicate": [9, 9]}.get(mode, size)
     padding = [[draw(st.integers(0, min(limit, 4))) for _ in range(2)] for limit in limits[:rank]]
-    dilation = tuple(draw(st.sampled_from((1, 1, 2, 3, 5))) for _ in kernel)
+    strided = [k == 1 or k <= most_strided(outputs, kernel) for k in kernel]
+    stride = tuple(draw(st.sampled_from((1, 1, 2) if can else (1,))) for can in strided)
+    dilation = tuple(draw(st.sampled_from((1, 1, 2, 3, 5))) if steps == 1 else 1 for steps in stride)
     spans = [(k - 1) * steps + 1 for k, steps in zip(kernel, dilation, strict=True)]
     size = [max(n, span - sum(pair)) for n, span, pair in zip(size, spans, padding, strict=True)]
     groups = draw(st.sampled_from((1, 1, 1, 2, 3)))
@@ -154,6 +177,7 @@ def problems(draw, outputs):
         shape if layout == "channels_first" else (shape[0], *size, shape[1]),
         (groups * filters, channels, *kernel),
         draw(st.sampled_from(("float32", "float64"))),
+        stride=stride,
         padding=padding,
         groups=groups,
         padding_mode=mode,
@@ -273,6 +297,20 @@ def test_random_data_is_within_the_bound(outputs, kernel, dtype):
         assert bound <= 25 * error or kind is uniform or dtype == "float64"  # nothing cancels, much is exact
 
 
+@pytest.mark.parametrize(
+    ("outputs", "taps"), [(2, 3), (3, 3), (4, 3), (2, 5), (3, 5), (4, 5), (2, 7), (3, 7)]
+)
+@pytest.mark.parametrize("kind", [normal, uniform, offset, alternating, spikes, cancelling])
+def test_strides_are_within_the_bound(outputs, taps, kind):
+    problem = ConvProblem.parse(f"conv2d,n1,c24,19x23,k16,{taps}x{taps},s2,p{taps // 2},float32")
+    operands = kind(np.random.default_rng(0), problem)
+    algorithm = selection.algorithm(ALGORITHMS[outputs])
+    bound, against = algorithm.error_bound(problem), operands if kind in (normal, uniform) else map(np.abs, operands)
+    error = relative_error(problem, operands, algorithm.name, list(against))
+    assert error <= bound
+    assert bound <= 30 * error or kind is not normal
+
+
 @tiles
 @pytest.mark.parametrize("kind", [offset, alternating, spikes, cancelling])
 def test_no_data_passes_the_bound(outputs, kind):
@@ -306,9 +344,9 @@ def test_larger_tiles_err_more_and_the_bound_says_so():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("conv2d,n1,c8,9x9,k8,3x3,s2,float32", "computes a stride of 1, not 2x2"),
-        ("conv2d,n1,c8,9x9,k8,3x3,s1x2,float32", "computes a stride of 1, not 1x2"),
-        ("conv1d,n1,c8,9,k8,3,s3,float32", "computes a stride of 1, not 3"),
+        ("conv2d,n1,c8,9x9,k8,3x3,s3,float32", "computes strides of at most 2, not 3x3"),
+        ("conv2d,n1,c8,9x9,k8,3x3,s1x4,float32", "computes strides of at most 2, not 1x4"),
+        ("conv1d,n1,c8,9,k8,3,s3,float32", "computes strides of at most 2, not 3"),
         ("conv3d,n1,c8,9x9x9,k8,3x3x3,float32", "computes one and two dimensions, not three"),
         ("conv3d,n1,c8,9x9x9,k8,1x3x3,float32", "computes one and two dimensions, not three"),
         ("conv2d,n1,c8,9x9,k8,1x1,float32", "needs a kernel of more than one element"),
@@ -341,6 +379,27 @@ def test_the_largest_kernels(outputs):
             assert ("at most" in reason) if too_large else reason is None
 
 
+@pytest.mark.parametrize("outputs", [2, 3, 4])
+def test_refusals_of_strides(outputs):
+    name = ALGORITHMS[outputs]
+    most = most_strided(outputs, (3, 3))
+    refused = {
+        f"{most + 1}x3,s2": f"computes kernels of at most {most} elements along an axis with a stride of 2, "
+        f"not {most + 1}",
+        "3x3,s2,d2": "computes a stride without dilation, not 2 with 2",
+    }
+    for text, reason in refused.items():
+        problem = ConvProblem.parse(f"conv2d,n1,c8,19x19,k8,{text},float32")
+        assert selection.algorithm(name).supports(problem) == f"{name} {reason}"
+
+
+def test_tiles_of_six_have_no_stride():
+    problem = ConvProblem.parse("conv2d,n1,c8,19x19,k8,3x3,s2,float32")
+    assert selection.algorithm("winograd_6x6").supports(problem) == "winograd_6x6 computes a stride of 1, not 2x2"
+    problem = ConvProblem.parse("conv2d,n1,c8,19x19,k8,3x1,s1x2,float32")  # of the axis that is not transformed
+    assert selection.algorithm("winograd_6x6").supports(problem) is None
+
+
 @tiles
 @pytest.mark.parametrize("text", ["conv2d,n1,c8,9x9,k8,1x3,d2x1,float32", "conv2d,n1,c8,9x9,k8,3x1,d1x5,float64"])
 def test_a_dilation_of_one_tap_is_nothing(outputs, text):
@@ -351,7 +410,7 @@ def test_a_dilation_of_one_tap_is_nothing(outputs, text):
 def test_named_means_named(outputs):
     x, weight = np.ones((1, 1, 9, 9), np.float32), np.ones((1, 1, 3, 3), np.float32)
     with pytest.raises(fastconv.UnsupportedError, match="stride"):
-        fastconv.conv2d(x, weight, stride=2, algorithm=ALGORITHMS[outputs])
+        fastconv.conv2d(x, weight, stride=3, algorithm=ALGORITHMS[outputs])
 
 
 # ------------------------------------------------------------------------------------- memory

@@ -35,6 +35,10 @@ VARIANTS = (
     Variant(f"{FIRST},float64", "im2col", 0, 0.75),
     Variant(f"{FIRST},{LAST},float64", "im2col", 0, 0.78),
     Variant(f"{FIRST},float32", "direct"),
+    Variant(f"{FIRST},float32", "winograd_4x4", 0, 0.88),
+    Variant(f"{FIRST},float32", "winograd_2x2", 1, 0.86),
+    Variant(f"{FIRST},{LAST},float32", "winograd_4x4", 2, 0.79),
+    Variant(f"{FIRST},float64", "winograd_4x4", 0, 0.81),
 )
 
 
@@ -52,7 +56,7 @@ def main() -> None:
     entries = {entry.name: entry for entry in table.TABLE}
     tiles = dict(im2col.TILES)
     say = sys.stdout.write
-    say(f"{'problem':64} {'algorithm':9} {'tile':>7} {'sm':>3} ")
+    say(f"{'problem':64} {'algorithm':12} {'tile':>7} {'sm':>3} ")
     say(f"{'registers':>9} {'stack':>5} {'local':>5} {'loop':>5} share\n")
     for variant in VARIANTS:
         problem = ConvProblem.parse(variant.problem)
@@ -65,7 +69,7 @@ def main() -> None:
             )
             codes = [machine_code(code.machine_code) for code in driver.codes]
             code = max(codes, key=lambda one: one.share("FFMA", "DFMA"))  # others pack, or add parts of sums
-            shape = f"{tile.filters}x{tile.pixels}" if variant.algorithm == "im2col" else ""
+            shape = "" if variant.algorithm == "direct" else f"{tile.filters}x{tile.pixels}"
             say(_line(variant.problem, variant.algorithm, shape, capability, code))
     for text in (*test_depthwise.CODE, *test_pooling.CODE):
         for capability in ((8, 0), (9, 0)):
@@ -83,7 +87,7 @@ def main() -> None:
 
 def _line(problem: str, algorithm: str, tile: str, capability: tuple[int, int], code: MachineCode) -> str:
     return (
-        f"{problem:64} {algorithm:9} {tile:>7} {capability[0]}{capability[1]:<2} {code.registers:9} {code.stack:5} "
+        f"{problem:64} {algorithm:12} {tile:>7} {capability[0]}{capability[1]:<2} {code.registers:9} {code.stack:5} "
         f"{code.local_accesses:5} {len(code.main_loop):5} {code.share('FFMA', 'DFMA'):.3f}\n"
     )
 

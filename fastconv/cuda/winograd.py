@@ -1,0 +1,61 @@
+"""Winograd convolution on a device: the transforms of `fastconv.cpu.winograd`, and a matrix product a frequency.
+
+An image whose result is somewhere no finite number before bias and activation is computed again by `direct`, as on
+the CPU: an infinity or NaN is otherwise smeared over its tiles. The device decides that by itself, see
+`fastconv.cuda.direct`.
+
+Predicted for VGG-16's layers of 3x3, float32, batch 32, on an H100 (33.4e12 multiply-adds a second, 3.35e12 bytes a
+second), in milliseconds, by `fastconv.cuda.winograd_plan.terms` and `Im2col.cost`; nothing was measured:
+"""
+
+from __future__ import annotations
+
+from fastconv.codegen import winograd_tile
+from fastconv.codegen.winograd_error import relative_error
+from fastconv.cuda import winograd_plan
+from fastconv.cuda.algorithm import MOST_ELEMENTS, Algorithm
+from fastconv.cuda.driver import Device
+from fastconv.cuda.geometry import geometry
+from fastconv.cuda.im2col import MOST_BLOCKS
+from fastconv.cuda.plan import Plan, Target
+from fastconv.problem import ConvProblem
+
+
+class Winograd(Algorithm):
+    """F(m x m, r x s)."""
+
+    def __init__(self, outputs: int) -> None:
+        self.outputs = outputs
+        self.name = f"winograd_{outputs}x{outputs}"
+
+    def supports(self, problem: ConvProblem) -> str | None:
+        """Refuse what has no transform, and more than grids and indices count."""
+        reason = super().supports(problem) or winograd_tile.refusal(self.name, problem, self.outputs)
+        if reason is not None:
+            return reason
+        if max(problem.stride) > 1:
+            return f"{self.name} computes a stride of 1 on a device, not {'x'.join(map(str, problem.stride))}"
+        divided = winograd_plan.divide(problem, self.outputs)
+        if divided.matrices > MOST_BLOCKS:
+            most = MOST_BLOCKS * problem.groups // divided.matrices
+            return f"{self.name} takes at most {most} groups on a device, not {problem.groups}"
+        if max(divided.elements) > MOST_ELEMENTS:
+            return f"{self.name} takes transformed weights and tiles of at most {MOST_ELEMENTS} elements"
+        return None
+
+    def workspace(self, problem: ConvProblem) -> int:
+        """Return the bytes of transformed weights, of tiles and products of a block, and of marks."""
+        return winograd_plan.divide(problem, self.outputs).workspace
+
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
+        """Predict the time of the division."""
+        return winograd_plan.terms(winograd_plan.divide(problem, self.outputs), machine)
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        """Return the bound of `fastconv.codegen.winograd_error`, for sums over all channels of a group."""
+        axes = winograd_tile.axes(problem, self.outputs)
+        return relative_error(axes, geometry(problem).group_channels, problem.dtype)
+
+    def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
+        """Return the launches."""
+        return winograd_plan.plan(winograd_plan.divide(problem, self.outputs), activation, bias, residual, target)

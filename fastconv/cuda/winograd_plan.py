@@ -1,0 +1,313 @@
+"""How a Winograd convolution is divided on a device, where its numbers lie, and what is launched: policy.
+
+Tiles of all images are taken in blocks. For each block there are three launches: its tiles are transformed (V), for
+each frequency and group V is multiplied by the transformed weights (U), and the products (M) are transformed back.
+V and M of a block lie where those of the one before lay.
+
+For F(4x4, 3x3) a tile moves 16 elements of each channel, and 36 of V to memory and back; and of each filter as many of
+M and of the result. So where V and M of a block are too large for the second level cache, it moves 88 (C + K) elements
+for 36 C K products: in float32 3.3 products a byte with 64 channels and filters, 26 with 512, where an H100 computes 10
+in the time of a byte. Small blocks keep V and M in the cache, and pay with launches, and with multiprocessors that
+have nothing to do at their ends. Which is quicker is predicted, see `seconds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil, prod
+
+import numpy as np
+
+from fastconv.codegen.winograd_tile import Axis, axes
+from fastconv.cuda import activation as activations
+from fastconv.cuda import direct
+from fastconv.cuda import winograd_steps as kernels
+from fastconv.cuda.algorithm import Place
+from fastconv.cuda.compile import Kernel
+from fastconv.cuda.driver import Device, Extent
+from fastconv.cuda.geometry import Geometry, geometry
+from fastconv.cuda.im2col import TILES, Tile
+from fastconv.cuda.intrinsics import division
+from fastconv.cuda.plan import Operand, Plan, Step, Target
+from fastconv.cuda.unroll import Constant
+from fastconv.problem import ConvProblem
+
+THREADS = 256  # of a block of a transform
+MOST_SCRATCH = 256 << 20  # bytes of V and M of a block, unless a single column of the product's tiles takes more
+_ROUNDS = (1, 2, 3, 4, 6, 8)  # blocks of a product for each multiprocessor, that divisions are tried for
+
+#: Tiles beside each other in a warp and in a block of a transform: 32 where pixels lie side by side. Where channels do,
+#: as many channels as make up 32 bytes of the array that is written; the other one's are completed by the block's.
+_CHANNELS_FIRST, _INPUTS_CHANNELS_LAST, _OUTPUTS_CHANNELS_LAST = (32, 32), (8, 8), (4, 8)
+
+#: Share of the multiprocessors' cycles that are products, by the tile: that of the loop's instructions, less what the
+#: blocks' ends take.
+_BUSY = {(128, 128): 0.83, (64, 64): 0.80, (32, 128): 0.70}
+_ENOUGH_THREADS = 256  # of a multiprocessor
+
+#: Of what is read and written again soon: the share of the second level cache that it may take, as lines of far
+#: multiprocessors are there twice, and the rate, in that of memory.
+_CACHED, _CACHE_RATE = 0.5, 1.6
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a problem is cut into tiles, tiles into blocks, and the products of a block into those of blocks."""
+
+    problem: ConvProblem
+    axes: tuple[Axis, Axis]
+    tile: Tile  # of the products
+    block_tiles: int  # of inputs, in whole ones of those
+
+    @cached_property
+    def shape(self) -> Geometry:
+        """The problem's numbers."""
+        return geometry(self.problem)
+
+    @cached_property
+    def gaps(self) -> tuple[int, int]:
+        """From an element of a tile to the next, along each axis."""
+        axes = zip(self.shape.dilation[1:], self.axes, strict=True)
+        rows, columns = (1 if axis.is_left else gap for gap, axis in axes)
+        return rows, columns
+
+    @cached_property
+    def image_tiles(self) -> tuple[int, int]:
+        """Rows of tiles, and tiles of a row: as many are interleaved as there are places in a gap."""
+        counts = []
+        for size, gap, (m, *_) in zip(self.shape.output[1:], self.gaps, self.axes, strict=True):
+            phases = min(gap, size)
+            counts.append(phases * -(-size // (m * phases)))
+        return counts[0], counts[1]
+
+    @property
+    def tiles(self) -> int:
+        """Of all images."""
+        return self.problem.batch * prod(self.image_tiles)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of tiles."""
+        return -(-self.tiles // self.block_tiles)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Inputs of a tile along each axis."""
+        (m, r, _), (n, s, _) = self.axes
+        return m + r - 1, n + s - 1
+
+    @property
+    def matrices(self) -> int:
+        """Products of matrices: of each frequency and group."""
+        return prod(self.sizes) * self.problem.groups
+
+    @property
+    def padded_channels(self) -> int:
+        """Of a group, in whole steps of the product."""
+        return -(-self.shape.group_channels // self.tile.depth) * self.tile.depth
+
+    @property
+    def padded_filters(self) -> int:
+        """Of a group, in whole tiles of the product."""
+        return -(-self.shape.group_filters // self.tile.filters) * self.tile.filters
+
+    @property
+    def item(self) -> int:
+        """Bytes of a number."""
+        return np.dtype(self.problem.dtype).itemsize
+
+    @property
+    def elements(self) -> tuple[int, int, int]:
+        """Of U, V and M; the product's last round loads one more step of both factors."""
+        depth, matrices = self.tile.depth, self.matrices
+        u = (matrices * self.padded_channels + depth) * self.padded_filters
+        v = (matrices * self.padded_channels + depth) * self.block_tiles
+        return u, v, matrices * self.shape.group_filters * self.block_tiles
+
+    @property
+    def places(self) -> tuple[Operand, Operand, Operand, Operand]:
+        """Where U, V, M and the marks of images are in the workspace."""
+        u, v, m = self.elements
+        ends = 0, u, u + v, u + v + m
+        first, second, third, last = (Operand(Place.WORKSPACE, end * self.item) for end in ends)
+        return first, second, third, last
+
+    @property
+    def workspace(self) -> int:
+        """Bytes that a call needs; a mark is an int32, and there is one for all images together."""
+        return sum(self.elements) * self.item + 4 * (1 + self.problem.batch)
+
+    @property
+    def constants(self) -> dict[str, Constant]:
+        """What all kernels are specialised by."""
+        (m, r, _), (n, s, _) = self.axes
+        rows, columns = self.sizes
+        return {
+            **{"ROW_OUTPUTS": m, "ROW_TAPS": r, "COLUMN_OUTPUTS": n, "COLUMN_TAPS": s},
+            **{"ROWS": rows, "COLUMNS": columns, "FREQUENCIES": rows * columns, "TAPS": r * s},
+            "THREADS": THREADS,
+        }
+
+
+def seconds(divided: Division, device: Device) -> float:
+    """Return the predicted time of a division on a device."""
+    return sum(terms(divided, device).values())
+
+
+def terms(divided: Division, device: Device) -> dict[str, float]:
+    """Return what it is made of: transforms by what they move, products by multiply-adds."""
+    problem, tile = divided.problem, divided.tile
+    u, v, m = (count * divided.item for count in divided.elements)
+    of_weights = prod(problem.weight_shape) * divided.item
+    moved = (prod(problem.input_shape) + prod(problem.output_shape)) * divided.item / device.bandwidth
+    rate = device.bandwidth * (_CACHE_RATE if v + m <= _CACHED * device.cache else 1.0)
+    product_blocks = divided.block_tiles // tile.pixels * (divided.padded_filters // tile.filters) * divided.matrices
+    on_one = -(-product_blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
+    busy = _BUSY[tile.filters, tile.pixels] * min(1.0, min(on_one, tile.blocks) * tile.threads / _ENOUGH_THREADS)
+    lanes = 128 if problem.dtype == "float32" else device.doubles
+    products = on_one * tile.filters * tile.pixels * divided.padded_channels / (lanes * busy * device.clock)
+    # of a block: V and M written by one launch, read by the next one
+    transforms, multiplying = (v + m) / rate, max(products, (v + m) / rate)
+    launches = 2 + 3 * divided.blocks  # one of the weights, one that looks for marks
+    weights = (of_weights + 2 * u) / device.bandwidth
+    return {
+        "launches": launches * device.launch,
+        "weights": weights,
+        "transforms": moved + divided.blocks * transforms,
+        "products": divided.blocks * multiplying,
+    }
+
+
+def divide(problem: ConvProblem, outputs: int) -> Division:
+    """Return the division that is predicted to take the least time on the device whose figures are shipped.
+
+    So the workspace is the same on every device. Sums are the same in every division: over the channels, one by one.
+    """
+    device, cut = Device(), axes(problem, outputs)
+    found = []
+    for tile in TILES[problem.dtype]:
+        one = Division(problem, cut, tile, tile.pixels)
+        columns = max(1, -(-one.tiles // tile.pixels))  # of tiles of the product, in all blocks
+        _, v, m = one.elements
+        a_column = (v + m) * one.item
+        on_one = one.matrices * (one.padded_filters // tile.filters)  # blocks of the product, of a column
+        tried = {MOST_SCRATCH // a_column, int(_CACHED * device.cache) // a_column}
+        tried |= {rounds * device.multiprocessors // on_one for rounds in _ROUNDS}
+        for most in tried:
+            if max(1, most) * a_column <= max(MOST_SCRATCH, a_column):
+                blocks = ceil(columns / max(1, most))
+                found.append(replace(one, block_tiles=-(-columns // blocks) * tile.pixels))
+    return min(found, key=lambda one: seconds(one, device))
+
+
+def plan(divided: Division, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
+    """Return the launches: of the weights, three of each block, and one that computes marked images again."""
+    again = direct.again(divided.problem, activation, bias, residual, target, divided.places[3])
+    blocks = zip(
+        _inputs(divided, target),
+        _products(divided, target),
+        _outputs(divided, activation, bias, residual, target),
+        strict=True,
+    )
+    steps = [weights(divided, target), *(step for block in blocks for step in block), again]
+    return Plan(target, steps, divided.workspace)
+
+
+def weights(divided: Division, target: Target) -> Step:
+    """Return the step that transforms weights."""
+    shape, groups = divided.shape, divided.problem.groups
+    kernel = _kernel(divided, kernels.weights, {"FLIP": divided.problem.flip})
+    channels, filters = divided.padded_channels, divided.padded_filters
+    return target.step(
+        kernel,
+        (filters // 32, channels // (THREADS // 32), groups),
+        (Operand(Place.WEIGHT), divided.places[0]),
+        (groups * channels * filters, shape.group_channels, channels, shape.group_filters, filters),
+    )
+
+
+def _inputs(divided: Division, target: Target) -> list[Step]:
+    """The transforms of the blocks' tiles."""
+    shape, groups, channels = divided.shape, divided.problem.groups, divided.padded_channels
+    last = divided.problem.layout == "channels_last"
+    warp, block = _INPUTS_CHANNELS_LAST if last else _CHANNELS_FIRST
+    kernel = _kernel(divided, kernels.inputs, {"WARP_TILES": warp, "BLOCK_TILES": block})
+    before = prod(divided.problem.input_shape[1:]), groups * channels * divided.block_tiles
+    after = (
+        *(divided.block_tiles, shape.group_channels, channels, *_tiling(divided)),
+        *(*shape.size[1:], *shape.padding[1:], shape.pixel_step, shape.channel_step),
+    )
+    grids = [(-(-tiles // block), -(-channels * block // THREADS), groups) for _, tiles in _blocks(divided)]
+    numbers = [(*before, first, tiles, *after) for first, tiles in _blocks(divided)]
+    _, v, _, marks = divided.places
+    return target.steps(kernel, (Operand(Place.X), v, marks), zip(grids, numbers, strict=True))
+
+
+def _products(divided: Division, target: Target) -> list[Step]:
+    """The products of the blocks."""
+    tile, filters = divided.tile, divided.padded_filters
+    weight_quads, column_quads = (tile.depth * count // 4 for count in (tile.filters, tile.pixels))
+    constants = {
+        **{"FILTERS": tile.filters, "PIXELS": tile.pixels},
+        **{"THREAD_FILTERS": tile.thread_filters, "THREAD_PIXELS": tile.thread_pixels},
+        **{"DEPTH": tile.depth, "THREADS": tile.threads},
+        **{"WEIGHT_QUADS": weight_quads, "WEIGHT_LOADS": -(-weight_quads // tile.threads)},
+        "COLUMN_LOADS": column_quads // tile.threads,
+    }
+    kernel = Kernel(kernels.multiply, divided.problem.dtype, tile.threads, tile.blocks, constants)
+    numbers = divided.shape.group_filters, filters, divided.padded_channels, divided.block_tiles
+    grids: list[Extent] = [
+        (-(-tiles // tile.pixels), filters // tile.filters, divided.matrices) for _, tiles in _blocks(divided)
+    ]
+    return target.steps(kernel, divided.places[:3], [(grid, numbers) for grid in grids])
+
+
+def _outputs(divided: Division, activation: str | None, bias: bool, residual: bool, target: Target) -> list[Step]:
+    """The transforms of the blocks' products."""
+    shape, groups, filters = divided.shape, divided.problem.groups, divided.shape.group_filters
+    last = divided.problem.layout == "channels_last"
+    warp, block = _OUTPUTS_CHANNELS_LAST if last else _CHANNELS_FIRST
+    _, (m, *_) = divided.axes
+    adjoining = not last and divided.gaps[1] == 1
+    run = next(run for run in (4, 2, 1) if run == 1 or (adjoining and m % run == 0 and shape.output[2] % run == 0))
+    constants = {"WARP_TILES": warp, "BLOCK_TILES": block, "RUN": run}
+    kernel = _kernel(divided, kernels.outputs, constants, {"activate": activations.place(activation)})
+    before = prod(divided.problem.output_shape[1:]), groups * filters * divided.block_tiles
+    after = (
+        *(divided.block_tiles, filters, *_tiling(divided), *shape.output[1:]),
+        *(shape.out_pixel_step, shape.out_filter_step, int(bias), int(residual)),
+    )
+    grids = [(-(-tiles // block), -(-filters * block // THREADS), groups) for _, tiles in _blocks(divided)]
+    numbers = [(*before, first, tiles, *after) for first, tiles in _blocks(divided)]
+    _, _, products, marks = divided.places
+    pointers = products, *map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT)), marks
+    return target.steps(kernel, pointers, zip(grids, numbers, strict=True))
+
+
+def _kernel(
+    divided: Division,
+    function: Callable[..., None],
+    constants: Mapping[str, Constant],
+    names: Mapping[str, str] | None = None,
+) -> Kernel:
+    """A kernel of a transform."""
+    every = {**divided.constants, **constants}
+    return Kernel(function, divided.problem.dtype, THREADS, constants=every, names=names or {})
+
+
+def _blocks(divided: Division) -> list[tuple[int, int]]:
+    """The first tile of each block, and how many it has."""
+    firsts = range(0, divided.tiles, divided.block_tiles)
+    return [(first, min(divided.block_tiles, divided.tiles - first)) for first in firsts]
+
+
+def _tiling(divided: Division) -> tuple[int, ...]:
+    """Which tile of which image a number means, as both transforms take it."""
+    down, across = divided.image_tiles
+    rows, columns = divided.gaps
+    return (
+        *(down * across, *division(down * across), across, *division(across)),
+        *(rows, *division(rows), columns, *division(columns)),
+    )
