@@ -6,7 +6,7 @@ from abc import abstractmethod
 from enum import IntEnum
 from math import prod
 
-from fastconv.algorithm import Limits, P
+from fastconv.algorithm import P, Priced
 from fastconv.cuda.driver import Device
 from fastconv.cuda.plan import Plan, Target
 from fastconv.problem import ConvProblem
@@ -15,6 +15,12 @@ DTYPES = ("float32", "float64")
 
 MOST_ELEMENTS = 2**31 - 1  # of an image, in or out, and of the weights: kernels count them in 32 bits
 MOST_PIXELS = 2**30 - 1  # of all outputs' planes together: what `intrinsics.quotient` divides
+
+
+def longer(**seconds: float) -> dict[str, float]:
+    """Return the longest of terms that pass at the same time."""
+    name = max(seconds, key=seconds.__getitem__)
+    return {name: seconds[name]}
 
 
 class Place(IntEnum):
@@ -28,12 +34,8 @@ class Place(IntEnum):
     WORKSPACE = 5
 
 
-class AnyAlgorithm(Limits[P]):
-    """A way to compute one kind of problem on a device: what the choice is made by."""
-
-    @abstractmethod
-    def cost(self, problem: P, device: Device) -> float:
-        """Return the predicted time of a call in seconds, on the device alone."""
+class AnyAlgorithm(Priced[P, Device]):
+    """A way to compute one kind of problem on a device."""
 
     def error_bound(self, problem: P) -> float:
         """Return the limit that rounding of sums stays below, for random data."""

@@ -135,7 +135,8 @@ class _CuPy:
 
 
 class _Torch:
-    _dtypes: ClassVar = {f"torch.{name}": np.dtype(name) for name in ("float16", "float32", "float64", "int64")}
+    _names = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
+    _dtypes: ClassVar = {f"torch.{name}": np.dtype(name) for name in _names}
 
     def look(self, array: object) -> DeviceArray:
         a = cast("Any", array)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from fastconv import config
 from fastconv.call import NATIVE, as_key, called, keep
+from fastconv.cuda import place as places
 from fastconv.cuda import plan as plans
-from fastconv.cuda import table
+from fastconv.cuda.algorithm import Algorithm
 from fastconv.cuda.arrays import DeviceArray, Library, library_of
 from fastconv.cuda.packing import copied, copy
 from fastconv.cuda.plan import Plan
@@ -137,7 +139,7 @@ def _prepare(
 ) -> _Call:
     problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
     target = plans.target(x.device)
-    chosen = table.chosen(table.TABLE, problem, algorithm, limit, target.device)
+    chosen = cast("Algorithm", places.chosen(problem, algorithm, limit, target, library_of(x.owner).stream(x)))
     plan = chosen.plan(problem, named, bias, residual, target) if problem.batch else None
     shape = problem.output_shape if batched else problem.output_shape[1:]
     return _Call(shape, (problem.filters,), NATIVE[problem.dtype], plan)

@@ -122,9 +122,10 @@ class Direct(Algorithm):
         """Return 0: nothing is prepared."""
         return 0
 
-    def cost(self, problem: ConvProblem, device: Device) -> float:
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict by loads: each product takes two, of which a multiprocessor does 32 a cycle."""
-        return device.launch + problem.multiply_adds / (8 * device.multiprocessors * device.clock)
+        loads = problem.multiply_adds / (8 * machine.multiprocessors * machine.clock)
+        return {"launches": machine.launch, "loads": loads}
 
     def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
         """Return one launch."""

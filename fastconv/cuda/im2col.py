@@ -15,7 +15,7 @@ import numpy as np
 
 from fastconv.cuda import activation as activations
 from fastconv.cuda import product
-from fastconv.cuda.algorithm import Algorithm, Place
+from fastconv.cuda.algorithm import Algorithm, Place, longer
 from fastconv.cuda.compile import Kernel
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
@@ -90,7 +90,12 @@ class Division(NamedTuple):
     table: int  # the place in bytes of the table, after the packed weights
     parts: int  # of the sums of splits
     workspace: int
-    seconds: float  # predicted
+    terms: dict[str, float]  # predicted seconds, by what they are spent on
+
+    @property
+    def seconds(self) -> float:
+        """All together."""
+        return sum(self.terms.values())
 
 
 class Im2col(Algorithm):
@@ -114,9 +119,9 @@ class Im2col(Algorithm):
         """Return the bytes of packed weights, the table and split sums."""
         return divide(problem, Device()).workspace
 
-    def cost(self, problem: ConvProblem, device: Device) -> float:
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict the time of the best division."""
-        return divide(problem, device).seconds
+        return divide(problem, machine).terms
 
     def plan(self, problem: ConvProblem, activation: str | None, bias: bool, residual: bool, target: Target) -> Plan:
         """Return launches that pack, multiply and, where sums are split, add."""
@@ -217,5 +222,9 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     moved = prod(problem.input_shape) * item + results
     passes = 2 * table + (2 * splits * results if splits > 1 else 0)
     launches = 2 if splits == 1 else 3
-    seconds = launches * device.launch + max(products, moved / device.bandwidth) + passes / device.bandwidth
-    return Division(tile, splits, padded_filters, padded_steps, table, parts, workspace, seconds)
+    terms = {
+        "launches": launches * device.launch,
+        **longer(products=products, memory=moved / device.bandwidth),
+        "packing and parts": passes / device.bandwidth,
+    }
+    return Division(tile, splits, padded_filters, padded_steps, table, parts, workspace, terms)

@@ -46,9 +46,9 @@ class Winograd(Algorithm):
         """Return the bytes of transformed weights, of tiles and products of a block, and of marks."""
         return winograd_plan.divide(problem, self.outputs).workspace
 
-    def cost(self, problem: ConvProblem, device: Device) -> float:
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict the time of the division."""
-        return winograd_plan.seconds(winograd_plan.divide(problem, self.outputs), device)
+        return winograd_plan.terms(winograd_plan.divide(problem, self.outputs), machine)
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the bound of `fastconv.codegen.winograd_error`, for sums over all channels of a group."""

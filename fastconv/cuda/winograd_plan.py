@@ -158,7 +158,12 @@ class Division:
 
 
 def seconds(divided: Division, device: Device) -> float:
-    """Return the predicted time of a division on a device: transforms by what they move, products by multiply-adds."""
+    """Return the predicted time of a division on a device."""
+    return sum(terms(divided, device).values())
+
+
+def terms(divided: Division, device: Device) -> dict[str, float]:
+    """Return what it is made of: transforms by what they move, products by multiply-adds."""
     problem, tile = divided.problem, divided.tile
     u, v, m = (count * divided.item for count in divided.elements)
     weights = (prod(problem.weight_shape) * divided.item + 2 * u) / device.bandwidth
@@ -167,7 +172,12 @@ def seconds(divided: Division, device: Device) -> float:
         on_one = -(-_fused_blocks(divided) * problem.groups // device.multiprocessors)
         of_block = fused.FILTERS * fused.TILES * prod(divided.sizes) * divided.padded_channels
         products = on_one * of_block / (128 * _BUSY_FUSED * device.clock)
-        return 4 * device.launch + weights + max(products, moved)
+        return {
+            "launches": 4 * device.launch,
+            "weights": weights,
+            "transforms": max(0.0, moved - products),
+            "products": products,
+        }
     rate = device.bandwidth * (_CACHE_RATE if v + m <= _CACHED * device.cache else 1.0)
     product_blocks = divided.block_tiles // tile.pixels * (divided.padded_filters // tile.filters) * divided.matrices
     on_one = -(-product_blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
@@ -177,7 +187,12 @@ def seconds(divided: Division, device: Device) -> float:
     # of a block: V and M written by one launch, read by the next one
     transforms, multiplying = (v + m) / rate, max(products, (v + m) / rate)
     launches = 2 + 3 * divided.blocks  # one of the weights, one that looks for marks
-    return launches * device.launch + weights + moved + divided.blocks * (transforms + multiplying)
+    return {
+        "launches": launches * device.launch,
+        "weights": weights,
+        "transforms": moved + divided.blocks * transforms,
+        "products": divided.blocks * multiplying,
+    }
 
 
 def divide(problem: ConvProblem, outputs: int) -> Division:

@@ -100,7 +100,7 @@ def test_any_strides(device):
     """Views are read and written as they lie; what lies between the elements of `out` stays."""
     random = np.random.default_rng(0)
     base, weight = random.uniform(-1, 1, (2, 6, 5, 4)), random.uniform(-1, 1, (3, 4, 3, 3))
-    x, out = device.array(base).transpose(0, 3, 1, 2), device.array(np.zeros((2, 6, 6, 5)))
+    x, out = device.transposed(device.array(base), 0, 3, 1, 2), device.array(np.zeros((2, 6, 6, 5)))
     found = fastconv.conv2d(x, device.array(weight), padding=1, algorithm="direct", out=out[:, ::2])
     wanted = fastconv.conv2d(base.transpose(0, 3, 1, 2), weight, padding=1, algorithm="reference")
     np.testing.assert_allclose(device.numpy(found), wanted, rtol=1e-12)
@@ -176,10 +176,11 @@ def test_a_call_seen_before_is_launched_again(interpreting):
     ("conv2d,n1,c2,8x8,k2,3x3,float32", "direct"),
 ])  # fmt: skip
 def test_choice(text, name, compiler):
-    from fastconv.cuda import table
+    from fastconv import selection
     from fastconv.cuda.driver import Device
+    from fastconv.cuda.place import DevicePlace
 
-    assert table.chosen(table.TABLE, ConvProblem.parse(text), "auto", 1e-5, Device()).name == name
+    assert selection.chosen(ConvProblem.parse(text), 1e-5, place=DevicePlace(0, Device())).name == name
 
 
 def test_small_grids_are_split(compiler):
