@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 #: Doctests are looked for in all modules, but these cannot be imported without the compiler for devices.
-collect_ignore_glob = [] if find_spec("numba_cuda") else ["fastconv/cuda/*"]
+collect_ignore_glob = [] if find_spec("numba_cuda") else ["fastconv/cuda/*", "fastconv/bench/device/*"]
 
 
 @pytest.fixture(autouse=True, scope="session")

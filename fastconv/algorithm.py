@@ -58,6 +58,7 @@ class Machine:
         return FLOPS_A_CYCLE / self.vector_flops
 
 
+M = TypeVar("M")  # the constants that predictions are made with
 P = TypeVar("P", bound=ConvProblem | PoolProblem)
 
 
@@ -101,19 +102,24 @@ def not_in_memory(problem: ConvProblem | PoolProblem) -> str | None:
     return f"{BFLOAT16} is computed on devices alone: NumPy has no such type" if problem.dtype == BFLOAT16 else None
 
 
-class AnyAlgorithm(Limits[P]):
-    """A way to compute one kind of problem: what the choice is made by."""
+class Priced(Limits[P], Generic[P, M]):
+    """A way to compute one kind of problem: what the choice is made by, wherever it runs."""
 
     @abstractmethod
-    def terms(self, problem: P, machine: Machine) -> dict[str, float]:
-        """Return the seconds that a call is predicted to take on one thread, by what they are spent on.
+    def terms(self, problem: P, machine: M) -> dict[str, float]:
+        """Return the seconds that a call is predicted to take, by what they are spent on.
 
-        Names are those of the field where several algorithms have a term, such as ``"products"``.
+        Of a call on one thread, or on a device alone. Names are those of the field where several algorithms have a
+        term, such as ``"products"``.
         """
 
-    def cost(self, problem: P, machine: Machine) -> float:
-        """Return the predicted time of a call in seconds, on one thread: the sum of its terms."""
+    def cost(self, problem: P, machine: M) -> float:
+        """Return the predicted time of a call in seconds: the sum of its terms."""
         return sum(self.terms(problem, machine).values())
+
+
+class AnyAlgorithm(Priced[P, Machine]):
+    """A way to compute one kind of problem on the processor."""
 
 
 class Algorithm(AnyAlgorithm[ConvProblem]):

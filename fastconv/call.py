@@ -19,7 +19,8 @@ from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
 
 if TYPE_CHECKING:
-    from fastconv.algorithm import Algorithm, AnyAlgorithm, Bound, BoundRun, P, Run
+    from fastconv.algorithm import Algorithm, Bound, BoundRun, Limits, P, Run
+    from fastconv.selection.place import Place
 
 Array: TypeAlias = npt.NDArray[np.generic]
 B = TypeVar("B")
@@ -418,17 +419,21 @@ def needs_a_copy(out: Array, operands: tuple[Array | None, ...]) -> bool:
     return any(array is not None and np.may_share_memory(out, array) for array in operands)
 
 
-def options(problem: P, name: object, tolerance: float) -> tuple[AnyAlgorithm[P], ...]:
-    """The algorithms whose turn it is, the first that fits the weights: one that was named, or for auto."""
+def options(problem: P, name: object, tolerance: float, place: Place | None = None) -> tuple[Limits[P], ...]:
+    """The algorithms whose turn it is, the first that fits the weights: one that was named, or for auto.
+
+    They are those of a place; None is the processor.
+    """
     from fastconv import selection  # LLVM comes with it: not before the first call
 
+    where = place or selection.HOST
     if name == "auto":
         if config.get_mode() == "measure":
             from fastconv.selection import tuning  # only who measures needs it
 
-            tuning.ensure_measured(problem, tolerance)
-        return selection.ranked(problem, tolerance)
-    return (selection.named(problem, name),)  # type: ignore[arg-type]  # refuses what is no name
+            tuning.ensure_measured(problem, tolerance, where)
+        return selection.ranked(problem, tolerance, where)
+    return (selection.named(problem, name, where),)  # type: ignore[arg-type]  # refuses what is no name
 
 
 def _prepared_run(entries: tuple[Algorithm, ...], problem: ConvProblem, activation: str | None) -> Run:

@@ -47,10 +47,13 @@ def answers_directory() -> Path | None:
 @cache
 def _users_directory(kind: str, without: str) -> Path | None:
     """Return one of the directories that platformdirs knows; `without` says what it means that there is none."""
-    import platformdirs
-
     try:
+        import platformdirs
+
         path: Path = getattr(platformdirs, kind)("fastconv", appauthor=False)
+    except ImportError:  # a checkout is used where it was not installed
+        logger.info("platformdirs is not installed: %s", without)
+        return None
     except (OSError, RuntimeError, KeyError):  # no home directory at all
         logger.info("no home directory: %s", without)
         return None
@@ -58,11 +61,11 @@ def _users_directory(kind: str, without: str) -> Path | None:
 
 
 @cache
-def source_digest() -> str:
-    """A digest of the files whose code ends up in compiled kernels."""
+def source_digest(*folders: str) -> str:
+    """A digest of the files whose code ends up in compiled kernels: of the processor's, unless folders are named."""
     digest = hashlib.sha256()
     package = Path(__file__).parent
-    for folder in ("codegen", "cpu"):
+    for folder in folders or ("codegen", "cpu"):
         for path in sorted((package / folder).glob("*.py")):
             digest.update(path.name.encode())
             digest.update(path.read_bytes())

@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 from fastconv import config
 from fastconv.arguments import dtype_name
-from fastconv.call import Array, array, check_activation, convolve, options
+from fastconv.call import Array, Shaped, array, check_activation, convolve, options
+from fastconv.devices import is_on_device, kind
 from fastconv.problem import ConvProblem
 from fastconv.selection import explain
+from fastconv.selection.place import place_of
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Plan:
         Relative, in the 2-norm, for random data.
     activation : str or None
         Applied last.
+    device : int or None
+        The number of the CUDA device that computes; None for the processor.
     """
 
     problem: ConvProblem
@@ -46,6 +50,7 @@ class Plan:
     measured_seconds: float | None
     error_bound: float
     activation: str | None = None
+    device: int | None = None
 
     def __call__(
         self,
@@ -60,7 +65,8 @@ class Plan:
         Parameters
         ----------
         x, weight : array
-            Of the shapes ``problem.input_shape`` and ``problem.weight_shape``, and of the problem's type.
+            Of the shapes ``problem.input_shape`` and ``problem.weight_shape``, and of the problem's type; on the
+            device, if there is one.
         bias, residual, out : array, optional
             As in :func:`fastconv.conv2d`.
 
@@ -79,13 +85,29 @@ class Plan:
         with config.options(threads=self.threads, workspace_limit=sys.maxsize):  # it was within that of its making
             return convolve(self.problem.rank, images, filters, bias, residual, self._arguments, out)
 
-    def _checked(self, value: npt.ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
+    def _checked(self, value: npt.ArrayLike, name: str, shape: tuple[int, ...]) -> object:
+        if self.device is not None:
+            return self._checked_there(value, name, shape)
         found = array(value, name)
+        self._check(found, name, shape)
+        return found
+
+    def _checked_there(self, value: object, name: str, shape: tuple[int, ...]) -> object:
+        if not is_on_device(value):
+            raise TypeError(f"{name} must be on device {self.device}, got {kind(value)} in the computer's memory")
+        from fastconv.cuda.arrays import look  # not before such an array arrives
+
+        found = look(value)
+        if found.device != self.device:
+            raise ValueError(f"{name} must be on the plan's device {self.device}, got one on device {found.device}")
+        self._check(found, name, shape)
+        return value
+
+    def _check(self, found: Shaped, name: str, shape: tuple[int, ...]) -> None:
         if found.shape != shape:
             raise ValueError(f"{name} must have the plan's shape {shape}, got {found.shape}")
         if dtype_name(found.dtype, name) != self.problem.dtype:
             raise TypeError(f"{name} must have the plan's type {self.problem.dtype}, got {found.dtype}")
-        return found
 
     @property
     def _arguments(self) -> tuple[object, ...]:
@@ -106,6 +128,7 @@ def plan(
     algorithm: str = "auto",
     tolerance: float | None = None,
     activation: str | None = None,
+    device: int | None = None,
 ) -> Plan:
     """Return what computes a problem: the algorithm and what it takes, ready to be called.
 
@@ -115,6 +138,8 @@ def plan(
         The convolution.
     algorithm, tolerance, activation : optional
         As in :func:`fastconv.conv2d`.
+    device : int, optional
+        The number of the CUDA device that computes; without it, the processor.
 
     Raises
     ------
@@ -124,6 +149,8 @@ def plan(
         If a value is not possible.
     UnsupportedError
         If the algorithm asked for, or any, does not compute the problem.
+    UnavailableError
+        If there is no such device.
 
     Examples
     --------
@@ -140,8 +167,10 @@ def plan(
     if activation is not None:
         check_activation(activation, problem)
     limit = config.tolerance_in_force(problem.dtype, tolerance)
-    name = options(problem, algorithm, limit)[-1].name  # before the explanation, which says what it may have measured
-    explanation = explain(problem, tolerance)
+    place = place_of(device)
+    # Before the explanation, which says what this may have measured.
+    name = options(problem, algorithm, limit, place)[-1].name
+    explanation = explain(problem, tolerance, device=device)
     (case,) = (candidate for candidate in explanation.candidates if candidate.name == name)
     assert case.workspace_bytes is not None
     assert case.predicted_seconds is not None
@@ -149,10 +178,11 @@ def plan(
     return Plan(
         problem,
         name,
-        config.get_num_threads(),
+        place.threads(config.settings()),
         case.workspace_bytes,
         case.predicted_seconds,
         case.measured_seconds,
         case.error_bound,
         activation,
+        device,
     )

@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TypeAlias, cast
 
 from fastconv import selection
-from fastconv.algorithm import Algorithm
+from fastconv.algorithm import Limits, P
 from fastconv.bench.operations import Array, draw, operation_of, relative_error
 from fastconv.bench.peers import COMPARISONS
 from fastconv.bench.results import AUTO, PACKED, REFERENCE, Kind, Outcome
 from fastconv.problem import ConvProblem, Problem
 
-__all__ = ["Contender", "check", "contenders", "expected", "picked"]
+__all__ = ["Contender", "check", "contenders", "expected", "ours", "picked"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Contender:
     ----------
     name : str
         An algorithm of the table, ``auto``, ``packed``, or a peer.
-    kind : {"algorithm", "auto", "packed", "peer"}
+    kind : {"algorithm", "auto", "packed", "peer", "coarser"}
         Which of these it is.
     limit : float, optional
         Relative 2-norm by which its result may differ from the reference's.
@@ -84,37 +84,60 @@ def contenders(
     algorithms, peers : collection of str, optional
         Names of those that are wanted; None for all.
     """
-    return (*_ours(problem, arrays, algorithms), *_peers(problem, arrays, peers))
+    known = cast("ConvProblem", problem)  # for the type checker: the kind that the table is of
+    own = ours(known, arrays, algorithms, selection.table_of(known), lambda: picked(problem))
+    return (*own, *_peers(problem, arrays, peers))
 
 
-def _ours(problem: Problem, arrays: tuple[Array, ...], names: Collection[str] | None) -> Iterator[Contender]:
+def ours(
+    problem: P,
+    arrays: tuple[Array, ...],
+    names: Collection[str] | None,
+    entries: Sequence[Limits[P]],
+    choose: Callable[[], str],
+) -> Iterator[Contender]:
+    """Yield the algorithms of a table that are wanted, ``auto``, and ``packed`` where there are weights.
+
+    Parameters
+    ----------
+    problem, arrays, names
+        As of :func:`contenders`.
+    entries : sequence of Limits
+        The table for such problems, where the arrays are.
+    choose : callable
+        Returns the name of the algorithm that ``auto`` stands for.
+    """
     operation = operation_of(problem)
     call = operation.call(problem, arrays)
-    known = cast("ConvProblem", problem)
     limits = {REFERENCE: operation.error_limit(problem)}
-    for algorithm in selection.table_of(known):
+    for algorithm in entries:
         name = algorithm.name
-        reason = algorithm.supports(known)
-        if reason is None and isinstance(algorithm, Algorithm):
-            reason = algorithm.fits(known, arrays[1])
+        reason = algorithm.supports(problem)
+        if reason is None and not algorithm.any_weights:
+            reason = algorithm.fits(cast("ConvProblem", problem), arrays[1])
         if reason is None:
-            limits[name] = algorithm.error_bound(known) or operation.error_limit(problem)
+            limits[name] = algorithm.error_bound(problem) or operation.error_limit(problem)
         if name == REFERENCE or (names is not None and name not in names):
             continue
         if reason is None and call is not None:
             run = partial(call, algorithm=name)
-            yield Contender(name, "algorithm", limits[name], algorithm.workspace(known), run)
+            yield Contender(name, "algorithm", limits[name], algorithm.workspace(problem), run)
         else:
             yield Contender(name, "algorithm", reason=reason or _not_there(operation.function_name(problem)))
-    if names is None or REFERENCE in names:
+    if any(entry.name == REFERENCE for entry in entries) and (names is None or REFERENCE in names):
         yield Contender(REFERENCE, "algorithm")
     if call is None:
         yield Contender(AUTO, "auto", reason=_not_there(operation.function_name(problem)))
     else:
-        limit = limits[picked(problem)]
+        limit = limits[choose()]
         yield Contender(AUTO, "auto", limit, run=call)
-        if packed := operation.packed_call(problem, arrays):
-            yield Contender(PACKED, "packed", limit, run=packed)
+        try:
+            packed = operation.packed_call(problem, arrays)
+        except TypeError as error:  # layers of arrays that are elsewhere
+            yield Contender(PACKED, "packed", reason=str(error))
+        else:
+            if packed is not None:
+                yield Contender(PACKED, "packed", limit, run=packed)
 
 
 def _not_there(function: str) -> str:
@@ -136,8 +159,10 @@ def _peers(problem: Problem, arrays: tuple[Array, ...], names: Collection[str] |
             yield Contender(name, "peer", operation.error_limit(problem), run=run)
 
 
-def check(contender: Contender, expected: Array) -> Outcome:
-    """Make a contender's first call, and compare its result with the reference's."""
+def check(
+    contender: Contender, expected: Array, error_of: Callable[[Array, Array], float] = relative_error
+) -> Outcome:
+    """Make a contender's first call, and compare its result with the reference's by `error_of`."""
     outcome = Outcome(contender.name, contender.kind, skipped=contender.reason, workspace=contender.workspace)
     if contender.run is None:
         return outcome
@@ -150,7 +175,7 @@ def check(contender: Contender, expected: Array) -> Outcome:
     first_ms = 1e3 * (time.perf_counter() - start)
     if found.shape != expected.shape:
         return replace(first_ms=first_ms, failure=f"shape {found.shape}, expected {expected.shape}")
-    error = relative_error(found, expected)
+    error = error_of(found, expected)
     if not error <= contender.limit:  # a NaN is not
         failure = f"relative error {error:.2g}, at most {contender.limit:.2g} expected"
         return replace(first_ms=first_ms, failure=failure, error=error if math.isfinite(error) else None)

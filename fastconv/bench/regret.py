@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import geometric_mean
+from typing import cast
 
 import fastconv
 from fastconv import timing
@@ -20,6 +21,7 @@ from fastconv.bench.suites import SUITES
 from fastconv.problem import ConvProblem
 from fastconv.selection import tuning
 from fastconv.selection.answers import RIGOURS
+from fastconv.selection.place import calls
 
 __all__ = ["PICKS", "Choice", "Regrets", "judge", "problems"]
 
@@ -102,7 +104,7 @@ def judge(
 def _judged(problem: ConvProblem, name: str, seconds: float) -> Choice | None:
     """None where there is nothing to choose."""
     tolerance = fastconv.get_tolerance(problem.dtype)
-    among = tuning.hopeful(problem, tuning.contenders(problem, tolerance))
+    among = cast("list[Algorithm]", tuning.hopeful(problem, tuning.contenders(problem, tolerance)))
     if len(among) < 2:
         return None
     _compare(problem, among)
@@ -128,7 +130,7 @@ def _compare(problem: ConvProblem, among: Sequence[Algorithm]) -> None:
 
 def _times(problem: ConvProblem, among: Iterable[Algorithm], seconds: float) -> dict[str, float]:
     """Seconds of a call of every algorithm; those far behind have theirs from fewer rounds."""
-    runs = tuning.calls(problem, among)
+    runs = calls(problem, among)
     first = timing.take_turns(runs, 0.0, before_turn=timing.until_idle)
     best = min(found.minimum for found in first.values())
     near = {name: found for name, found in first.items() if found.minimum <= BEHIND * best}

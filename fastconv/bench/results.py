@@ -24,7 +24,8 @@ __all__ = [
     "threads_in_words",
 ]
 
-Kind: TypeAlias = Literal["algorithm", "auto", "packed", "peer"]
+#: ``coarser`` is a library that rounds products to fewer digits than the type has: timed beside the peers, never one.
+Kind: TypeAlias = Literal["algorithm", "auto", "packed", "peer", "coarser"]
 
 AUTO = "auto"
 PACKED = "packed"
@@ -46,7 +47,7 @@ class Outcome:
     ----------
     name : str
         An algorithm of the table, ``auto``, ``packed``, or a peer.
-    kind : {"algorithm", "auto", "packed", "peer"}
+    kind : {"algorithm", "auto", "packed", "peer", "coarser"}
         Which of these it is.
     skipped : str, optional
         Why it was not run.
@@ -190,6 +191,8 @@ class SuiteResult:
         1e9 bytes a second that so many threads read and write when they copy large arrays.
     layers : tuple of LayerResult
         In the suite's order.
+    device : str, optional
+        The GPU that computed, launched from one thread; None for the processor.
     """
 
     name: str
@@ -201,17 +204,18 @@ class SuiteResult:
     peak_gflops: float | None
     copy_gigabytes: float | None
     layers: tuple[LayerResult, ...]
+    device: str | None = None
 
     @property
     def configuration(self) -> tuple[str, ...]:
-        """How it was measured, in words: batch, threads, data type, layout.
+        """How it was measured, in words: batch, threads or device, data type, layout.
 
         Examples
         --------
         >>> SuiteResult("vgg16", "", 1, 2, "float32", "channels_last", None, None, ()).configuration
         ('batch 1', '2 threads', 'float32', 'channels_last')
         """
-        return f"batch {self.batch}", threads_in_words(self.threads), self.dtype, self.layout
+        return f"batch {self.batch}", self.device or threads_in_words(self.threads), self.dtype, self.layout
 
 
 @dataclass(frozen=True)
@@ -256,6 +260,8 @@ class Report:
         Empty where they were not measured.
     compile_ms : mapping of str to float
         Milliseconds that emitting and compiling a function took, by its name.
+    host_us : mapping of str to float
+        Microseconds that a call on a device takes of the host, its launches included, by what is called.
     """
 
     command: str
@@ -265,6 +271,7 @@ class Report:
     suites: tuple[SuiteResult, ...]
     cold_starts: tuple[ColdStart, ...] = ()
     compile_ms: Mapping[str, float] = field(default_factory=dict)
+    host_us: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def now(

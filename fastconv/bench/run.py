@@ -204,7 +204,7 @@ class _Course:
             bytes=self.bytes,
             picked=picked(problem),
             outcomes=tuple(
-                _with_time(one, self.times.get(name), number, peak_gflops) for name, one in self.outcomes.items()
+                with_time(one, self.times.get(name), number, peak_gflops) for name, one in self.outcomes.items()
             ),
         )
 
@@ -274,7 +274,7 @@ def _nothing() -> None:
     """Rest not at all: with one thread nobody's threads are left over."""
 
 
-def _with_time(
+def with_time(
     outcome: Outcome, time_: timing.Timing | None, operations: int, peak_gflops: float | None
 ) -> Outcome:
     """Add the figures that follow from a time."""

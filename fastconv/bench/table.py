@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.table import Table
-from rich.text import Text
+try:
+    from rich.table import Table
+    from rich.text import Text
+except ImportError:  # the benchmark of devices is to run where nothing can be installed
+    from fastconv.bench.plain import Table, Text  # type: ignore[assignment]
 
 from fastconv.bench.results import AUTO, REFERENCE, LayerResult, Outcome, SuiteResult
 from fastconv.bench.summary import Mean, Summary, by_kind, summarise

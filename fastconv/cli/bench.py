@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import click
+from click.core import ParameterSource
 
 import fastconv
-from fastconv.bench import compare, run, table
+from fastconv.bench import compare, jobs, run, table
+from fastconv.bench.device import BATCHES, BUDGET, SUITES, command
+from fastconv.bench.device import LAYOUTS as DEVICE_LAYOUTS
 from fastconv.bench.results import Report, SuiteResult
-from fastconv.bench.suites import SUITES, Layer
-from fastconv.cli import problems
+from fastconv.cli.device import device_option
 from fastconv.cli.measuring import exit_code, measure
 from fastconv.cli.output import console, show_table
 from fastconv.cli.reading import read_report
-from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS, Problem
+from fastconv.devices import UnavailableError
+from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS
 
 __all__ = ["bench", "check_picture", "jobs_of"]
 
@@ -49,6 +51,14 @@ PICTURES = (".png", ".svg")
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), help="A picture of them, to a .png or .svg file."
 )
+@device_option
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    default=BUDGET,
+    show_default=True,
+    help="Seconds for everything, on a CUDA device.",
+)
 @click.option(
     "--compare",
     "compared",
@@ -71,6 +81,8 @@ def bench(
     seconds: float,
     json_file: TextIO | None,
     plot: Path | None,
+    device: int | None,
+    budget: float,
     compared: tuple[Path, Path] | None,
 ) -> None:
     """Check every algorithm against the reference and time them side by side.
@@ -82,17 +94,27 @@ def bench(
     The table gives the minimum of the rounds in milliseconds, the algorithm that is picked, and
     its time divided by the best one's; with --peers, the best peer's time divided by that of
     auto: above 1, fastconv is faster. Exit code 1 if any result is wrong.
+
+    With --device cuda, the algorithms for arrays on a device run there, beside cuDNN through PyTorch; by default on
+    several suites, with batch 32 and 1, in both layouts. Of the other options, --batch, --layout, --dtype, --json
+    and --budget count. `python -m fastconv.bench.device` does the same without the packages of the command line.
     """
     if compared is not None:
         before, after = map(read_report, compared)
         compare.show(compare.compare(before, after), console(), show_table)
         return
+    if device is not None:
+        given = {
+            name: context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ("batch", "layout")
+        }
+        batches, layouts = (batch,) if given["batch"] else BATCHES, (layout,) if given["layout"] else DEVICE_LAYOUTS
+        context.exit(_on_device(targets or SUITES, batches, layouts, dtype, device, budget, json_file))
     threads = threads or fastconv.get_num_threads()
-    jobs = jobs_of(targets or ("resnet50",), batch, dtype, layout, direction, threads)
+    wanted = jobs_of(targets or ("resnet50",), batch, dtype, layout, direction, threads)
     _check_algorithms(names)
     if plot is not None:
         check_picture(plot)
-    suites = measure(jobs, run.Settings(names or None, peers, seconds))
+    suites = measure(wanted, run.Settings(names or None, peers, seconds))
     _show(suites, to_stderr=json_file is not None and json_file.name == "<stdout>")
     if json_file is not None:
         click.echo(Report.now("fastconv bench", seconds, suites).to_json(), file=json_file)
@@ -103,40 +125,44 @@ def bench(
     context.exit(exit_code(suites))
 
 
+def _on_device(
+    targets: Sequence[str],
+    batches: Sequence[int],
+    layouts: Sequence[str],
+    dtype: str,
+    device: int,
+    budget: float,
+    json_file: TextIO | None,
+) -> int:
+    """Measure on a device, and return the exit code."""
+    if device:
+        raise click.UsageError(f"--device must be cpu or cuda, the first device, got cuda:{device}")
+    try:
+        wanted = command.all_jobs(targets, batches, layouts, dtype)
+        found = command.report(wanted, budget, lambda text: click.echo(text, err=True))
+    except (OSError, ValueError, UnavailableError) as error:
+        raise click.UsageError(" ".join(str(error).split())) from None
+    on_stdout = json_file is not None and json_file.name == "<stdout>"
+    code = command.write(found, None, None, lambda text: click.echo(text, err=on_stdout))
+    if json_file is not None:
+        click.echo(found.to_json(), file=json_file)
+    return code
+
+
 def jobs_of(
     targets: Iterable[str], batch: int, dtype: str, layout: str, direction: str, threads: int
 ) -> list[run.Job]:
-    """Return the suites named, and one more job for each way in which problems were written out, here or in files."""
-    jobs: list[run.Job] = []
-    written_out: dict[tuple[str, str, int], list[Layer]] = {}
-    numbers = itertools.count(1)
-    for target in targets:
-        if target in SUITES:
-            suite = SUITES[target]
-            try:
-                layers = suite.layers(batch, dtype, layout, direction)
-            except (TypeError, ValueError) as error:  # an average of integers, a pooling's gradient
-                raise click.UsageError(f"{target}: {error}") from None
-            jobs.append(run.Job(target, suite.source, layers, (threads,)))
-            continue
-        for problem in _written_out(target):
-            alike = written_out.setdefault((problem.dtype, problem.layout, problem.batch), [])
-            alike.append(Layer(f"problem {next(numbers)}", problem))
-    return [
-        *jobs,
-        *(run.Job("problems", "the command line", tuple(alike), (threads,)) for alike in written_out.values()),
-    ]
+    """Return what a command's targets are, see :func:`fastconv.bench.jobs.jobs_of`.
 
-
-def _written_out(target: str) -> tuple[Problem, ...]:
-    """Return the problem that a target is, or those of the file that it names."""
-    if target.startswith("@"):
-        return problems.of_file(target[1:])
-    if "," in target:
-        return (problems.problem(target),)
-    raise click.UsageError(
-        f"{target!r} is neither a suite ({', '.join(SUITES)}) nor a problem such as {problems.EXAMPLE} nor @FILE"
-    )
+    Raises
+    ------
+    click.UsageError
+        If one of them is nothing that can be measured.
+    """
+    try:
+        return jobs.jobs_of(targets, batch, dtype, layout, direction, threads)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _check_algorithms(names: Iterable[str]) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 import click
 
 import fastconv
+from fastconv.cli.device import device_option
 from fastconv.cli.output import as_text
 from fastconv.cli.problems import forward_convolution
 from fastconv.cli.problems import problem as as_problem
+from fastconv.devices import UnavailableError
 from fastconv.problem import DTYPES, LAYOUTS, PADDING_MODES, ConvProblem, PoolProblem, Problem
 
 __all__ = ["explain"]
@@ -29,12 +31,14 @@ __all__ = ["explain"]
 @click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0])
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32")
 @click.option("--tolerance", type=float, help="The largest error bound to choose; the configuration's by default.")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def explain(
     problem: str | None,
     input_shape: str | None,
     weight_shape: str | None,
     tolerance: float | None,
+    device: int | None,
     as_json: bool,
     **arguments: str | int | bool,
 ) -> None:
@@ -52,8 +56,8 @@ def explain(
     else:
         raise click.UsageError("give either a PROBLEM, or both --input and --weight")
     try:
-        explanation = fastconv.explain(parsed, tolerance)
-    except ValueError as error:
+        explanation = fastconv.explain(parsed, tolerance, device=device)
+    except (ValueError, UnavailableError) as error:
         raise click.UsageError(str(error)) from None
     if isinstance(parsed, PoolProblem):
         click.echo(as_text(explanation.as_dict()) if as_json else _of_pooling(parsed))

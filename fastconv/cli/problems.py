@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
+from fastconv.bench.jobs import EXAMPLE
 from fastconv.problem import ConvProblem, Problem, parse, read
 
 __all__ = ["EXAMPLE", "forward_convolution", "of_file", "problem"]
-
-EXAMPLE = "conv2d,n1,c64,56x56,k64,3x3,p1,float32"
 
 
 def problem(text: str) -> Problem:

@@ -10,10 +10,13 @@ from rich.table import Table
 
 import fastconv
 from fastconv.cli.bench import jobs_of
+from fastconv.cli.device import device_option
 from fastconv.cli.output import as_text, console, progress, show_table
+from fastconv.devices import UnavailableError
 from fastconv.problem import DTYPES, LAYOUTS, ConvProblem
 from fastconv.selection import answers, constants
 from fastconv.selection.answers import RIGOURS, Answer
+from fastconv.selection.place import place_of
 
 __all__ = ["tune"]
 
@@ -28,6 +31,7 @@ __all__ = ["tune"]
 @click.option("--seconds", type=click.FloatRange(min=0), help="The budget for all together; without limit by default.")
 @click.option("--rigour", type=click.Choice(RIGOURS), default=RIGOURS[0], show_default=True)
 @click.option("--tolerance", type=float, help="The largest error bound to choose; the configuration's by default.")
+@device_option
 @click.option("--again", is_flag=True, help="Measure what is known, too.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def tune(
@@ -40,6 +44,7 @@ def tune(
     seconds: float | None,
     rigour: str,
     tolerance: float | None,
+    device: int | None,
     again: bool,
     as_json: bool,
 ) -> None:
@@ -58,13 +63,15 @@ def tune(
     problems = _problems(targets, batch, dtype, layout)
     try:
         with fastconv.options(threads=threads, tolerance=tolerance):
-            predicted = {problem: fastconv.select(problem) for problem in problems}
-            found = _measure(problems, seconds, rigour, again=again)
-            _show(found, predicted, as_json=as_json)
-    except (ValueError, fastconv.UnsupportedError) as error:
+            predicted = {problem: fastconv.select(problem, device=device) for problem in problems}
+            found = _measure(problems, seconds, rigour, device, again=again)
+            now = {problem: fastconv.select(problem, device=device) for problem in found}
+            _show(found, predicted, now, as_json=as_json)
+            stored = answers.users_file(place_of(device).origin())
+    except (ValueError, UnavailableError, fastconv.UnsupportedError) as error:
         raise click.UsageError(str(error)) from None
     left = len(problems) - len(found)
-    click.echo(f"stored in {answers.users_file()}{f'; no time for {left} problems' if left else ''}", err=True)
+    click.echo(f"stored in {stored}{f'; no time for {left} problems' if left else ''}", err=True)
 
 
 def _calibrate(seconds: float | None, *, as_json: bool) -> None:
@@ -98,7 +105,7 @@ def _problems(targets: Sequence[str], batch: int, dtype: str, layout: str) -> tu
 
 
 def _measure(
-    problems: Sequence[ConvProblem], seconds: float | None, rigour: str, *, again: bool
+    problems: Sequence[ConvProblem], seconds: float | None, rigour: str, device: int | None, *, again: bool
 ) -> dict[ConvProblem, Answer]:
     """Measure with a progress bar on stderr."""
     with progress() as bar:
@@ -107,11 +114,17 @@ def _measure(
         def before(problem: ConvProblem, done: int, total: int) -> None:
             bar.update(task, description=str(problem), completed=done, total=total)
 
-        return fastconv.tune(problems, seconds=seconds, rigour=rigour, again=again, before=before)
+        return fastconv.tune(problems, seconds=seconds, rigour=rigour, again=again, before=before, device=device)
 
 
-def _show(found: Mapping[ConvProblem, Answer], predicted: Mapping[ConvProblem, str], *, as_json: bool) -> None:
-    rows = [_row(problem, answer, predicted[problem]) for problem, answer in found.items()]
+def _show(
+    found: Mapping[ConvProblem, Answer],
+    predicted: Mapping[ConvProblem, str],
+    now: Mapping[ConvProblem, str],
+    *,
+    as_json: bool,
+) -> None:
+    rows = [_row(problem, answer, predicted[problem], now[problem]) for problem, answer in found.items()]
     if as_json:
         click.echo(as_text(rows))
         return
@@ -125,9 +138,8 @@ def _show(found: Mapping[ConvProblem, Answer], predicted: Mapping[ConvProblem, s
     show_table(console(), table)
 
 
-def _row(problem: ConvProblem, answer: Answer, before: str) -> dict[str, object]:
+def _row(problem: ConvProblem, answer: Answer, before: str, now: str) -> dict[str, object]:
     """Return what ran before and what runs now; ``ratio`` is between their times, if both were measured."""
-    now = fastconv.select(problem)
     best, other = answer.seconds[now], answer.seconds.get(before)
     ratio = None if best is None or other is None else other / best
     return {"problem": str(problem), "before": before, "now": now, "seconds": best, "ratio": ratio}

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from enum import IntEnum
 from math import prod
 
-from fastconv.algorithm import Limits, P
+from fastconv.algorithm import P, Priced
 from fastconv.cuda.driver import Device
 from fastconv.cuda.plan import Plan, Target
 from fastconv.problem import BFLOAT16, ConvProblem
@@ -15,6 +15,12 @@ HALVES = ("float16", BFLOAT16)
 
 MOST_ELEMENTS = 2**31 - 1  # of an image, in or out, and of the weights: kernels count them in 32 bits
 MOST_PIXELS = 2**30 - 1  # of all outputs' planes together: what `intrinsics.quotient` divides
+
+
+def longer(**seconds: float) -> dict[str, float]:
+    """Return the longest of terms that pass at the same time."""
+    name = max(seconds, key=seconds.__getitem__)
+    return {name: seconds[name]}
 
 
 class Place(IntEnum):
@@ -29,15 +35,11 @@ class Place(IntEnum):
     PACKED = 6  # what the plan's packing writes: weights as the algorithm takes them
 
 
-class AnyAlgorithm(Limits[P]):
-    """A way to compute one kind of problem on a device: what the choice is made by."""
+class AnyAlgorithm(Priced[P, Device]):
+    """A way to compute one kind of problem on a device."""
 
     #: Elements' types. Those of two bytes are computed with as float32, and rounded once: `compile.computed`.
     dtypes: tuple[str, ...] = ("float32", "float64")
-
-    @abstractmethod
-    def cost(self, problem: P, device: Device) -> float:
-        """Return the predicted time of a call in seconds, on the device alone."""
 
     def error_bound(self, problem: P) -> float:
         """Return the limit that rounding of sums stays below, for random data, or that of halves' results."""
@@ -54,7 +56,8 @@ class Algorithm(AnyAlgorithm[ConvProblem]):
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse what no kernel here computes."""
         if problem.dtype not in self.dtypes:
-            return f"{self.name} computes {', '.join(self.dtypes)} on a device, not {problem.dtype}"
+            *others, last = self.dtypes
+            return f"{self.name} computes {', '.join(others)} and {last} on a device, not {problem.dtype}"
         if problem.direction != "forward":
             return f"{self.name} computes the forward direction, not {problem.direction}"
         if problem.padding_mode != "zeros" and any(map(any, problem.padding)):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from fastconv import config
 from fastconv.call import as_key, called, keep
 from fastconv.config import Settings
+from fastconv.cuda import place as places
 from fastconv.cuda import plan as plans
-from fastconv.cuda import table
+from fastconv.cuda.algorithm import Algorithm
 from fastconv.cuda.arrays import DeviceArray, Library, library_of
 from fastconv.cuda.packing import copied, copy
 from fastconv.cuda.padding import with_border, without_border
@@ -148,7 +150,7 @@ def _prepare(rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[ob
     problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
     target = plans.target(x.device)
     computed = without_border(problem)
-    chosen = table.chosen(table.TABLE, computed, algorithm, limit, target.device)
+    chosen = cast("Algorithm", places.chosen(computed, algorithm, limit, target, library_of(x.owner).stream(x)))
     plan = chosen.plan(computed, named, target) if problem.batch else None
     if plan is not None and computed is not problem:
         plan = with_border(plan, problem, target)

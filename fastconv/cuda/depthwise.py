@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from fastconv.arguments import itemsize
 from fastconv.cuda import epilogue, packing
-from fastconv.cuda.algorithm import HALVES, Algorithm, Place
+from fastconv.cuda.algorithm import HALVES, Algorithm, Place, longer
 from fastconv.cuda.compile import Kernel, computed
 from fastconv.cuda.depthwise_steps import RUN, runs, strips, tiles
 from fastconv.cuda.driver import Device
@@ -65,13 +65,14 @@ class Depthwise(Algorithm):
         transposed = problem.layout == "channels_last" and not _is_small(geometry(problem))
         return math.prod(problem.weight_shape) * problem.itemsize if transposed else 0
 
-    def cost(self, problem: ConvProblem, device: Device) -> float:
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict by what is read and written, and by products at half the rate of the device's units."""
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        moved = elements * problem.itemsize / device.bandwidth
-        units = device.multiprocessors * (128 if computed(problem.dtype) == "float32" else device.doubles)
+        moved = elements * problem.itemsize / machine.bandwidth
+        units = machine.multiprocessors * (128 if computed(problem.dtype) == "float32" else machine.doubles)
         launches = 2 if self.workspace(problem) else 1
-        return launches * device.launch + max(moved, 2 * problem.multiply_adds / (units * device.clock))
+        products = 2 * problem.multiply_adds / (units * machine.clock)
+        return {"launches": launches * machine.launch, **longer(memory=moved, products=products)}
 
     def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return one launch, and before it one that transposes weights where threads read them side by side."""

@@ -117,15 +117,28 @@ class Direct(Algorithm):
         """Return 0: nothing is prepared."""
         return 0
 
-    def cost(self, problem: ConvProblem, device: Device) -> float:
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict by loads: each product takes two, of which a multiprocessor does 32 a cycle."""
-        return device.launch + problem.multiply_adds / (8 * device.multiprocessors * device.clock)
+        loads = problem.multiply_adds / (8 * machine.multiprocessors * machine.clock)
+        return {"launches": machine.launch, "loads": loads}
 
     def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return one launch."""
         count = prod(problem.output_shape)
         step = _step(problem, activation, target, -(-count // _THREADS), None)
         return Plan(target, (step,), 0)
+
+
+def _clear(marks: IntPointer, count: int) -> None:
+    place = int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
+    if place < count:
+        store(marks, place, int32(0))
+
+
+def clear(problem: ConvProblem, target: Target, marks: Operand) -> Step:
+    """Return the step that takes all marks away, where nothing else does."""
+    count = 1 + problem.batch
+    return target.step(Kernel(_clear, problem.dtype, _THREADS), (-(-count // _THREADS), 1, 1), (marks,), (count,))
 
 
 def again(problem: ConvProblem, activation: str | None, target: Target, marks: Operand) -> Step:

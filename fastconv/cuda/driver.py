@@ -7,7 +7,8 @@ which runs the same code elsewhere: the tests have one that interprets it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from threading import Lock
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: What a launch's grid and blocks are counted in: x, y, z.
 Extent = tuple[int, int, int]
+
+_FILLING = 0x3F  # of memory that is measured with
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,18 @@ class Driver(Protocol):
     def wait(self, ordinal: int, stream: int) -> None:
         """Wait for all that was launched on a device's stream."""
 
+    def capturing(self, stream: int) -> bool:
+        """Whether what is launched on a stream becomes part of a graph, and does not run."""
+
+    def take(self, size: int, ordinal: int) -> int:
+        """Return the address of so many bytes of a device, of which every type of floats makes plain numbers."""
+
+    def give_back(self, address: int, ordinal: int) -> None:
+        """Give memory back that was taken."""
+
+    def seconds(self, work: Callable[[], object], ordinal: int, stream: int) -> float:
+        """Return what a device takes for all that some work launches on a stream, and wait for it."""
+
 
 class NvidiaDriver:
     """NVIDIA's driver, through `cuda.bindings`."""
@@ -120,15 +135,36 @@ class NvidiaDriver:
         )
 
     def load(self, code: Code, ordinal: int) -> object:
-        """Load machine code, or where there is none let the driver compile the PTX."""
+        """Load machine code, or where there is none let the driver compile the PTX.
+
+        It is on the device afterwards: the driver would put it there in the first launch, which may be captured.
+        """
         api = self._driver
-        with self._lock:
+        with self._lock, self._allowed_while_capturing():
             self._enter(ordinal)
             image = code.machine_code or code.ptx.encode() + b"\0"
             library = _checked(api.cuLibraryLoadData(image, [], [], 0, [], [], 0))
             self._libraries.append(library)
             kernel = _checked(api.cuLibraryGetKernel(library, code.name.encode()))
-            return api.CUfunction(int(kernel))  # a launch takes either
+            return _checked(api.cuKernelGetFunction(kernel))
+
+    @contextmanager
+    def _allowed_while_capturing(self) -> Iterator[None]:
+        """Let this thread do what a capture forbids by default; loading code is no part of a graph."""
+        api = self._driver
+        relaxed = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        before = _checked(api.cuThreadExchangeStreamCaptureMode(relaxed))
+        try:
+            yield
+        finally:
+            _checked(api.cuThreadExchangeStreamCaptureMode(before))
+
+    def capturing(self, stream: int) -> bool:
+        """Ask for the stream's status; of CUDA's default stream nothing can be captured."""
+        if not stream:
+            return False
+        status = _checked(self._driver.cuStreamIsCapturing(stream))
+        return int(status) != 0
 
     def _enter(self, ordinal: int) -> None:
         """Make the device's primary context, which all libraries share, this thread's if it is not."""
@@ -150,6 +186,33 @@ class NvidiaDriver:
         """Wait for all that was launched on a device's stream."""
         self._enter(ordinal)
         _checked(self._driver.cuStreamSynchronize(stream))
+
+    def take(self, size: int, ordinal: int) -> int:
+        """Allocate, and fill with bytes that make numbers between 1e-4 and 2 of every type of floats."""
+        self._enter(ordinal)
+        address = _checked(self._driver.cuMemAlloc(size))
+        _checked(self._driver.cuMemsetD8(address, _FILLING, size))
+        return int(address)
+
+    def give_back(self, address: int, ordinal: int) -> None:
+        """Free."""
+        self._enter(ordinal)
+        _checked(self._driver.cuMemFree(address))
+
+    def seconds(self, work: Callable[[], object], ordinal: int, stream: int) -> float:
+        """Record an event before and one behind."""
+        self._enter(ordinal)
+        api = self._driver
+        begin, end = (_checked(api.cuEventCreate(0)) for _ in range(2))
+        try:
+            _checked(api.cuEventRecord(begin, stream))
+            work()
+            _checked(api.cuEventRecord(end, stream))
+            _checked(api.cuEventSynchronize(end))
+            return 1e-3 * float(_checked(api.cuEventElapsedTime(begin, end)))
+        finally:
+            for event in (begin, end):
+                _checked(api.cuEventDestroy(event))
 
 
 def _checked(answer: tuple[object, ...]):  # type: ignore[no-untyped-def]  # of any kind

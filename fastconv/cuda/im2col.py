@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fastconv.arguments import itemsize
 from fastconv.cuda import epilogue, product
-from fastconv.cuda.algorithm import HALVES, Algorithm, Place
+from fastconv.cuda.algorithm import HALVES, Algorithm, Place, longer
 from fastconv.cuda.compile import Kernel, computed
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
@@ -88,7 +88,12 @@ class Division(NamedTuple):
     table: int  # the place in bytes of the table, after the packed weights
     packed: int  # bytes of both
     parts: int  # bytes of the sums of splits
-    seconds: float  # predicted
+    terms: dict[str, float]  # predicted seconds, by what they are spent on
+
+    @property
+    def seconds(self) -> float:
+        """All together."""
+        return sum(self.terms.values())
 
 
 class Im2col(Algorithm):
@@ -114,9 +119,9 @@ class Im2col(Algorithm):
         divided = divide(problem, Device())
         return divided.packed + divided.parts
 
-    def cost(self, problem: ConvProblem, device: Device) -> float:
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict the time of the best division."""
-        return divide(problem, device).seconds
+        return divide(problem, machine).terms
 
     def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return launches that pack, multiply and, where sums are split, add."""
@@ -218,5 +223,9 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     moved = (prod(problem.input_shape) + results) * problem.itemsize
     passes = 2 * table + 2 * parts
     launches = 2 if splits == 1 else 3
-    seconds = launches * device.launch + max(products, moved / device.bandwidth) + passes / device.bandwidth
-    return Division(tile, splits, padded_filters, padded_steps, table, packed, parts, seconds)
+    terms = {
+        "launches": launches * device.launch,
+        **longer(products=products, memory=moved / device.bandwidth),
+        "packing and parts": passes / device.bandwidth,
+    }
+    return Division(tile, splits, padded_filters, padded_steps, table, packed, parts, terms)

@@ -64,10 +64,11 @@ class Pooling(AnyAlgorithm[PoolProblem]):
         """Return 0: nothing lies between."""
         return 0
 
-    def cost(self, problem: PoolProblem, device: Device) -> float:
+    def terms(self, problem: PoolProblem, machine: Device) -> dict[str, float]:
         """Predict by what is read and written."""
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        return device.launch + elements * problem.itemsize / device.bandwidth
+        memory = elements * problem.itemsize / machine.bandwidth
+        return {"launches": machine.launch, "memory": memory}
 
     def error_bound(self, problem: PoolProblem) -> float:
         """Return that of a sum of rows, and 0 of maxima."""

@@ -8,12 +8,13 @@ from typing import cast
 
 from fastconv import config
 from fastconv.call import as_key, keep
+from fastconv.cuda import place as places
 from fastconv.cuda import plan as plans
-from fastconv.cuda import table
 from fastconv.cuda.arrays import DeviceArray, Library, library_of, seen_as
 from fastconv.cuda.call import run
 from fastconv.cuda.packing import copied
 from fastconv.cuda.plan import Plan
+from fastconv.cuda.pooling import Pooling
 from fastconv.pooling.call import called
 from fastconv.pooling.others import shape_of_depths
 from fastconv.pooling.outputs import global_arguments
@@ -118,7 +119,7 @@ def _prepare(
     problem, batched = called(operation, rank, x, arguments, return_indices, layout)
     target = plans.target(x.device)
     limit = config.tolerance_in_force(problem.dtype)
-    chosen = table.chosen(table.POOLINGS, problem, algorithm, limit, target.device)
+    chosen = cast("Pooling", places.chosen(problem, algorithm, limit, target, library_of(x.owner).stream(x)))
     plan = None if 0 in problem.output_shape else chosen.plan(problem, target)
     found = problem.output_shape if batched else problem.output_shape[1:]
     return _Call([(found, problem.dtype), (found, "int64")][: 1 + problem.indices], plan)

@@ -19,7 +19,7 @@ from fastconv.codegen.cook_toom import transforms
 from fastconv.codegen.straight_line import program
 from fastconv.cuda.intrinsics import _load_if
 
-__all__ = ["load_tile", "store_each", "transform_input", "transform_output", "transform_weight"]
+__all__ = ["gather", "load_tile", "store_each", "transform_input", "transform_output", "transform_weight"]
 
 _INT32 = ir.IntType(32)
 
@@ -110,6 +110,25 @@ def load_tile(typing_context, source, row, column, height, width, row_gap, colum
 
     signature = types.UniTuple(source.dtype, counts[0] * counts[1])(source, *[types.int32] * 7, rows, columns)
     return signature, generate
+
+
+@intrinsic
+def gather(typing_context, array, index, step, count):
+    """Return a tuple of array[index], array[index + step] and so on, of an array in shared memory."""
+    if not all(isinstance(each, types.IntegerLiteral) for each in (step, count)):
+        return None
+    distance, length = step.literal_value, count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        first = builder.gep(data, [arguments[1]])
+        found = ir.Constant(ir.ArrayType(data.type.pointee, length), ir.Undefined)
+        for i in range(length):
+            value = builder.load(builder.gep(first, [ir.Constant(_INT32, i * distance)]))
+            found = builder.insert_value(found, value, i)
+        return found
+
+    return types.UniTuple(array.dtype, length)(array, index, step, count), generate
 
 
 @intrinsic

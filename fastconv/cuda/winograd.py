@@ -4,8 +4,7 @@ An image whose result is somewhere no finite number before bias and activation i
 the CPU: an infinity or NaN is otherwise smeared over its tiles. The device decides that by itself, see
 `fastconv.cuda.direct`.
 
-Predicted for VGG-16's layers of 3x3, float32, batch 32, on an H100 (33.4e12 multiply-adds a second, 3.35e12 bytes a
-second), in milliseconds, by `fastconv.cuda.winograd_plan.seconds` and `Im2col.cost`; nothing was measured:
+What is moved, computed and predicted for VGG-16's layers is in docs/winograd.md.
 """
 
 from __future__ import annotations
@@ -45,11 +44,12 @@ class Winograd(Algorithm):
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return the bytes of transformed weights, of tiles and products of a block, and of marks."""
-        return winograd_plan.divide(problem, self.outputs).workspace
+        divided = winograd_plan.divide(problem, self.outputs)
+        return divided.packed + divided.workspace
 
-    def cost(self, problem: ConvProblem, device: Device) -> float:
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict the time of the division."""
-        return winograd_plan.seconds(winograd_plan.divide(problem, self.outputs), device)
+        return winograd_plan.terms(winograd_plan.divide(problem, self.outputs), machine)
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the bound of `fastconv.codegen.winograd_error`, for sums over all channels of a group."""

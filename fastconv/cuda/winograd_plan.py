@@ -22,12 +22,13 @@ import numpy as np
 
 from fastconv.codegen.winograd_tile import Axis, axes
 from fastconv.cuda import direct, epilogue
+from fastconv.cuda import winograd_fused as fused
 from fastconv.cuda import winograd_steps as kernels
 from fastconv.cuda.algorithm import Place
 from fastconv.cuda.compile import Kernel
 from fastconv.cuda.driver import Device, Extent
 from fastconv.cuda.geometry import Geometry, geometry
-from fastconv.cuda.im2col import TILES, Tile
+from fastconv.cuda.im2col import MOST_BLOCKS, TILES, Tile
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.plan import Operand, Plan, Step, Target
 from fastconv.cuda.unroll import Constant
@@ -46,6 +47,8 @@ _CHANNELS_FIRST, _INPUTS_CHANNELS_LAST, _OUTPUTS_CHANNELS_LAST = (32, 32), (8, 8
 _BUSY = {(128, 128): 0.83, (64, 64): 0.80, (32, 128): 0.70}
 _ENOUGH_THREADS = 256  # of a multiprocessor
 
+_BUSY_FUSED = 0.65  # of one block of eight warps, of which four also transform: 77 % of what they execute are products
+
 #: Of what is read and written again soon: the share of the second level cache that it may take, as lines of far
 #: multiprocessors are there twice, and the rate, in that of memory.
 _CACHED, _CACHE_RATE = 0.5, 1.6
@@ -59,6 +62,7 @@ class Division:
     axes: tuple[Axis, Axis]
     tile: Tile  # of the products
     block_tiles: int  # of inputs, in whole ones of those
+    fused: bool = False  # all in one kernel, which keeps V and M on the multiprocessor
 
     @cached_property
     def shape(self) -> Geometry:
@@ -122,21 +126,27 @@ class Division:
         """Of U, V and M; the product's last round loads one more step of both factors."""
         depth, matrices = self.tile.depth, self.matrices
         u = (matrices * self.padded_channels + depth) * self.padded_filters
+        if self.fused:
+            return u, 0, 0
         v = (matrices * self.padded_channels + depth) * self.block_tiles
         return u, v, matrices * self.shape.group_filters * self.block_tiles
 
     @property
     def places(self) -> tuple[Operand, Operand, Operand, Operand]:
-        """Where U, V, M and the marks of images are in the workspace."""
-        u, v, m = self.elements
-        ends = 0, u, u + v, u + v + m
-        first, second, third, last = (Operand(Place.WORKSPACE, end * self.item) for end in ends)
-        return first, second, third, last
+        """Where U is, and in the workspace V, M and the marks of images."""
+        _, v, m = self.elements
+        first, second, third = (Operand(Place.WORKSPACE, end * self.item) for end in (0, v, v + m))
+        return Operand(Place.PACKED), first, second, third
+
+    @property
+    def packed(self) -> int:
+        """Bytes of U."""
+        return self.elements[0] * self.item
 
     @property
     def workspace(self) -> int:
-        """Bytes that a call needs; a mark is an int32, and there is one for all images together."""
-        return sum(self.elements) * self.item + 4 * (1 + self.problem.batch)
+        """Bytes that a call needs besides; a mark is an int32, and there is one for all images together."""
+        return sum(self.elements[1:]) * self.item + 4 * (1 + self.problem.batch)
 
     @property
     def constants(self) -> dict[str, Constant]:
@@ -151,11 +161,26 @@ class Division:
 
 
 def seconds(divided: Division, device: Device) -> float:
-    """Return the predicted time of a division on a device: transforms by what they move, products by multiply-adds."""
+    """Return the predicted time of a division on a device."""
+    return sum(terms(divided, device).values())
+
+
+def terms(divided: Division, device: Device) -> dict[str, float]:
+    """Return what it is made of: transforms by what they move, products by multiply-adds."""
     problem, tile = divided.problem, divided.tile
     u, v, m = (count * divided.item for count in divided.elements)
-    of_weights = prod(problem.weight_shape) * divided.item
+    weights = (prod(problem.weight_shape) * divided.item + 2 * u) / device.bandwidth
     moved = (prod(problem.input_shape) + prod(problem.output_shape)) * divided.item / device.bandwidth
+    if divided.fused:
+        on_one = -(-_fused_blocks(divided) * problem.groups // device.multiprocessors)
+        of_block = fused.FILTERS * fused.TILES * prod(divided.sizes) * divided.padded_channels
+        products = on_one * of_block / (128 * _BUSY_FUSED * device.clock)
+        return {
+            "launches": 4 * device.launch,
+            "weights": weights,
+            "transforms": max(0.0, moved - products),
+            "products": products,
+        }
     rate = device.bandwidth * (_CACHE_RATE if v + m <= _CACHED * device.cache else 1.0)
     product_blocks = divided.block_tiles // tile.pixels * (divided.padded_filters // tile.filters) * divided.matrices
     on_one = -(-product_blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
@@ -165,8 +190,12 @@ def seconds(divided: Division, device: Device) -> float:
     # of a block: V and M written by one launch, read by the next one
     transforms, multiplying = (v + m) / rate, max(products, (v + m) / rate)
     launches = 2 + 3 * divided.blocks  # one of the weights, one that looks for marks
-    weights = (of_weights + 2 * u) / device.bandwidth
-    return launches * device.launch + weights + moved + divided.blocks * (transforms + multiplying)
+    return {
+        "launches": launches * device.launch,
+        "weights": weights,
+        "transforms": moved + divided.blocks * transforms,
+        "products": divided.blocks * multiplying,
+    }
 
 
 def divide(problem: ConvProblem, outputs: int) -> Division:
@@ -178,6 +207,8 @@ def divide(problem: ConvProblem, outputs: int) -> Division:
     found = []
     for tile in TILES[problem.dtype]:
         one = Division(problem, cut, tile, tile.pixels)
+        if _fits(one):
+            found.append(replace(one, fused=True))
         columns = max(1, -(-one.tiles // tile.pixels))  # of tiles of the product, in all blocks
         _, v, m = one.elements
         a_column = (v + m) * one.item
@@ -193,15 +224,19 @@ def divide(problem: ConvProblem, outputs: int) -> Division:
 
 def plan(divided: Division, activation: str | None, target: Target) -> Plan:
     """Return the launches: of the weights, three of each block, and one that computes marked images again."""
-    again = direct.again(divided.problem, activation, target, divided.places[3])
+    marks = divided.places[3]
+    again = direct.again(divided.problem, activation, target, marks)
+    if divided.fused:
+        clear, block = direct.clear(divided.problem, target, marks), _fused(divided, activation, target)
+        return Plan(target, (clear, block, again), divided.workspace, [weights(divided, target)], divided.packed)
     blocks = zip(
         _inputs(divided, target),
         _products(divided, target),
         _outputs(divided, activation, target),
         strict=True,
     )
-    steps = [weights(divided, target), *(step for block in blocks for step in block), again]
-    return Plan(target, steps, divided.workspace)
+    steps = [*(step for block in blocks for step in block), again]
+    return Plan(target, steps, divided.workspace, [weights(divided, target)], divided.packed)
 
 
 def weights(divided: Division, target: Target) -> Step:
@@ -273,6 +308,40 @@ def _outputs(divided: Division, activation: str | None, target: Target) -> list[
     _, _, products, marks = divided.places
     pointers = products, *map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT)), marks
     return target.steps(kernel, pointers, zip(grids, numbers, strict=True))
+
+
+def _fits(divided: Division) -> bool:
+    """Whether the fused kernel takes a problem, with the filters of a tile of the product."""
+    problem = divided.problem
+    fitting = (problem.dtype, problem.layout, divided.axes) == ("float32", "channels_first", (Axis(2, 3), Axis(2, 3)))
+    return fitting and divided.tile.filters == fused.FILTERS and problem.groups <= MOST_BLOCKS
+
+
+def _fused_blocks(divided: Division) -> int:
+    """Blocks of a group of the fused kernel."""
+    return -(-divided.tiles // fused.TILES) * (divided.padded_filters // fused.FILTERS)
+
+
+def _fused(divided: Division, activation: str | None, target: Target) -> Step:
+    """All but the weights' transform."""
+    problem, shape = divided.problem, divided.shape
+    run = 2 if divided.gaps[1] == 1 and shape.output[2] % 2 == 0 else 1
+    names = {"finish": epilogue.place(activation)}
+    constants = {**divided.constants, **fused.BLOCK, "RUN": run}
+    kernel = Kernel(fused.fused, problem.dtype, fused.THREADS, constants=constants, names=names)
+    blocks_of_filters = divided.padded_filters // fused.FILTERS
+    numbers = (
+        *(prod(problem.input_shape[1:]), prod(problem.output_shape[1:])),
+        *(problem.groups * divided.padded_channels * divided.padded_filters, blocks_of_filters),
+        *(*division(blocks_of_filters), divided.tiles, shape.group_channels, divided.padded_channels),
+        *(shape.group_filters, divided.padded_filters, *_tiling(divided)),
+        *(*shape.size[1:], *shape.padding[1:], *shape.output[1:]),
+    )
+    u, _, _, marks = divided.places
+    arrays = map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT))
+    return target.step(
+        kernel, (_fused_blocks(divided), 1, problem.groups), (Operand(Place.X), u, *arrays, marks), numbers
+    )
 
 
 def _kernel(

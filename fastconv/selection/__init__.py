@@ -14,13 +14,16 @@ from fastconv.selection.choice import (
     select,
 )
 from fastconv.selection.explanation import Candidate, Explanation
+from fastconv.selection.place import HOST, Place
 from fastconv.selection.table import POOLINGS, TABLE, table_of
 
 __all__ = [
+    "HOST",
     "POOLINGS",
     "TABLE",
     "Candidate",
     "Explanation",
+    "Place",
     "algorithm",
     "algorithms",
     "chosen",

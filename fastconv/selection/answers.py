@@ -18,7 +18,8 @@ from fastconv import config
 from fastconv.config import logger
 from fastconv.problem import Problem, parse
 from fastconv.selection import files
-from fastconv.selection.files import Origin, origin
+from fastconv.selection.files import AnyOrigin, origin
+from fastconv.selection.files import Origin as Origin
 
 #: In rising order. An answer serves whoever asks for no more than it was measured with.
 RIGOURS = ("measure", "patient")
@@ -61,32 +62,42 @@ class Answer:
 Entries = dict[str, tuple[Answer, ...]]
 
 
-def find(problem: Problem, threads: int, names: Collection[str], rigour: str = RIGOURS[0]) -> Answer | None:
-    """Return what was measured of these algorithms, with that rigour or a better one; None if nothing was."""
+def find(
+    problem: Problem,
+    threads: int,
+    names: Collection[str],
+    rigour: str = RIGOURS[0],
+    here: AnyOrigin | None = None,
+) -> Answer | None:
+    """Return what was measured of these algorithms, with that rigour or a better one; None if nothing was.
+
+    `here` is where it was measured; None for the processor.
+    """
     key = _key(problem, threads)
-    for entries in sources(origin()).values():
+    for entries in sources(here or origin()).values():
         serving = [answer for answer in entries.get(key, ()) if answer.serves(names, rigour)]
         if serving:
             return max(reversed(serving), key=lambda answer: RIGOURS.index(answer.rigour))  # the last of equals
     return None
 
 
-def sources(here: Origin) -> dict[str, Entries]:
+def sources(here: AnyOrigin) -> dict[str, Entries]:
     """Return what is remembered by where it is from, in the order in which it counts.
 
     This process's own answers that could not be stored come first, then those of the user's file, then the provided.
     """
     return {
         "process": _unstored.get(here, {}),
-        "user": _entries(users_file(), here),
-        "provided": _entries(provided_file(), here),
+        "user": _entries(users_file(here), here),
+        "provided": _entries(provided_file(here), here),
     }
 
 
-def remember(problem: Problem, threads: int, answer: Answer) -> None:
+def remember(problem: Problem, threads: int, answer: Answer, here: AnyOrigin | None = None) -> None:
     """Store an answer in the user's file; where that cannot be written, keep it for this process."""
     added: Entries = {_key(problem, threads): (answer,)}
-    here, path = origin(), users_file()
+    here = here or origin()
+    path = users_file(here)
     if path is None or not merge(path, here, added):
         update_unstored(here, lambda entries: merged(entries, added))
     _entries.cache_clear()
@@ -97,32 +108,32 @@ def forget() -> None:
     _entries.cache_clear()
 
 
-def users_file() -> Path | None:
+def users_file(here: AnyOrigin | None = None) -> Path | None:
     """Return the file that answers are stored in, None where there is no place for one."""
     directory = config.answers_directory()
-    return None if directory is None else directory / origin().file_name("answers")
+    return None if directory is None else directory / (here or origin()).file_name("answers")
 
 
-def provided_file() -> Path | None:
+def provided_file(here: AnyOrigin | None = None) -> Path | None:
     """Return the file that is read below the user's: ``FASTCONV_ANSWERS``, or this machine's file in that directory."""
     asked = os.environ.get("FASTCONV_ANSWERS", "")
     if not asked:
         return None
-    return machines_file(Path(asked))
+    return machines_file(Path(asked), here)
 
 
-def machines_file(path: Path) -> Path:
+def machines_file(path: Path, here: AnyOrigin | None = None) -> Path:
     """Return this machine's file in a directory; what is no directory is a file itself."""
-    return path / origin().file_name("answers") if path.is_dir() else path
+    return path / (here or origin()).file_name("answers") if path.is_dir() else path
 
 
 _lock = threading.Lock()
-_unstored: dict[Origin, Entries] = {}
+_unstored: dict[AnyOrigin, Entries] = {}
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
-def update_unstored(here: Origin, change: Callable[[Entries], Entries]) -> None:
+def update_unstored(here: AnyOrigin, change: Callable[[Entries], Entries]) -> None:
     """Replace what this process could not store by what `change` makes of it."""
     with _lock:
         _unstored[here] = change(_unstored.get(here, {}))
@@ -163,11 +174,11 @@ def merged(old: Entries, new: Entries) -> Entries:
 
 
 @lru_cache(maxsize=8)
-def _entries(path: Path | None, here: Origin) -> Entries:
+def _entries(path: Path | None, here: AnyOrigin) -> Entries:
     return {} if path is None else read(path, here)
 
 
-def read(path: Path, here: Origin) -> Entries:
+def read(path: Path, here: AnyOrigin) -> Entries:
     """Return what a file holds of this origin; nothing if there is none, or it is another's, or damaged."""
     try:
         return _loaded(path, here)
@@ -176,7 +187,7 @@ def read(path: Path, here: Origin) -> Entries:
         return {}
 
 
-def _loaded(path: Path, here: Origin) -> Entries:
+def _loaded(path: Path, here: AnyOrigin) -> Entries:
     """As `read`, but what there is and cannot be read raises OSError."""
     try:
         content = files.content(path, "answers")
@@ -195,7 +206,7 @@ def _loaded(path: Path, here: Origin) -> Entries:
     return entries
 
 
-def load(path: Path, here: Origin) -> Entries:
+def load(path: Path, here: AnyOrigin) -> Entries:
     """As `read`, for a file that is asked for by name.
 
     Raises
@@ -246,7 +257,7 @@ def _is_time(value: object) -> bool:
     return value is None or (type(value) in (int, float) and 0 < value < MOST_SECONDS)  # type: ignore[operator]
 
 
-def merge(path: Path, here: Origin, added: Entries) -> bool:
+def merge(path: Path, here: AnyOrigin, added: Entries) -> bool:
     """Add to what a file holds; return whether that was possible."""
     try:
         update(path, here, lambda entries: merged(entries, added))
@@ -256,13 +267,13 @@ def merge(path: Path, here: Origin, added: Entries) -> bool:
     return True
 
 
-def update(path: Path, here: Origin, change: Callable[[Entries], Entries]) -> None:
+def update(path: Path, here: AnyOrigin, change: Callable[[Entries], Entries]) -> None:
     """Replace what a file holds by what `change` makes of it, all at once; OSError if that is not possible."""
     with files.locked(path):
         write(path, here, change(_loaded(path, here)))
 
 
-def write(path: Path, here: Origin, entries: Entries) -> None:
+def write(path: Path, here: AnyOrigin, entries: Entries) -> None:
     """Replace a file that nobody else writes."""
     answers = {key: [asdict(answer) for answer in found] for key, found in sorted(entries.items())}
     files.replace(path, FORMAT, here, answers=answers)

@@ -21,7 +21,8 @@ from fastconv.call import clear_calls
 from fastconv.problem import ConvProblem
 from fastconv.selection import choice, constants
 from fastconv.selection.constants import MOST_TIMES, Calibration
-from fastconv.selection.tuning import calls, refuse_determinism
+from fastconv.selection.place import calls
+from fastconv.selection.tuning import refuse_determinism
 
 #: Calls on one thread that take from microseconds to some milliseconds, and what their times mostly tell.
 PROBES = (

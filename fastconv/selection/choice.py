@@ -9,13 +9,14 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fastconv.algorithm import Algorithm, AnyAlgorithm, Array, Limits, P, PoolAlgorithm
+from fastconv.algorithm import Algorithm, Array, Limits, P, PoolAlgorithm
 from fastconv.arguments import one_of
 from fastconv.config import Settings, get_workspace_limit, logger, settings, tolerance_in_force
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem, PoolProblem, Problem
 from fastconv.selection import answers, constants, table
 from fastconv.selection.explanation import Candidate, Explanation, too_inaccurate, too_large
+from fastconv.selection.place import HOST, Place, place_of
 
 _KINDS = ("convolution", "pooling")
 
@@ -63,7 +64,7 @@ def pool_algorithm(name: str) -> PoolAlgorithm:
     return called(name, table.POOLINGS)
 
 
-def named(problem: P, name: str) -> AnyAlgorithm[P]:
+def named(problem: P, name: str, place: Place = HOST) -> Limits[P]:
     """Return the algorithm for `problem` that is called `name`, see :func:`algorithm`; it may be denied.
 
     Raises
@@ -71,12 +72,7 @@ def named(problem: P, name: str) -> AnyAlgorithm[P]:
     UnsupportedError
         If it does not compute the problem, or not within the limit of workspace.
     """
-    return named_among(table.table_of(problem), problem, name)
-
-
-def named_among(entries: Sequence[L], problem: P, name: str) -> L:
-    """Return the one of `entries` that is called `name`, see :func:`named`."""
-    entry = called(name, entries)
+    entry = called(name, place.entries(problem))
     reason = entry.supports(problem) or _excess(entry, problem, get_workspace_limit())
     if reason is not None:
         raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
@@ -88,7 +84,6 @@ class _Named(Protocol):
 
 
 E = TypeVar("E", bound=_Named)
-L = TypeVar("L", bound=Limits)  # type: ignore[type-arg]  # of the problem that it is asked about
 
 
 def called(name: str, entries: Sequence[E]) -> E:
@@ -102,7 +97,13 @@ def called(name: str, entries: Sequence[E]) -> E:
     raise ValueError(f"algorithm must be one of {options}, got {name!r}")
 
 
-def select(problem: Problem, tolerance: float | None = None, weight: Array | None = None) -> str:
+def select(
+    problem: Problem,
+    tolerance: float | None = None,
+    weight: Array | None = None,
+    *,
+    device: int | None = None,
+) -> str:
     """Return the name of the algorithm that ``algorithm="auto"`` runs for `problem`.
 
     That is the fastest that :func:`fastconv.tune` measured, or the cheapest by predicted time, of those
@@ -117,6 +118,8 @@ def select(problem: Problem, tolerance: float | None = None, weight: Array | Non
         Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
     weight : array, optional
         Filters, of the problem's shape. Without them, algorithms that take only some weights do not count.
+    device : int, optional
+        The number of the CUDA device that computes; without it, the processor.
 
     Raises
     ------
@@ -126,6 +129,8 @@ def select(problem: Problem, tolerance: float | None = None, weight: Array | Non
         If `tolerance` is not positive and finite, or `weight` of another shape.
     UnsupportedError
         If no algorithm computes it.
+    UnavailableError
+        If there is no such device.
 
     Examples
     --------
@@ -134,7 +139,7 @@ def select(problem: Problem, tolerance: float | None = None, weight: Array | Non
     'reference'
     """
     limit = _limit(_checked(problem), tolerance)
-    return chosen(problem, limit, _checked_weight(problem, weight)).name
+    return chosen(problem, limit, _checked_weight(problem, weight), place_of(device)).name
 
 
 def _checked(problem: Problem) -> Problem:
@@ -149,16 +154,12 @@ def _limit(problem: Problem, tolerance: float | None) -> float:
     return tolerance_in_force(problem.dtype, tolerance)
 
 
-def contenders(problem: P, tolerance: float, now: Settings) -> list[AnyAlgorithm[P]]:
+def contenders(problem: P, tolerance: float, now: Settings, place: Place = HOST) -> list[Limits[P]]:
     """Return what ``"auto"`` chooses among: all that are allowed and within the tolerance, or the best bound there is.
 
     Where even the best bound of those that take any weights is above the tolerance, those are the most accurate.
     """
-    return contenders_among(table.table_of(problem), problem, tolerance, now)
-
-
-def contenders_among(entries: Sequence[L], problem: P, tolerance: float, now: Settings) -> list[L]:
-    """Return what ``"auto"`` chooses among `entries`, see :func:`contenders`."""
+    entries = place.entries(problem)
     possible = [entry for entry in entries if _refusal(entry, problem, now) is None]
     if not possible:
         refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem, now)}" for entry in entries)
@@ -184,45 +185,50 @@ def _excess(entry: Limits[P], problem: P, limit: int | None) -> str | None:
 
 
 class _Decision(NamedTuple, Generic[P]):
-    order: tuple[AnyAlgorithm[P], ...]  # whose turn it is; the first that fits the weights, and the last fits any
+    order: tuple[Limits[P], ...]  # whose turn it is; the first that fits the weights, and the last fits any
     answer: answers.Answer | None  # None: it was predicted
 
 
-def chosen(problem: P, tolerance: float, weight: Array | None = None) -> AnyAlgorithm[P]:
+def chosen(problem: P, tolerance: float, weight: Array | None = None, place: Place = HOST) -> Limits[P]:
     """Return the algorithm that ``"auto"`` runs: the contender measured to be fastest, else the cheapest predicted.
 
     Without a weight, it is one that takes any.
     """
-    *picky, any_weights = ranked(problem, tolerance)
+    *picky, any_weights = ranked(problem, tolerance, place)
     fitting = (entry for entry in picky if weight is not None and _misfit(entry, problem, weight) is None)
     return next(fitting, any_weights)
 
 
-def ranked(problem: P, tolerance: float) -> tuple[AnyAlgorithm[P], ...]:
+def ranked(problem: P, tolerance: float, place: Place = HOST) -> tuple[Limits[P], ...]:
     """Return the algorithms whose turn it is with ``"auto"``, the first that fits the weights; the last fits any."""
-    return _decided(problem, tolerance, settings()).order
+    return _decided(problem, tolerance, settings(), place).order
 
 
 @lru_cache(maxsize=4096)
-def _decided(problem: P, tolerance: float, now: Settings) -> _Decision[P]:
+def _decided(problem: P, tolerance: float, now: Settings, place: Place = HOST) -> _Decision[P]:
     """Decide with the settings in force, which are part of the key."""
-    machine = constants.of(now).machine
-    costs = {entry: entry.cost(problem, machine) for entry in contenders(problem, tolerance, now)}
+    possible = contenders(problem, tolerance, now, place)
+    costs = {entry: place.cost(entry, problem, now) for entry in possible}
     takers = [entry for entry in costs if entry.any_weights]
     if not takers:
         raise UnsupportedError(f"no algorithm that is allowed computes {problem} with any weights")
     names = [entry.name for entry in takers]
-    answer = None if now.deterministic else answers.find(problem, now.threads, names)
+    answer = None
+    if not now.deterministic:
+        answer = answers.find(problem, place.threads(now), names, here=place.origin())
     picked = min(takers, key=costs.__getitem__) if answer is None else called(answer.fastest(names), takers)
     picky = [entry for entry in costs if not entry.any_weights and costs[entry] < costs[picked]]
     if logger.isEnabledFor(DEBUG):
-        logger.debug("%s: %s (%s)%s", problem, picked.name, *_in_words(problem, tolerance, now, answer))
+        words = _in_words(problem, tolerance, now, answer, place)
+        logger.debug("%s%s: %s (%s)%s", problem, place, picked.name, *words)
     return _Decision((*sorted(picky, key=costs.__getitem__), picked), answer)
 
 
-def _in_words(problem: P, tolerance: float, now: Settings, answer: answers.Answer | None) -> tuple[str, str]:
+def _in_words(
+    problem: P, tolerance: float, now: Settings, answer: answers.Answer | None, place: Place
+) -> tuple[str, str]:
     """What spoke for the pick, and what was left out for which reason."""
-    candidates = _candidates(problem, tolerance, now, None, answer)
+    candidates = _candidates(problem, tolerance, now, None, answer, place)
     how = "predicted" if answer is None else "measured"
     seconds = {each.name: each.predicted_seconds if answer is None else each.measured_seconds for each in candidates}
     listed = ", ".join(f"{name} {taken * 1e3:.3f} ms" for name, taken in seconds.items() if taken is not None)
@@ -248,16 +254,21 @@ def clear_cache() -> None:
 
 
 def _candidates(
-    problem: P, tolerance: float, now: Settings, weight: Array | None, answer: answers.Answer | None
+    problem: P,
+    tolerance: float,
+    now: Settings,
+    weight: Array | None,
+    answer: answers.Answer | None,
+    place: Place,
 ) -> tuple[Candidate, ...]:
     """Return every algorithm's case with the settings in force."""
-    machine = constants.of(now).machine
 
-    def case(entry: AnyAlgorithm[P]) -> Candidate:
+    def case(entry: Limits[P]) -> Candidate:
         reason = entry.supports(problem)
         if reason is not None:
             return Candidate(entry.name, reason, None, None, None, None, None)
-        bound, workspace, terms = entry.error_bound(problem), entry.workspace(problem), entry.terms(problem, machine)
+        bound, workspace = entry.error_bound(problem), entry.workspace(problem)
+        terms = place.terms(entry, problem, now)
         limits = too_large(workspace, now.workspace_limit) or too_inaccurate(bound, tolerance)
         return Candidate(
             entry.name,
@@ -269,10 +280,10 @@ def _candidates(
             terms,
         )
 
-    return tuple(map(case, table.table_of(problem)))
+    return tuple(map(case, place.entries(problem)))
 
 
-def _misfit(entry: AnyAlgorithm[P], problem: P, weight: Array | None) -> str | None:
+def _misfit(entry: Limits[P], problem: P, weight: Array | None) -> str | None:
     if weight is not None and isinstance(problem, ConvProblem):
         return entry.fits(problem, weight)
     return None if entry.any_weights else f"{entry.name} fits some weights only, and none were given"
@@ -288,7 +299,13 @@ def _checked_weight(problem: Problem, weight: Array | None) -> Array | None:
     return np.require(found, problem.dtype, ["C", "A"])
 
 
-def explain(problem: Problem, tolerance: float | None = None, weight: Array | None = None) -> Explanation:
+def explain(
+    problem: Problem,
+    tolerance: float | None = None,
+    weight: Array | None = None,
+    *,
+    device: int | None = None,
+) -> Explanation:
     """Return what speaks for and against each algorithm for `problem`.
 
     Parameters
@@ -299,6 +316,8 @@ def explain(problem: Problem, tolerance: float | None = None, weight: Array | No
         Relative error in the 2-norm; None takes that of :func:`fastconv.get_tolerance`.
     weight : array, optional
         Filters, of the problem's shape. Without them, algorithms that take only some weights do not count.
+    device : int, optional
+        The number of the CUDA device that computes; without it, the processor.
 
     Returns
     -------
@@ -313,6 +332,8 @@ def explain(problem: Problem, tolerance: float | None = None, weight: Array | No
         If `tolerance` is not positive and finite, or `weight` of another shape.
     UnsupportedError
         If no algorithm computes it.
+    UnavailableError
+        If there is no such device.
 
     Examples
     --------
@@ -325,6 +346,6 @@ def explain(problem: Problem, tolerance: float | None = None, weight: Array | No
     error bound 2e-06 is above the tolerance 1e-06
     """
     limit = _limit(_checked(problem), tolerance)
-    filters, now = _checked_weight(problem, weight), settings()
-    picked, answer = chosen(problem, limit, filters), _decided(problem, limit, now).answer
-    return Explanation(problem, limit, picked.name, _candidates(problem, limit, now, filters, answer))
+    filters, now, place = _checked_weight(problem, weight), settings(), place_of(device)
+    picked, answer = chosen(problem, limit, filters, place), _decided(problem, limit, now, place).answer
+    return Explanation(problem, limit, picked.name, _candidates(problem, limit, now, filters, answer, place))

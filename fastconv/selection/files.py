@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,19 +20,39 @@ LOCK_STEP = 5e-3  # seconds between two tries
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What times depend on besides the problem: the package and the processor."""
+class AnyOrigin(ABC):
+    """What times depend on besides the problem: the package, and what it runs on."""
 
     version: str
     kernels: str  # digest of their source
-    cpu: str
-    features: str
-    vector_bits: int
+
+    @property
+    @abstractmethod
+    def hardware(self) -> str:
+        """A short name of what it runs on."""
 
     def file_name(self, kind: str) -> str:
         """Return a name that no other origin's file has."""
         digest = hashlib.sha256(repr(self).encode()).hexdigest()[:16]
-        return f"{kind}-{self.version}-{self.cpu}-{digest}.json"
+        return f"{kind}-{self.version}-{_without_spaces(self.hardware)}-{digest}.json"
+
+
+def _without_spaces(name: str) -> str:
+    return "".join(character if character.isalnum() or character in "-_." else "-" for character in name)
+
+
+@dataclass(frozen=True)
+class Origin(AnyOrigin):
+    """The processor."""
+
+    cpu: str
+    features: str
+    vector_bits: int
+
+    @property
+    def hardware(self) -> str:
+        """Its name."""
+        return self.cpu
 
 
 def origin() -> Origin:
@@ -59,7 +80,7 @@ def content(path: Path, kind: str) -> Mapping[str, object]:
     return found
 
 
-def difference(found: Mapping[str, object], version: int, here: Origin) -> str:
+def difference(found: Mapping[str, object], version: int, here: AnyOrigin) -> str:
     """Say in what way a file is of another format, version or machine; nothing if it is not."""
     if found.get("format") != version:
         return f"format is {found.get('format')!r}, and {version} here"
@@ -89,7 +110,7 @@ def locked(path: Path) -> Iterator[None]:
         raise OSError(errno.ENOLCK, str(error), str(path)) from error
 
 
-def replace(path: Path, version: int, here: Origin, **of_kind: Mapping[str, object]) -> None:
+def replace(path: Path, version: int, here: AnyOrigin, **of_kind: Mapping[str, object]) -> None:
     """Replace a file that nobody else writes: one name for what is not finished is enough."""
     import json
 

@@ -14,8 +14,10 @@ from tempfile import TemporaryDirectory
 
 from fastconv.call import clear_calls
 from fastconv.problem import ConvProblem, PoolProblem, Problem, parse
-from fastconv.selection import answers, files
+from fastconv.selection import answers
 from fastconv.selection.answers import Entries
+from fastconv.selection.files import AnyOrigin
+from fastconv.selection.place import place_of
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,21 @@ class Remembered:
     source: str
 
 
-def remembered() -> tuple[Remembered, ...]:
+def remembered(*, device: int | None = None) -> tuple[Remembered, ...]:
     """Return all measured answers that serve this machine and this version of the package.
 
     Of several for one problem, those of this process come before those of the user's file, and the provided are last:
     that is the order in which ``"auto"`` looks.
+
+    Parameters
+    ----------
+    device : int, optional
+        The number of a CUDA device, whose answers are meant; without it, those of the processor.
+
+    Raises
+    ------
+    UnavailableError
+        If there is no such device.
 
     Examples
     --------
@@ -58,14 +70,14 @@ def remembered() -> tuple[Remembered, ...]:
     """
     return tuple(
         Remembered(*asked, answer.seconds, answer.rigour, source)
-        for source, entries in _current().items()
+        for source, entries in _current(place_of(device).origin()).items()
         for key, found in entries.items()
         if (asked := _asked(key)) is not None
         for answer in found
     )
 
 
-def export_answers(path: str | os.PathLike[str]) -> int:
+def export_answers(path: str | os.PathLike[str], *, device: int | None = None) -> int:
     """Write all measured answers to one file, for other machines of this kind.
 
     Those of the user's file, the provided one, and this process are put together. The file can be imported, or be
@@ -76,6 +88,8 @@ def export_answers(path: str | os.PathLike[str]) -> int:
     path : str or path
         The file, which is replaced at once if it exists; or a directory, in which it gets the name that
         ``FASTCONV_ANSWERS`` looks for where that is a directory.
+    device : int, optional
+        The number of a CUDA device, whose answers are meant; without it, those of the processor.
 
     Returns
     -------
@@ -96,23 +110,24 @@ def export_answers(path: str | os.PathLike[str]) -> int:
     ...     fastconv.export_answers(directory) == len(fastconv.remembered())
     True
     """
-    target = answers.machines_file(_as_path(path)).resolve()  # a link stays one
+    here = place_of(device).origin()
+    target = answers.machines_file(_as_path(path), here).resolve()  # a link stays one
     if target.exists() and not target.is_file():  # a device would be replaced, too
         raise OSError(errno.EINVAL, "no file", str(target))
     together: Entries = {}
-    for entries in reversed(_current().values()):
+    for entries in reversed(_current(here).values()):
         together = answers.merged(together, {key: found for key, found in entries.items() if _asked(key) is not None})
     try:
         with TemporaryDirectory(dir=target.parent, prefix=".fastconv-") as directory:
             whole = Path(directory) / target.name
-            answers.write(whole, files.origin(), together)
+            answers.write(whole, here, together)
             os.replace(whole, target)
     except OSError as error:  # of a file that nobody has heard of
         raise OSError(error.errno, error.strerror, str(target)) from error
     return _count(together)
 
 
-def import_answers(path: str | os.PathLike[str]) -> int:
+def import_answers(path: str | os.PathLike[str], *, device: int | None = None) -> int:
     """Add the measured answers of a file to the user's, for this process and later ones.
 
     One replaces what was measured with no more rigour, and of no more algorithms. Either all of them are added or none.
@@ -121,6 +136,8 @@ def import_answers(path: str | os.PathLike[str]) -> int:
     ----------
     path : str or path
         What :func:`export_answers` wrote: a file, or a directory that has one for this machine.
+    device : int, optional
+        The number of a CUDA device, whose answers are meant; without it, those of the processor.
 
     Returns
     -------
@@ -144,8 +161,9 @@ def import_answers(path: str | os.PathLike[str]) -> int:
         ...
     FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.json'
     """
-    here, users = files.origin(), answers.users_file()
-    added = answers.load(answers.machines_file(_as_path(path)), here)
+    here = place_of(device).origin()
+    users = answers.users_file(here)
+    added = answers.load(answers.machines_file(_as_path(path), here), here)
     if users is None:
         raise OSError("there is no directory to store measured answers in: FASTCONV_CACHE_DIR may name one")
     answers.update(users, here, lambda entries: answers.merged(entries, added))
@@ -156,7 +174,7 @@ def import_answers(path: str | os.PathLike[str]) -> int:
     return _count(added)
 
 
-def forget_answers(problem: Problem | str | None = None) -> int:
+def forget_answers(problem: Problem | str | None = None, *, device: int | None = None) -> int:
     """Forget measured answers: ``"auto"`` predicts again, and :func:`fastconv.tune` measures again.
 
     Those of the provided file (``FASTCONV_ANSWERS``) stay; it is only read.
@@ -165,6 +183,8 @@ def forget_answers(problem: Problem | str | None = None) -> int:
     ----------
     problem : ConvProblem, PoolProblem or str, optional
         Whose answers to forget, with any number of threads; a text is its string form. Without it, all.
+    device : int, optional
+        The number of a CUDA device, whose answers are meant; without it, those of the processor.
 
     Returns
     -------
@@ -187,7 +207,8 @@ def forget_answers(problem: Problem | str | None = None) -> int:
     0
     """
     wanted = None if problem is None else _as_problem(problem)
-    here, users = files.origin(), answers.users_file()
+    here = place_of(device).origin()
+    users = answers.users_file(here)
     forgotten = 0
 
     def kept(entries: Entries) -> Entries:
@@ -203,10 +224,10 @@ def forget_answers(problem: Problem | str | None = None) -> int:
     return forgotten
 
 
-def _current() -> dict[str, Entries]:
+def _current(here: AnyOrigin) -> dict[str, Entries]:
     """What is remembered, with what other processes stored meanwhile."""
     answers.forget()
-    return answers.sources(files.origin())
+    return answers.sources(here)
 
 
 def _asked(key: str) -> tuple[Problem, int] | None:

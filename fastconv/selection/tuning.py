@@ -7,19 +7,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import cast
-
-import numpy as np
 
 from fastconv import timing
-from fastconv.algorithm import Algorithm
+from fastconv.algorithm import Limits
 from fastconv.arguments import one_of, positive_number
 from fastconv.call import clear_calls
-from fastconv.config import get_num_threads, settings, tolerance_in_force
+from fastconv.config import settings, tolerance_in_force
 from fastconv.problem import ConvProblem, Problem, read
-from fastconv.selection import answers, choice, constants
+from fastconv.selection import answers, choice
 from fastconv.selection.answers import RIGOURS, Answer
+from fastconv.selection.place import HOST, Place, place_of
+from fastconv.timing import Stopwatch
 
 HOPELESS = 20.0  # times the cheapest prediction: who is predicted so is not run; predictions err by less than 3
 BEHIND = 1.5  # times as long as the fastest: who takes longer takes part in no further round,
@@ -32,6 +30,7 @@ _ENOUGH = {"measure": (1, 30), "patient": (4, 120)}
 assert tuple(_ENOUGH) == RIGOURS
 
 Before = Callable[[ConvProblem, int, int], object]
+Contender = Limits[ConvProblem]
 
 
 def tune(
@@ -42,6 +41,7 @@ def tune(
     tolerance: float | None = None,
     again: bool = False,
     before: Before | None = None,
+    device: int | None = None,
 ) -> dict[ConvProblem, Answer]:
     """Measure which algorithm is fastest, and remember it: ``"auto"`` runs it from then on.
 
@@ -66,6 +66,9 @@ def tune(
         Whether to measure what has an answer of this rigour or a better one.
     before : callable, optional
         Called before each problem with the problem, the number of those before it, and the number of all.
+    device : int, optional
+        The number of a CUDA device, whose algorithms are measured there, by its events; the answers are for devices of
+        its name, with its driver. Without it, the processor.
 
     Returns
     -------
@@ -83,6 +86,8 @@ def tune(
         If a file cannot be read.
     UnsupportedError
         If no algorithm computes a problem. What was measured before is stored.
+    UnavailableError
+        If there is no such device.
 
     Examples
     --------
@@ -95,16 +100,17 @@ def tune(
     if type(again) is not bool:
         raise TypeError(f"again must be a bool, got {again!r} of type {type(again).__name__}")
     refuse_determinism("tune")
+    place = place_of(device)
     wanted = _problems(problems)
     end = float("inf") if seconds is None else time.perf_counter() + _budget(seconds)
     found: dict[ConvProblem, Answer] = {}
     for done, problem in enumerate(wanted):
         if before is not None:
             before(problem, done, len(wanted))
-        among = contenders(problem, tolerance_in_force(problem.dtype, tolerance))
-        answer = None if again else _known(problem, among, rigour)
+        among = contenders(problem, tolerance_in_force(problem.dtype, tolerance), place)
+        answer = None if again else _known(problem, among, rigour, place)
         if answer is None:
-            answer = _measure(problem, among, rigour, end)
+            answer = _measure(problem, among, rigour, end, place)
             if answer is None:
                 continue
             clear_calls()  # which hold what was chosen before
@@ -174,58 +180,65 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_turn)
 
 
-def ensure_measured(problem: Problem, tolerance: float) -> None:
+def ensure_measured(problem: Problem, tolerance: float, place: Place = HOST) -> None:
     """Measure a problem that ``"auto"`` is to run, unless that was done or there is nothing to choose."""
     if not isinstance(problem, ConvProblem) or 0 in problem.output_shape:
         return
     with _turn:
-        among = contenders(problem, tolerance)
-        if _known(problem, among, RIGOURS[0]) is None:
-            _measure(problem, among, RIGOURS[0], math.inf)
+        among = contenders(problem, tolerance, place)
+        if _known(problem, among, RIGOURS[0], place) is None:
+            _measure(problem, among, RIGOURS[0], math.inf, place)
             choice.forget()
 
 
-def _known(problem: ConvProblem, among: Sequence[Algorithm], rigour: str) -> Answer | None:
+def _known(problem: ConvProblem, among: Sequence[Contender], rigour: str, place: Place) -> Answer | None:
     """Return what is remembered of a problem."""
-    return answers.find(problem, get_num_threads(), [entry.name for entry in among], rigour)
+    names = [entry.name for entry in among]
+    return answers.find(problem, place.threads(settings()), names, rigour, place.origin())
 
 
-def _measure(problem: ConvProblem, among: Sequence[Algorithm], rigour: str, end: float) -> Answer | None:
+def _measure(
+    problem: ConvProblem, among: Sequence[Contender], rigour: str, end: float, place: Place
+) -> Answer | None:
     """Measure and remember; None if the time is over before."""
-    answer = sweep(problem, among, rigour, end)
+    answer = sweep(problem, among, rigour, end, place)
     if answer is not None:
-        answers.remember(problem, get_num_threads(), answer)
+        answers.remember(problem, place.threads(settings()), answer, place.origin())
     return answer
 
 
-def contenders(problem: ConvProblem, tolerance: float) -> list[Algorithm]:
+def contenders(problem: ConvProblem, tolerance: float, place: Place = HOST) -> list[Contender]:
     """Return what is measured: all that ``"auto"`` chooses among that take any weights."""
-    entries = cast("list[Algorithm]", choice.contenders(problem, tolerance, settings()))
-    return [entry for entry in entries if entry.any_weights]
+    return [entry for entry in choice.contenders(problem, tolerance, settings(), place) if entry.any_weights]
 
 
-def hopeful(problem: ConvProblem, among: Iterable[Algorithm]) -> list[Algorithm]:
+def hopeful(problem: ConvProblem, among: Iterable[Contender], place: Place = HOST) -> list[Contender]:
     """Return those whose prediction is not hopeless, the cheapest first."""
-    machine = constants.of(settings()).machine
-    costs = {entry: entry.cost(problem, machine) for entry in among}
+    costs = {entry: place.cost(entry, problem, settings()) for entry in among}
     ordered = sorted(costs, key=costs.__getitem__)
     return [entry for entry in ordered if costs[entry] <= HOPELESS * costs[ordered[0]]]
 
 
-def sweep(problem: ConvProblem, among: Sequence[Algorithm], rigour: str, end: float = math.inf) -> Answer | None:
+def sweep(
+    problem: ConvProblem,
+    among: Sequence[Contender],
+    rigour: str,
+    end: float = math.inf,
+    place: Place = HOST,
+) -> Answer | None:
     """Return what was measured; None if the time is over before it is certain."""
-    runs = calls(problem, hopeful(problem, among))
-    for run in runs.values():  # the first call may compile
-        if time.perf_counter() >= end:
-            return None
-        run()
-    relative = _compared(runs, *_ENOUGH[rigour], end)
+    with place.stopwatches(problem, hopeful(problem, among, place)) as runs:
+        for run in runs.values():  # the first call may compile
+            if time.perf_counter() >= end:
+                return None
+            run(1)
+        relative = _compared(runs, *_ENOUGH[rigour], end)
     return None if relative is None else Answer({entry.name: relative.get(entry.name) for entry in among}, rigour)
 
 
-def _compared(runs: Mapping[str, Callable[[], None]], looks: int, most: int, end: float) -> dict[str, float] | None:
+def _compared(runs: Mapping[str, Stopwatch], looks: int, most: int, end: float) -> dict[str, float] | None:
     """Return the seconds of each call, once so many looks in a row agree, or after so many rounds at most."""
-    timings = timing.take_turns(runs, 0.0, rounds=1)
+    timings = timing.stopwatches_in_turns(runs, 0.0, rounds=1)
     ratios: dict[str, float] = {}  # of those behind to the fastest in the same rounds: later ones may be slower for all
     agreed, fastest, seconds, behind = 0, "", 0.0, FAR_BEHIND
     for _ in range(most // ROUNDS):
@@ -234,7 +247,8 @@ def _compared(runs: Mapping[str, Callable[[], None]], looks: int, most: int, end
         best = min(taken.robust for taken in timings.values())
         ratios |= {name: taken.robust / best for name, taken in timings.items() if taken.robust > behind * best}
         timings = {name: taken for name, taken in timings.items() if name not in ratios}
-        timings = timing.take_turns({name: runs[name] for name in timings}, 0.0, rounds=ROUNDS, before=timings)
+        near = {name: runs[name] for name in timings}
+        timings = timing.stopwatches_in_turns(near, 0.0, rounds=ROUNDS, before=timings)
         before, fastest = fastest, min(timings, key=lambda name: timings[name].robust)
         change, seconds = abs(timings[fastest].robust - seconds), timings[fastest].robust
         agreed = agreed + 1 if fastest == before and change <= ALIKE * seconds else 0
@@ -243,13 +257,3 @@ def _compared(runs: Mapping[str, Callable[[], None]], looks: int, most: int, end
             break
     together = {name: taken.robust for name, taken in timings.items()}
     return together | {name: ratio * seconds for name, ratio in ratios.items()}
-
-
-def calls(problem: ConvProblem, among: Iterable[Algorithm]) -> Mapping[str, Callable[[], None]]:
-    """Return calls on one set of operands, by name: of plain weights, which each call packs, as functions do."""
-    dtype, random = np.dtype(problem.dtype), np.random.default_rng(0)
-    x, weight = (
-        random.uniform(1, 2, shape).astype(dtype) for shape in (problem.input_shape, problem.weight_shape)
-    )  # no denormal numbers, and small integers
-    out = np.empty(problem.output_shape, dtype if dtype.kind == "f" else np.int64)
-    return {entry.name: partial(entry.prepared(problem, None), x, weight, None, None, out) for entry in among}

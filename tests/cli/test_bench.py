@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,15 @@ pytest.importorskip("rich")
 from click.testing import CliRunner, Result
 
 import fastconv
-from fastconv.bench import ceilings
+from fastconv.bench import ceilings, jobs
+from fastconv.bench.device import command as device
 from fastconv.bench.results import Report
+from fastconv.bench.run import Job
 from fastconv.bench.suites import Row, Suite
 from fastconv.cli import main
 from fastconv.cli.output import FILE_COLUMNS
+from fastconv.devices import UnavailableError
 
-command = import_module("fastconv.cli.bench")  # the package calls the command itself by this name
 TINY = "conv2d,n1,c2,6x5,k3,3x3,p1,float32"
 STRIDED = "conv2d,n1,c2,6x5,k4,3x3,s2,p1,float32"
 POOL = "max_pool2d,n1,c2,6x5,3x3,s2,p1,float32"
@@ -46,7 +47,7 @@ def threads() -> Iterator[None]:
 def suite(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the only suite one of two rows, a convolution and a pooling."""
     rows = (Row("first", "conv2d,c2,6x5,k3,3x3,p1"), Row("second", "avg_pool2d,c2,6x5,3x3,s2"))
-    monkeypatch.setattr(command, "SUITES", {"small": Suite("small", "Small", "a book", rows)})
+    monkeypatch.setattr(jobs, "SUITES", {"small": Suite("small", "Small", "a book", rows)})
 
 
 def bench(*arguments: str) -> Result:
@@ -186,7 +187,7 @@ def test_options_reach_the_layers_of_a_suite() -> None:
 
 def test_direction(monkeypatch: pytest.MonkeyPatch) -> None:
     small = Suite("small", "Small", "a book", (Row("first", "conv2d,c2,6x5,k3,3x3,p1"),))
-    monkeypatch.setattr(command, "SUITES", {"small": small})
+    monkeypatch.setattr(jobs, "SUITES", {"small": small})
     (layer,) = report("small", "--direction", "weight_gradient").suites[0].layers
     assert layer.problem == "conv2d,n1,c2,6x5,k3,3x3,p1,weight_gradient,float32"
     assert layer.kind == "gradient"
@@ -262,3 +263,19 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch, arguments: list[str], messag
     assert result.exit_code != 0
     assert message in " ".join(result.stderr.split())
     assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_on_a_device_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(jobs: list[Job], budget: float, say: object) -> Report:
+        problems = [layer.problem for job in jobs for layer in job.layers]
+        asked.append((sorted({one.batch for one in problems}), {one.layout for one in problems}))
+        raise UnavailableError("no CUDA driver answers")
+
+    monkeypatch.setattr(device, "report", refuse)
+    for arguments in ([], ["--batch", "2", "--layout", "channels_last"]):
+        result = bench("vgg16", "--device", "cuda", *arguments)
+        assert result.exit_code == 2
+        assert "no CUDA driver answers" in result.stderr
+    assert asked == [([1, 32], {"channels_first", "channels_last"}), ([2], {"channels_last"})]

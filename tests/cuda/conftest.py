@@ -4,23 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pytest
-
-
-class CuPyDevice:
-    """A GPU, and CuPy's arrays."""
-
-    def __init__(self) -> None:
-        self._cupy = pytest.importorskip("cupy")
-
-    def array(self, values: object) -> object:
-        """Return a copy on the device."""
-        return self._cupy.asarray(values)
-
-    def numpy(self, array: object) -> np.ndarray:
-        """Return a copy in the computer's memory."""
-        return self._cupy.asnumpy(array)
+from libraries import LIBRARIES
 
 
 @pytest.fixture
@@ -52,17 +37,25 @@ def interpreting(compiler: None) -> Iterator[object]:
     driver.install(None)
 
 
-@pytest.fixture(params=["interpreted", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.fixture
+def gpu(compiler: None) -> None:
+    """Skip where there is no device, and say why."""
+    from fastconv.cuda import driver
+    from fastconv.devices import UnavailableError
+
+    try:
+        driver.current().device(0)
+    except (RuntimeError, UnavailableError) as error:
+        pytest.skip(f"there is no CUDA device: {error}")
+
+
+@pytest.fixture(params=["interpreted", *(pytest.param(name, marks=pytest.mark.gpu) for name in LIBRARIES)])
 def device(request: pytest.FixtureRequest) -> object:
     """What has arrays: `array` makes one of NumPy's, and `numpy` one of NumPy's of it."""
     if request.param == "interpreted":
         return request.getfixturevalue("interpreting")
-    request.getfixturevalue("compiler")
-    from numba import cuda
-
-    if not cuda.is_available():
-        pytest.skip("there is no CUDA device")
-    return CuPyDevice()
+    request.getfixturevalue("gpu")
+    return LIBRARIES[request.param]()
 
 
 class _Compiling:
@@ -80,7 +73,7 @@ class _Compiling:
 @pytest.fixture
 def codes_of(compiler: None) -> Callable[..., list[object]]:
     """Return the code that a plan of a problem loads, for a compute capability; no device is asked."""
-    from fastconv.cuda import table
+    from fastconv.cuda import place
     from fastconv.cuda.driver import Device
     from fastconv.cuda.plan import Target
     from fastconv.problem import ConvProblem
@@ -90,8 +83,8 @@ def codes_of(compiler: None) -> Callable[..., list[object]]:
     ) -> list[object]:
         driver, device = _Compiling(), Device(capability=capability)
         convolution = isinstance(problem, ConvProblem)
-        entry = table.chosen(table.TABLE if convolution else table.POOLINGS, problem, name, 1e-4, device)
         target = Target(driver, 0, device)
+        entry = place.chosen(problem, name, 1e-4, target)
         entry.plan(problem, activation, target) if convolution else entry.plan(problem, target)
         return driver.codes
 

@@ -6,7 +6,7 @@ With it the public functions run end to end without a GPU, through the plans, la
         x = device.array(np.ones((1, 2, 8, 8), np.float32))
         y = fastconv.avg_pool2d(x, 2)       # on the device as well
         device.numpy(y)                     # a copy
-        x[:, :, ::2], x.transpose(0, 2, 3, 1)   # views, with strides
+        x[:, :, ::2], device.transposed(x, 0, 2, 3, 1)   # views, with strides
 
     def test_something_else(interpreting):  # never a GPU
         interpreting.launches               # what was launched: entry point, grid, block
@@ -18,6 +18,7 @@ Streams are numbers that nothing comes of. Accesses out of bounds, misaligned on
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -98,6 +99,7 @@ class InterpretingDriver:
         self.memory, self.figures, self._races = Memory(), figures or Device(), races
         self.launches: list[Launched] = []
         self.waits: list[int] = []
+        self.held: set[int] = set()  # what was taken, and not given back
 
     def device(self, ordinal: int) -> Device:
         """Return the figures of a real device."""
@@ -122,6 +124,31 @@ class InterpretingDriver:
     def wait(self, ordinal: int, stream: int) -> None:
         """Return: what was launched has run."""
         self.waits.append(stream)
+
+    def capturing(self, stream: int) -> bool:
+        """Return False: what is launched runs at once."""
+        return False
+
+    def take(self, size: int, ordinal: int) -> int:
+        """Allocate; what nobody wrote is NaN."""
+        address = self.memory.allocate(size)
+        self.held.add(address)
+        return address
+
+    def give_back(self, address: int, ordinal: int) -> None:
+        """Free."""
+        self.held.remove(address)
+        self.memory.free(address)
+
+    def seconds(self, work: Callable[[], object], ordinal: int, stream: int) -> float:
+        """Return what a test says that a launch takes, for each: what was launched is in `launches`."""
+        before = len(self.launches)
+        work()
+        return sum(self.seconds_of(one) for one in self.launches[before:])
+
+    def seconds_of(self, launched: Launched) -> float:
+        """Return a millisecond: a test may put another function in its place."""
+        return 1e-3
 
     # What the package asks an array's library for.
 
@@ -159,6 +186,10 @@ class InterpretingDriver:
     def numpy(self, array: InterpretedArray) -> np.ndarray:
         """Return a copy in memory of NumPy's own; of bfloat16 in float32."""
         return array.numpy()
+
+    def transposed(self, array: InterpretedArray, *axes: int) -> InterpretedArray:
+        """Return a view with the axes in another order."""
+        return array.transpose(*axes)
 
 
 def _packed(kernel: Kernel, words: list[int]) -> bytes:

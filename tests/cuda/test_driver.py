@@ -59,6 +59,16 @@ def api(monkeypatch):
         ("cuLibraryLoadData", "library"),
         ("cuLibraryGetKernel", 5),
         ("cuStreamSynchronize",),
+        ("cuKernelGetFunction", ("function", 5)),
+        ("cuThreadExchangeStreamCaptureMode", "before"),
+        ("cuMemAlloc", 4096),
+        ("cuMemsetD8",),
+        ("cuMemFree",),
+        ("cuEventCreate", "event"),
+        ("cuEventRecord",),
+        ("cuEventSynchronize",),
+        ("cuEventElapsedTime", 250.0),
+        ("cuEventDestroy",),
     ):
         answering(name, *values)
     module.cuDeviceGetAttribute = lambda attribute, device: (0, ATTRIBUTES[attribute])
@@ -66,7 +76,8 @@ def api(monkeypatch):
     module.cuCtxGetCurrent = lambda: (0, module.context)
     module.cuCtxSetCurrent = set_context
     module.cuLaunchKernel = launch
-    module.CUfunction = lambda handle: ("function", handle)
+    module.CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED="relaxed")
+    module.cuStreamIsCapturing = lambda stream: (0, int(stream == 9))
     monkeypatch.setitem(sys.modules, "cuda.bindings.driver", module)
     drivers.install(None)
     yield module
@@ -112,6 +123,35 @@ def test_an_error_of_the_driver_is_raised(api):
     api.cuLibraryLoadData = lambda *arguments: (222, None)
     with pytest.raises(RuntimeError, match="the CUDA driver says 222"):
         driver.load(Code("kernel", "ptx", b""), 0)
+
+
+def test_code_is_loaded_while_a_graph_is_captured(api):
+    """By default a capture forbids it: the thread's mode is another meanwhile, and put back whatever happens."""
+    driver = drivers.current()
+    driver.load(Code("kernel", "ptx", b"machine code"), 0)
+    told = [entry for entry in api.told if entry[0] in ("cuThreadExchangeStreamCaptureMode", "cuKernelGetFunction")]
+    relaxed, back = (("cuThreadExchangeStreamCaptureMode", mode) for mode in ("relaxed", "before"))
+    assert told == [relaxed, ("cuKernelGetFunction", 5), back]
+    api.cuLibraryLoadData = lambda *arguments: (222, None)
+    with pytest.raises(RuntimeError, match="the CUDA driver says 222"):
+        driver.load(Code("kernel", "ptx", b""), 0)
+    assert api.told[-1] == back
+    assert [driver.capturing(stream) for stream in (0, 8, 9)] == [False, False, True]
+
+
+def test_memory_and_time(api):
+    driver = drivers.current()
+    assert driver.take(12, 0) == 4096
+    assert ("cuMemsetD8", 4096, 0x3F, 12) in api.told
+    driver.give_back(4096, 0)
+    assert api.told[-1] == ("cuMemFree", 4096)
+    before = len(api.told)
+    assert driver.seconds(lambda: api.told.append(("work",)), 0, 9) == 0.25
+    assert [name for name, *_ in api.told[before:]] == [
+        *("cuEventCreate", "cuEventCreate", "cuEventRecord", "work", "cuEventRecord", "cuEventSynchronize"),
+        *("cuEventElapsedTime", "cuEventDestroy", "cuEventDestroy"),
+    ]
+    assert ("cuEventRecord", "event", 9) in api.told
 
 
 def test_no_driver(api):

@@ -16,6 +16,7 @@ LAYERS = [
     ("im2col", "fastconv_pack", {"padding": 1}),
     ("depthwise", "fastconv_copy", {"groups": 4, "layout": "channels_last", "padding": 3}),
     ("direct", None, {"padding": "same", "stride": 2}),
+    ("winograd_4x4", "fastconv_weights", {"padding": 1}),
 ]
 
 

@@ -20,6 +20,7 @@ class Variant(NamedTuple):
     algorithm: str
     tile: int = 0  # of those for the type
     share: float = 0.0  # of the main loop that are products, at least
+    registers: int = 0  # at most, if it is another one than its tile
 
 
 FIRST, ODD, LAST = "conv2d,n8,c64,14x14,k128,3x3,p1", "conv2d,n8,c63,14x14,k128,3x3,p1", "channels_last"
@@ -36,7 +37,8 @@ VARIANTS = (
     Variant(f"{FIRST},{LAST},float64", "im2col", 0, 0.78),
     Variant(f"{FIRST},float32", "direct"),
     Variant(f"{FIRST},float32", "winograd_4x4", 0, 0.88),
-    Variant(f"{FIRST},float32", "winograd_2x2", 1, 0.86),
+    Variant(f"{FIRST},{LAST},float32", "winograd_2x2", 1, 0.86),
+    Variant("conv2d,n32,c64,56x56,k64,3x3,p1,float32", "winograd_2x2", 1, 0.70, 255),  # fused
     Variant(f"{FIRST},{LAST},float32", "winograd_4x4", 2, 0.79),
     Variant(f"{FIRST},float64", "winograd_4x4", 0, 0.81),
 )

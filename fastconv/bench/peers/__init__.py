@@ -17,11 +17,12 @@ from types import MappingProxyType
 
 from fastconv.bench.peers import numpy, onnxruntime, opencv, scipy, torch
 from fastconv.bench.peers.peer import Peer, Prepare, Run
-from fastconv.bench.peers.torch import CHANNELS_LAST, CONTIGUOUS
+from fastconv.bench.peers.torch import CHANNELS_LAST, CONTIGUOUS, Way
 
 __all__ = ["COMPARISONS", "Peer", "Run", "peers"]
 
 TORCH, TORCH_LAST, ONNXRUNTIME, OPENCV, NUMPY = "torch", "torch channels_last", "onnxruntime", "opencv", "numpy"
+FIRST, LAST = Way(CONTIGUOUS), Way(CHANNELS_LAST)
 SCIPY, SCIPY_OA, SCIPY_NDIMAGE = "scipy", "scipy oaconvolve", "scipy ndimage"
 
 
@@ -32,7 +33,7 @@ def _torch(prepare: Mapping[str, Prepare]) -> dict[str, Peer]:
 COMPARISONS: Mapping[str, Mapping[str, Peer]] = MappingProxyType(
     {
         "conv": {
-            **_torch({TORCH: torch.conv(CONTIGUOUS), TORCH_LAST: torch.conv(CHANNELS_LAST)}),
+            **_torch({TORCH: torch.conv(FIRST), TORCH_LAST: torch.conv(LAST)}),
             ONNXRUNTIME: Peer(("onnxruntime",), onnxruntime.conv),
             OPENCV: Peer(("cv2",), opencv.conv),
             SCIPY: Peer(("scipy",), scipy.correlate),
@@ -41,20 +42,20 @@ COMPARISONS: Mapping[str, Mapping[str, Peer]] = MappingProxyType(
             NUMPY: Peer(("threadpoolctl",), numpy.conv),
         },
         "conv_input_gradient": _torch(
-            {TORCH: torch.conv_input_gradient(CONTIGUOUS), TORCH_LAST: torch.conv_input_gradient(CHANNELS_LAST)}
+            {TORCH: torch.conv_input_gradient(FIRST), TORCH_LAST: torch.conv_input_gradient(LAST)}
         ),
         "conv_weight_gradient": _torch(
-            {TORCH: torch.conv_weight_gradient(CONTIGUOUS), TORCH_LAST: torch.conv_weight_gradient(CHANNELS_LAST)}
+            {TORCH: torch.conv_weight_gradient(FIRST), TORCH_LAST: torch.conv_weight_gradient(LAST)}
         ),
         "max_pool": {
-            **_torch({TORCH: torch.max_pool(CONTIGUOUS), TORCH_LAST: torch.max_pool(CHANNELS_LAST)}),
+            **_torch({TORCH: torch.max_pool(FIRST), TORCH_LAST: torch.max_pool(LAST)}),
             ONNXRUNTIME: Peer(("onnxruntime",), onnxruntime.pool),
             OPENCV: Peer(("cv2",), opencv.max_pool),
             SCIPY_NDIMAGE: Peer(("scipy",), scipy.maximum_filter),
             NUMPY: Peer((), numpy.max_pool),
         },
         "avg_pool": {
-            **_torch({TORCH: torch.avg_pool(CONTIGUOUS), TORCH_LAST: torch.avg_pool(CHANNELS_LAST)}),
+            **_torch({TORCH: torch.avg_pool(FIRST), TORCH_LAST: torch.avg_pool(LAST)}),
             ONNXRUNTIME: Peer(("onnxruntime",), onnxruntime.pool),
             OPENCV: Peer(("cv2",), opencv.avg_pool),
             SCIPY_NDIMAGE: Peer(("scipy",), scipy.uniform_filter),

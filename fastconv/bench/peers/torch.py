@@ -1,15 +1,20 @@
-"""PyTorch, on plain tensors of one memory format.
+"""PyTorch, on plain tensors of one memory format: on the processor by oneDNN, on a CUDA device by cuDNN.
 
 The tensors are made in inference mode, which takes autograd out of every call on them. Entering the
-mode around each call would charge PyTorch some 5 us that its users pay once.
+mode around each call would charge PyTorch some 5 us that its users pay once. On a device, arrays and
+results are tensors there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from types import ModuleType
+from typing import cast
+
+import numpy as np
 
 import fastconv
 from fastconv.bench.operations import Array
@@ -26,6 +31,7 @@ from fastconv.bench.peers.peer import (
 from fastconv.problem import ConvProblem, PoolProblem, Problem
 
 __all__ = [
+    "Way",
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "avg_pool",
@@ -39,12 +45,65 @@ CONTIGUOUS, CHANNELS_LAST = "contiguous_format", "channels_last"
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
-def _refusal(problem: Problem, memory_format: str) -> str | None:
-    if problem.dtype not in FLOATS:
-        return f"torch is asked for {' and '.join(FLOATS)} only"
-    if memory_format == CHANNELS_LAST and problem.rank != 2:
-        return "torch's channels_last is for two dimensions"
-    return None
+@dataclass(frozen=True)
+class Way:
+    """How PyTorch computes.
+
+    Parameters
+    ----------
+    memory_format : str
+        The name that ``torch`` has for it.
+    tf32 : bool, optional
+        Whether cuDNN may round factors of products to 10 bits.
+    benchmark : bool, optional
+        Whether cuDNN times its algorithms in the first call for some shapes, and takes the fastest.
+    """
+
+    memory_format: str
+    tf32: bool = False
+    benchmark: bool = True
+
+    def refusal(self, problem: Problem) -> str | None:
+        """Return why the problem is not computed, or None."""
+        if problem.dtype not in FLOATS:
+            return f"torch is asked for {' and '.join(FLOATS)} only"
+        if self.memory_format == CHANNELS_LAST and problem.rank != 2:
+            return "torch's channels_last is for two dimensions"
+        return None
+
+    def tensors(self, torch: ModuleType, *arrays: Array) -> list[object]:
+        """Return copies in the memory format; it concerns arrays of four axes alone."""
+        order = getattr(torch, self.memory_format)
+        with torch.inference_mode():
+            tensors: list[object] = [torch.from_numpy(array) if _in_memory(array) else array for array in arrays]
+            orders = [order if array.ndim == 4 else torch.contiguous_format for array in arrays]
+            return [tensor.clone(memory_format=one) for tensor, one in zip(tensors, orders, strict=True)]  # type: ignore[attr-defined]
+
+    def run(self, torch: ModuleType, problem: Problem, x: Array, compute: Callable[[], object]) -> Run:
+        """Return what makes of a computation a result as the caller of a peer wants it."""
+        if _in_memory(x):
+            return lambda: from_channels_first(problem, compute().numpy())  # type: ignore[attr-defined]
+        flags, last = torch.backends.cudnn, problem.layout == "channels_last"
+
+        def run() -> Array:
+            # set each time, as calls of another way come between; cuDNN's choice is kept for each value
+            flags.allow_tf32, flags.benchmark = self.tf32, self.benchmark
+            found = compute()
+            return cast("Array", found.movedim(1, -1) if last else found)  # type: ignore[attr-defined]
+
+        return run
+
+
+def _image(problem: Problem, x: Array) -> Array:
+    """Return x as (N, C, *size): an array, or a view of a tensor on a device."""
+    if _in_memory(x):
+        return to_channels_first(problem, x)
+    return x.movedim(-1, 1) if problem.layout == "channels_last" else x  # type: ignore[attr-defined]
+
+
+def _in_memory(x: object) -> bool:
+    """Whether x is an array of NumPy's, and not a tensor."""
+    return isinstance(x, np.ndarray)
 
 
 def _library() -> ModuleType:
@@ -55,34 +114,24 @@ def _library() -> ModuleType:
     return torch
 
 
-def _tensors(torch: ModuleType, memory_format: str, *arrays: Array) -> list[object]:
-    """Return copies in the memory format; it concerns arrays of four axes alone."""
-    order = getattr(torch, memory_format)
-    with torch.inference_mode():
-        return [
-            torch.from_numpy(array).clone(memory_format=order if array.ndim == 4 else torch.contiguous_format)
-            for array in arrays
-        ]
-
-
-def conv(memory_format: str) -> Prepare:
+def conv(way: Way) -> Prepare:
     """Return the forward convolution; padding that it lacks is a call of its own, as in ``torch.nn.Conv2d``."""
 
     def prepare(problem: ConvProblem, x: Array, weight: Array, bias: Array) -> Run | str:
-        if refusal := _refusal(problem, memory_format):
+        if refusal := way.refusal(problem):
             return refusal
         if problem.flip or problem.padding_mode not in PAD_MODES:
             return "torch has no symmetric padding, and no flipped kernels"
         torch = _library()
-        image, *parameters = _tensors(torch, memory_format, to_channels_first(problem, x), weight, bias)
+        image, *parameters = way.tensors(torch, _image(problem, x), weight, bias)
         convolve = getattr(torch.nn.functional, f"conv{problem.rank}d")
         others = (problem.stride, _beginnings(problem), problem.dilation, problem.groups)
         if is_a_layer(problem) and has_equal_ends(problem):
-            return lambda: from_channels_first(problem, convolve(image, *parameters, *others).numpy())
+            return way.run(torch, problem, x, lambda: convolve(image, *parameters, *others))
         ends = [end for pair in reversed(problem.padding) for end in pair]  # of the last axis first
         pad = partial(torch.nn.functional.pad, image, ends, mode=PAD_MODES[problem.padding_mode])
         valid = (problem.stride, 0, problem.dilation, problem.groups)
-        return lambda: from_channels_first(problem, convolve(pad(), *parameters, *valid).numpy())
+        return way.run(torch, problem, x, lambda: convolve(pad(), *parameters, *valid))
 
     return prepare
 
@@ -91,26 +140,26 @@ def _beginnings(problem: Problem) -> tuple[int, ...]:
     return tuple(before for before, _ in problem.padding)
 
 
-def _backward(memory_format: str, wanted: int) -> Callable[[ConvProblem, Array | None, Array | None, Array], Run | str]:
+def _backward(way: Way, wanted: int) -> Callable[[ConvProblem, Array | None, Array | None, Array], Run | str]:
     """Return one output of the operator that autograd calls: 0 is the input's gradient, 1 the weight's.
 
     The array that does not enter the result is given by its shape, all of it one element.
     """
 
     def prepare(problem: ConvProblem, x: Array | None, weight: Array | None, grad_output: Array) -> Run | str:
-        if refusal := _refusal(problem, memory_format):
+        if refusal := way.refusal(problem):
             return refusal
         if not (is_a_layer(problem) and has_equal_ends(problem)):
             return "torch has no such padding for gradients, and no flipped kernels"
         torch = _library()
-        (grad,) = _tensors(torch, memory_format, to_channels_first(problem, grad_output))
+        (grad,) = way.tensors(torch, to_channels_first(problem, grad_output))
         shape = (problem.batch, problem.channels, *problem.size)
         dtype = getattr(torch, problem.dtype)
 
         def tensor(array: Array | None, shape: tuple[int, ...]) -> object:
             if array is None:
                 return torch.empty(1, dtype=dtype).expand(shape)
-            return _tensors(torch, memory_format, array)[0]
+            return way.tensors(torch, array)[0]
 
         inputs = tensor(None if x is None else to_channels_first(problem, x), shape)
         weights = tensor(weight, problem.weight_shape)
@@ -128,21 +177,21 @@ def _backward(memory_format: str, wanted: int) -> Callable[[ConvProblem, Array |
     return prepare
 
 
-def conv_input_gradient(memory_format: str) -> Prepare:
+def conv_input_gradient(way: Way) -> Prepare:
     """Return the gradient by the input."""
-    backward = _backward(memory_format, 0)
+    backward = _backward(way, 0)
     return lambda problem, weight, grad_output: backward(problem, None, weight, grad_output)
 
 
-def conv_weight_gradient(memory_format: str) -> Prepare:
+def conv_weight_gradient(way: Way) -> Prepare:
     """Return the gradient by the weight."""
-    backward = _backward(memory_format, 1)
+    backward = _backward(way, 1)
     return lambda problem, x, grad_output: backward(problem, x, None, grad_output)
 
 
-def _pool(memory_format: str, name: str) -> Prepare:
+def _pool(way: Way, name: str) -> Prepare:
     def prepare(problem: PoolProblem, x: Array) -> Run | str:
-        if refusal := _refusal(problem, memory_format):
+        if refusal := way.refusal(problem):
             return refusal
         halves = all(2 * max(ends) <= size for ends, size in zip(problem.padding, problem.kernel, strict=True))
         if not (has_equal_ends(problem) and halves):
@@ -150,24 +199,26 @@ def _pool(memory_format: str, name: str) -> Prepare:
         if name == "avg_pool" and set(problem.dilation) != {1}:
             return "torch's average pooling has no dilation"
         torch = _library()
-        (tensor,) = _tensors(torch, memory_format, to_channels_first(problem, x))
+        (tensor,) = way.tensors(torch, _image(problem, x))
         pool = getattr(torch.nn.functional, f"{name}{problem.rank}d")
         own: dict[str, object] = (
             {"count_include_pad": problem.count_include_pad} if name == "avg_pool" else {"dilation": problem.dilation}
         )
         windows = (problem.kernel, problem.stride, _beginnings(problem))
         pool = partial(pool, tensor, *windows, ceil_mode=problem.ceil_mode, **own)
-        return lambda: from_channels_first(problem, pool().numpy())
+        return way.run(torch, problem, x, pool)
 
     return prepare
 
 
 def _adaptive(name: str) -> Prepare:
+    way = Way(CONTIGUOUS)
+
     def prepare(problem: PoolProblem, x: Array) -> Run | str:
-        if refusal := _refusal(problem, CONTIGUOUS):
+        if refusal := way.refusal(problem):
             return refusal
         torch = _library()
-        (tensor,) = _tensors(torch, CONTIGUOUS, to_channels_first(problem, x))
+        (tensor,) = way.tensors(torch, _image(problem, x))
         pool = partial(getattr(torch.nn.functional, f"{name}{problem.rank}d"), tensor, problem.output_size)
         return lambda: from_channels_first(problem, pool().numpy())
 
@@ -177,11 +228,11 @@ def _adaptive(name: str) -> Prepare:
 adaptive_max_pool, adaptive_avg_pool = _adaptive("adaptive_max_pool"), _adaptive("adaptive_avg_pool")
 
 
-def max_pool(memory_format: str) -> Prepare:
+def max_pool(way: Way) -> Prepare:
     """Return max pooling."""
-    return _pool(memory_format, "max_pool")
+    return _pool(way, "max_pool")
 
 
-def avg_pool(memory_format: str) -> Prepare:
+def avg_pool(way: Way) -> Prepare:
     """Return average pooling."""
-    return _pool(memory_format, "avg_pool")
+    return _pool(way, "avg_pool")
