@@ -82,10 +82,6 @@ class Limits(ABC, Generic[P]):
         return None
 
     @abstractmethod
-    def workspace(self, problem: P) -> int:
-        """Return the bytes of scratch memory that a call allocates, all threads together."""
-
-    @abstractmethod
     def error_bound(self, problem: P) -> float:
         """Return a bound of the relative error in the 2-norm that random data stays below.
 
@@ -120,6 +116,10 @@ class Priced(Limits[P], Generic[P, M]):
 
 class AnyAlgorithm(Priced[P, Machine]):
     """A way to compute one kind of problem on the processor."""
+
+    @abstractmethod
+    def workspace(self, problem: P) -> int:
+        """Return the bytes of scratch memory that a call allocates, all threads together."""
 
 
 class Algorithm(AnyAlgorithm[ConvProblem]):

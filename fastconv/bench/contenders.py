@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TypeAlias, cast
 
 from fastconv import selection
-from fastconv.algorithm import Limits, P
+from fastconv.algorithm import P
 from fastconv.bench.operations import Array, draw, operation_of, relative_error
 from fastconv.bench.peers import COMPARISONS
 from fastconv.bench.results import AUTO, PACKED, REFERENCE, Kind, Outcome
 from fastconv.problem import ConvProblem, Problem
+from fastconv.selection.place import HOST, Place
 
 __all__ = ["Contender", "check", "contenders", "expected", "ours", "picked"]
 
@@ -85,7 +86,7 @@ def contenders(
         Names of those that are wanted; None for all.
     """
     known = cast("ConvProblem", problem)  # for the type checker: the kind that the table is of
-    own = ours(known, arrays, algorithms, selection.table_of(known), lambda: picked(problem))
+    own = ours(known, arrays, algorithms, HOST, lambda: picked(problem))
     return (*own, *_peers(problem, arrays, peers))
 
 
@@ -93,7 +94,7 @@ def ours(
     problem: P,
     arrays: tuple[Array, ...],
     names: Collection[str] | None,
-    entries: Sequence[Limits[P]],
+    place: Place,
     choose: Callable[[], str],
 ) -> Iterator[Contender]:
     """Yield the algorithms of a table that are wanted, ``auto``, and ``packed`` where there are weights.
@@ -102,15 +103,15 @@ def ours(
     ----------
     problem, arrays, names
         As of :func:`contenders`.
-    entries : sequence of Limits
-        The table for such problems, where the arrays are.
+    place : Place
+        Where the arrays are.
     choose : callable
         Returns the name of the algorithm that ``auto`` stands for.
     """
     operation = operation_of(problem)
     call = operation.call(problem, arrays)
     limits = {REFERENCE: operation.error_limit(problem)}
-    for algorithm in entries:
+    for algorithm in place.entries(problem):
         name = algorithm.name
         reason = algorithm.supports(problem)
         if reason is None and not algorithm.any_weights:
@@ -121,10 +122,10 @@ def ours(
             continue
         if reason is None and call is not None:
             run = partial(call, algorithm=name)
-            yield Contender(name, "algorithm", limits[name], algorithm.workspace(problem), run)
+            yield Contender(name, "algorithm", limits[name], place.workspace(algorithm, problem), run)
         else:
             yield Contender(name, "algorithm", reason=reason or _not_there(operation.function_name(problem)))
-    if any(entry.name == REFERENCE for entry in entries) and (names is None or REFERENCE in names):
+    if any(entry.name == REFERENCE for entry in place.entries(problem)) and (names is None or REFERENCE in names):
         yield Contender(REFERENCE, "algorithm")
     if call is None:
         yield Contender(AUTO, "auto", reason=_not_there(operation.function_name(problem)))

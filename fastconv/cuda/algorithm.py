@@ -41,6 +41,10 @@ class AnyAlgorithm(Priced[P, Device]):
     #: Elements' types. Those of two bytes are computed with as float32, and rounded once: `compile.computed`.
     dtypes: tuple[str, ...] = ("float32", "float64")
 
+    @abstractmethod
+    def workspace(self, problem: P, device: Device) -> int:
+        """Return the bytes of device memory that a call allocates besides its arrays, packed weights among them."""
+
     def error_bound(self, problem: P) -> float:
         """Return the limit that rounding of sums stays below, for random data, or that of halves' results."""
         return {"float16": 1e-3, BFLOAT16: 8e-3, "float32": 2e-6, "float64": 1e-14}[problem.dtype]

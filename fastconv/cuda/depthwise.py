@@ -60,7 +60,7 @@ class Depthwise(Algorithm):
             return f"{self.name} takes windows that fit in {_MOST_SHARED} bytes of shared memory"
         return None
 
-    def workspace(self, problem: ConvProblem) -> int:
+    def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes of transposed weights."""
         transposed = problem.layout == "channels_last" and not _is_small(geometry(problem))
         return math.prod(problem.weight_shape) * problem.itemsize if transposed else 0
@@ -70,7 +70,7 @@ class Depthwise(Algorithm):
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
         moved = elements * problem.itemsize / machine.bandwidth
         units = machine.multiprocessors * (128 if computed(problem.dtype) == "float32" else machine.doubles)
-        launches = 2 if self.workspace(problem) else 1
+        launches = 2 if self.workspace(problem, machine) else 1
         products = 2 * problem.multiply_adds / (units * machine.clock)
         return {"launches": launches * machine.launch, **longer(memory=moved, products=products)}
 
@@ -81,7 +81,7 @@ class Depthwise(Algorithm):
         if problem.layout == "channels_first":
             return Plan(target, [_tiles(problem, activation, target)], 0)
         packing = [_transposition(problem, target)]
-        return Plan(target, [_runs(problem, activation, target)], 0, packing, self.workspace(problem))
+        return Plan(target, [_runs(problem, activation, target)], 0, packing, self.workspace(problem, target.device))
 
 
 def _is_small(shape: Geometry) -> bool:

@@ -113,7 +113,7 @@ class Direct(Algorithm):
     name = "direct"
     dtypes = (*HALVES, "float32", "float64")
 
-    def workspace(self, problem: ConvProblem) -> int:
+    def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return 0: nothing is prepared."""
         return 0
 

@@ -8,6 +8,7 @@ are in no memory: a table says for each k how far its element lies from a window
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -114,9 +115,9 @@ class Im2col(Algorithm):
             return f"im2col takes at most {MOST_BLOCKS} groups and {MOST_BLOCKS * 32} filters on a device"
         return None
 
-    def workspace(self, problem: ConvProblem) -> int:
+    def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes of packed weights, the table and split sums."""
-        divided = divide(problem, Device())
+        divided = divide(problem, device)
         return divided.packed + divided.parts
 
     def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
@@ -173,8 +174,9 @@ class Im2col(Algorithm):
         return Plan(target, [multiplying, adding], divided.parts, [packing], divided.packed)
 
 
+@lru_cache(maxsize=256)
 def divide(problem: ConvProblem, device: Device) -> Division:
-    """Return the division that is predicted to take the least time.
+    """Return the division that is predicted to take the least time; the choice, the limit and the plan ask for it.
 
     How sums are split does not depend on the batch, and so neither does what is rounded where: whatever the tile, an
     element's products are added in the order of the steps. One image wants more splits than many, which write and read

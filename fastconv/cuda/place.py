@@ -66,6 +66,10 @@ class DevicePlace(places.Place):
         """Return their sum."""
         return cast("AnyAlgorithm[P]", entry).cost(problem, self.device)
 
+    def workspace(self, entry: Limits[P], problem: P) -> int:
+        """Return the bytes of the device's memory."""
+        return cast("AnyAlgorithm[P]", entry).workspace(problem, self.device)
+
     def origin(self) -> AnyOrigin:
         """Return the device's name with the versions of driver and package."""
         versions = __version__, source_digest("cuda")

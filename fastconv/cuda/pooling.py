@@ -60,7 +60,7 @@ class Pooling(AnyAlgorithm[PoolProblem]):
             return f"{self.name} takes planes of at most {MOST_PLANE} elements on a device, not {plane}"
         return None
 
-    def workspace(self, problem: PoolProblem) -> int:
+    def workspace(self, problem: PoolProblem, device: Device) -> int:
         """Return 0: nothing lies between."""
         return 0
 

@@ -42,7 +42,7 @@ class Winograd(Algorithm):
             return f"{self.name} takes transformed weights and tiles of at most {MOST_ELEMENTS} elements"
         return None
 
-    def workspace(self, problem: ConvProblem) -> int:
+    def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes of transformed weights, of tiles and products of a block, and of marks."""
         divided = winograd_plan.divide(problem, self.outputs)
         return divided.packed + divided.workspace

@@ -73,7 +73,7 @@ def named(problem: P, name: str, place: Place = HOST) -> Limits[P]:
         If it does not compute the problem, or not within the limit of workspace.
     """
     entry = called(name, place.entries(problem))
-    reason = entry.supports(problem) or _excess(entry, problem, get_workspace_limit())
+    reason = entry.supports(problem) or _excess(entry, problem, get_workspace_limit(), place)
     if reason is not None:
         raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
     return entry
@@ -160,18 +160,19 @@ def contenders(problem: P, tolerance: float, now: Settings, place: Place = HOST)
     Where even the best bound of those that take any weights is above the tolerance, those are the most accurate.
     """
     entries = place.entries(problem)
-    possible = [entry for entry in entries if _refusal(entry, problem, now) is None]
+    possible = [entry for entry in entries if _refusal(entry, problem, now, place) is None]
     if not possible:
-        refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem, now)}" for entry in entries)
+        refusals = "; ".join(f"{entry.name}: {_refusal(entry, problem, now, place)}" for entry in entries)
         raise UnsupportedError(f"no algorithm computes {problem}: {refusals}")
     bounds = {entry: entry.error_bound(problem) for entry in possible}
     least = min((bound for entry, bound in bounds.items() if entry.any_weights), default=0.0)
     return [entry for entry in possible if bounds[entry] <= max(tolerance, least)]
 
 
-def _refusal(entry: Limits[P], problem: P, now: Settings) -> str | None:
+def _refusal(entry: Limits[P], problem: P, now: Settings, place: Place) -> str | None:
     """Return why `entry` cannot compute `problem`, or else why it may not; None if it can and may."""
-    return entry.supports(problem) or _prohibition(entry, problem, now) or _excess(entry, problem, now.workspace_limit)
+    reason = entry.supports(problem) or _prohibition(entry, problem, now)
+    return reason or _excess(entry, problem, now.workspace_limit, place)
 
 
 def _prohibition(entry: Limits[P], problem: P, now: Settings) -> str | None:
@@ -179,9 +180,9 @@ def _prohibition(entry: Limits[P], problem: P, now: Settings) -> str | None:
     return now.algorithms.refusal(entry.name) if isinstance(problem, ConvProblem) else None
 
 
-def _excess(entry: Limits[P], problem: P, limit: int | None) -> str | None:
+def _excess(entry: Limits[P], problem: P, limit: int | None, place: Place) -> str | None:
     """Return by how much `entry`, which computes `problem`, is above a limit of workspace; None if it is not."""
-    return None if limit is None else too_large(entry.workspace(problem), limit)  # which may take a plan
+    return None if limit is None else too_large(place.workspace(entry, problem), limit)  # which may take a plan
 
 
 class _Decision(NamedTuple, Generic[P]):
@@ -267,7 +268,7 @@ def _candidates(
         reason = entry.supports(problem)
         if reason is not None:
             return Candidate(entry.name, reason, None, None, None, None, None)
-        bound, workspace = entry.error_bound(problem), entry.workspace(problem)
+        bound, workspace = entry.error_bound(problem), place.workspace(entry, problem)
         terms = place.terms(entry, problem, now)
         limits = too_large(workspace, now.workspace_limit) or too_inaccurate(bound, tolerance)
         return Candidate(

@@ -42,6 +42,10 @@ class Place(ABC):
         """Return the predicted seconds of a call."""
 
     @abstractmethod
+    def workspace(self, entry: Limits[P], problem: P) -> int:
+        """Return the bytes of scratch memory that a call allocates here."""
+
+    @abstractmethod
     def origin(self) -> AnyOrigin:
         """Return what measured times depend on besides the problem."""
 
@@ -71,6 +75,9 @@ class _Host(Place):
 
     def cost(self, entry: Limits[P], problem: P, now: Settings) -> float:
         return cast("AnyAlgorithm[P]", entry).cost(problem, constants.of(now).machine)
+
+    def workspace(self, entry: Limits[P], problem: P) -> int:
+        return cast("AnyAlgorithm[P]", entry).workspace(problem)
 
     def origin(self) -> AnyOrigin:
         return files.origin()

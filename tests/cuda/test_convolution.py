@@ -72,6 +72,7 @@ def divided(compiler, monkeypatch):
     tiles = dict(im2col.TILES)
 
     def divide(dtype, tile, splits=1):
+        im2col.divide.cache_clear()
         monkeypatch.setitem(im2col.TILES, dtype, (tiles[dtype][tile],))
         monkeypatch.setattr(im2col, "SPLITS", (splits,))
         monkeypatch.setattr(im2col, "LEAST_TILES", 1)
@@ -194,6 +195,26 @@ def test_small_grids_are_split(compiler):
     assert division("conv2d,n32,c256,112x112,k256,3x3,p1,float32") == (128, 128, 1)
     assert division("conv2d,n1,c512,7x7,k512,3x3,p1,float32")[2] > 4
     assert division("conv2d,n32,c64,56x56,k24,1x1,float32")[:2] == (32, 128)
+
+
+def test_a_division_is_made_once_and_for_the_device_that_computes(compiler, monkeypatch):
+    from fastconv.cuda import im2col
+    from fastconv.cuda.driver import Device
+    from fastconv.cuda.place import DevicePlace
+
+    small, large = Device(multiprocessors=8), Device()
+    problem = ConvProblem.parse("conv2d,n1,c512,14x14,k512,3x3,p1,float32")
+    divided = [im2col.divide(problem, device) for device in (small, large)]
+    assert divided[0].splits < divided[1].splits
+    (entry,) = [entry for entry in DevicePlace(0, small).entries(problem) if entry.name == "im2col"]
+    for device, one in zip((small, large), divided, strict=True):
+        place = DevicePlace(0, device)
+        assert place.workspace(entry, problem) == one.packed + one.parts
+    made = []
+    monkeypatch.setattr(im2col, "_best", lambda *arguments: made.append(arguments))
+    with fastconv.options(workspace_limit=1 << 30):
+        fastconv.selection.chosen(problem, 1e-5, place=DevicePlace(0, small))
+    assert not made
 
 
 def test_an_image_alone_and_in_a_batch(interpreting):

@@ -144,7 +144,7 @@ def test_fused_or_not_sums_are_the_same(monkeypatch, named, interpreting):
     problem = ConvProblem.parse("conv2d,n2,c13,7x11,k70,3x3,p1,float32")
     x, weight, *_ = drawn(problem)
     fused = convolve(interpreting, problem, named(FUSED), x, weight)
-    assert [launch.name[9:] for launch in interpreting.launches] == ["clear", "weights", "fused", "direct"]
+    assert [launch.name[9:] for launch in interpreting.launches] == ["weights", "clear", "fused", "direct"]
     y = convolve(interpreting, problem, named("winograd_2x2"), x, weight)
     assert interpreting.launches[-2].name == "fastconv_outputs"
     np.testing.assert_array_equal(y, fused)
@@ -271,7 +271,7 @@ def test_the_plan_takes_the_workspace_that_is_said(way, named, interpreting):
     problem = ConvProblem.parse("conv2d,n3,c6,9x9,k8,3x3,p1,float32")
     (entry,) = (entry for entry in table.TABLE if entry.name == name)
     made = entry.plan(problem, None, plan.target(0))
-    assert made.packed + made.workspace == entry.workspace(problem)
+    assert made.packed + made.workspace == entry.workspace(problem, interpreting.figures)
 
 
 def test_the_error_bound_is_that_of_sums_over_all_channels(compiler):

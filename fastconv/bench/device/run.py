@@ -18,7 +18,6 @@ from fastconv.bench.operations import Array, operation_of
 from fastconv.bench.results import AUTO, LayerResult, Outcome, SuiteResult
 from fastconv.bench.run import ONCE_TIMES, Job, operations, with_time
 from fastconv.bench.suites import Layer
-from fastconv.cuda import table
 from fastconv.cuda.arrays import library_of
 from fastconv.cuda.driver import Device
 from fastconv.cuda.place import DevicePlace
@@ -151,7 +150,7 @@ def _checked(
 
 def contenders(problem: Problem, arrays: tuple[Array, ...], library: Library, target: Target) -> Iterator[Contender]:
     """Yield the algorithms of the device's table, ``auto``, ``packed``, and the library's own ways."""
-    yield from ours(problem, arrays, None, table.table_of(problem), partial(_picked, problem, target))
+    yield from ours(problem, arrays, None, _place(target), partial(_picked, problem, target))
     for name, rival in library.rivals(problem).items():
         try:
             run = rival.prepare(problem, *arrays)
@@ -163,9 +162,13 @@ def contenders(problem: Problem, arrays: tuple[Array, ...], library: Library, ta
             yield Contender(name, rival.kind, rival.limit, run=run)
 
 
+def _place(target: Target) -> DevicePlace:
+    return DevicePlace(target.ordinal, target.device)
+
+
 def _picked(problem: Problem, target: Target) -> str:
     limit = config.tolerance_in_force(problem.dtype)
-    return choice.chosen(problem, limit, place=DevicePlace(target.ordinal, target.device)).name
+    return choice.chosen(problem, limit, place=_place(target)).name
 
 
 def _result(layer: Layer, target: Target, outcomes: tuple[Outcome, ...]) -> LayerResult:
