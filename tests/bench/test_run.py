@@ -159,7 +159,7 @@ def test_one_that_raises_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -
 def test_an_algorithm_that_cannot_is_skipped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     unable = SimpleNamespace(name="unable", supports=lambda problem: "no threes")
     table = (unable, *selection.TABLE)
-    monkeypatch.setattr(selection, "table_of", lambda problem: table)
+    monkeypatch.setattr("fastconv.selection.table.table_of", lambda problem: table)
     result = measure_layer(Layer("small", SMALL), QUICK)
     assert result["unable"].skipped == "no threes"
     assert result["unable"].minimum_ms is None

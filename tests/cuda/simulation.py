@@ -17,7 +17,7 @@ from interpreted import InterpretingDriver, Launched
 from numba import cuda
 
 import fastconv
-from fastconv.cuda import arrays, compile, driver, intrinsics, plan
+from fastconv.cuda import arrays, compile, driver, inline, intrinsics, plan
 from fastconv.cuda.unroll import specialise
 from fastconv.problem import ConvProblem, parse
 
@@ -54,6 +54,10 @@ def advance(pointer, distance):
     return pointer._replace(address=pointer.address + int(distance) * pointer.dtype.itemsize)
 
 
+def is_given(pointer):
+    return pointer.address != 0
+
+
 def load(pointer, index):
     return pointer.at(index)[0]
 
@@ -85,7 +89,7 @@ def zeros(zero, count):
     return (zero,) * count
 
 
-STAND_INS = {one.__name__: one for one in (advance, load, load_if, load_row, store, quotient, slide, zeros)}
+STAND_INS = {one.__name__: one for one in (advance, is_given, load, load_if, load_row, store, quotient, slide, zeros)}
 
 
 class SimulatingDriver(InterpretingDriver):
@@ -147,7 +151,9 @@ def result(problem: object, algorithm: str, activation: str | None, place: objec
 def main() -> None:
     """Print the relative error of each problem, and the threads that were simulated."""
     plan.compiled = Code
-    intrinsics.inlined = lambda formula: lambda value: formula(type(value))(value)
+    inline.inlined = lambda formula: lambda *values: formula(*map(type, values))(*values)
+    for name, stand_in in STAND_INS.items():  # which the epilogue, not imported yet, calls as well
+        setattr(intrinsics, name, stand_in)
     place = SimulatingDriver()
     driver.install(place)
     arrays.register("interpreted", place)
