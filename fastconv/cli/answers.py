@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import click
 from rich.table import Table
@@ -19,6 +20,8 @@ from fastconv.selection.keeping import Remembered
 from fastconv.selection.place import place_of
 
 __all__ = ["answers"]
+
+T = TypeVar("T")
 
 
 @click.group()
@@ -37,13 +40,14 @@ def show(device: int | None, as_json: bool) -> None:
     `fastconv info` has them.
     """
     here = _origin(device)
-    found = fastconv.remembered(device=device)
+    found = _tried(lambda: fastconv.remembered(device=device))
+    source = _tried(lambda: fastconv.calibration().source)
     if as_json:
         click.echo(as_text([_row(entry) for entry in found]))
         return
     _show(found)
     click.echo(f"{_count(len(found))}; the user's file is {users_file(here)}", err=True)
-    click.echo(f"constants of predictions: {fastconv.calibration().source}", err=True)
+    click.echo(f"constants of predictions: {source}", err=True)
 
 
 @answers.command("export")
@@ -105,8 +109,8 @@ def _origin(device: int | None) -> AnyOrigin:
         raise click.UsageError(str(error)) from None
 
 
-def _tried(call: Callable[[], int]) -> int:
-    """Return what a call does; a file that is not what it should be is a wrong argument."""
+def _tried(call: Callable[[], T]) -> T:
+    """Return what a call does; a file that is not what it should be is a wrong argument, and so are such settings."""
     try:
         return call()
     except (OSError, ValueError, UnavailableError) as error:

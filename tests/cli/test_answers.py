@@ -47,6 +47,17 @@ def said(result: Result) -> str:
     return " ".join(result.stderr.replace("│", " ").split())
 
 
+def test_settings_that_contradict_themselves_are_said() -> None:
+    with fastconv.options(mode="measure"):
+        fastconv.set_deterministic(True)
+        try:
+            result = call("show")
+        finally:
+            fastconv.set_deterministic(None)
+    assert result.exit_code == 2, result.output
+    assert "deterministic must be False where mode is 'measure'" in said(result)
+
+
 @pytest.mark.usefixtures("_two")
 def test_show() -> None:
     result = call("show")
