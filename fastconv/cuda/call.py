@@ -14,7 +14,6 @@ from fastconv.cuda import plan as plans
 from fastconv.cuda.algorithm import Algorithm
 from fastconv.cuda.arrays import DeviceArray, Library, library_of
 from fastconv.cuda.packing import copied, copy
-from fastconv.cuda.padding import with_border, without_border
 from fastconv.cuda.plan import Plan
 
 
@@ -149,11 +148,8 @@ def overlap(one: DeviceArray, other: DeviceArray) -> bool:
 def _prepare(rank: int, x: DeviceArray, weight: DeviceArray, arguments: tuple[object, ...]) -> Call:
     problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
     target = plans.target(x.device)
-    computed = without_border(problem)
-    chosen = cast("Algorithm", places.chosen(computed, algorithm, limit, target, library_of(x.owner).stream(x)))
-    plan = chosen.plan(computed, named, target) if problem.batch else None
-    if plan is not None and computed is not problem:
-        plan = with_border(plan, problem, target)
+    chosen = cast("Algorithm", places.chosen(problem, algorithm, limit, target, library_of(x.owner).stream(x)))
+    plan = chosen.plan(problem, named, target) if problem.batch else None
     shape = problem.output_shape if batched else problem.output_shape[1:]
     return Call(shape, (problem.filters,), problem.dtype, plan)
 

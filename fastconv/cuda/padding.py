@@ -1,7 +1,7 @@
 """Padding that is not of zeros: a copy of the input with its borders, on which a convolution pads no more.
 
-The modes are those of the table at `fastconv.reference.pad`. Algorithms have nothing to know of them; the copy takes
-time of its own, but few layers of networks pad so.
+The modes are those of the table at `fastconv.reference.pad`. Algorithms have nothing to know of them: what stands in
+the table of algorithms is `Bordered` around each. The copy takes time of its own, but few layers of networks pad so.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from math import prod
 from numba import cuda
 from numba.cuda.types import int32, int64
 
-from fastconv.cuda.algorithm import Place
+from fastconv.cuda.algorithm import Algorithm, Place
 from fastconv.cuda.compile import Kernel, Pointer, Wide
+from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
 from fastconv.cuda.inline import inlined
 from fastconv.cuda.intrinsics import load, store
@@ -110,22 +111,63 @@ def without_border(problem: ConvProblem) -> ConvProblem:
     return replace(problem, size=size, padding=((0, 0),) * problem.rank, padding_mode="zeros")
 
 
-def with_border(plan: Plan, problem: ConvProblem, target: Target) -> Plan:
-    """Return a plan for a problem, of one for the problem without border: it reads a copy in the workspace."""
-    start = -(-plan.workspace // _ALIGNMENT) * _ALIGNMENT
-    copied = prod(without_border(problem).input_shape) * problem.itemsize
-    padded = Operand(Place.WORKSPACE, start)
+class Bordered(Algorithm):
+    """An algorithm that pads with zeros, and by every other mode what it computes of a copy with borders.
 
-    def moved(operand: Operand | None) -> Operand | None:
-        inside = operand is not None and operand.place == Place.X
-        return Operand(padded.place, padded.offset + operand.offset) if operand and inside else operand
+    Parameters
+    ----------
+    inside : Algorithm
+        The algorithm.
+    """
 
-    steps = [Step(launch, tuple(map(moved, pointers))) for launch, pointers in plan.steps]
-    return Plan(target, [_padding(problem, target, padded), *steps], start + copied, plan.packing, plan.packed)
+    def __init__(self, inside: Algorithm) -> None:
+        self.inside, self.name, self.dtypes = inside, inside.name, inside.dtypes
+
+    def supports(self, problem: ConvProblem) -> str | None:
+        """Refuse what the algorithm refuses of the padded input."""
+        return self.inside.supports(without_border(problem))
+
+    def workspace(self, problem: ConvProblem, device: Device) -> int:
+        """Return the bytes that the algorithm allocates, and those of the copy."""
+        return self.inside.workspace(without_border(problem), device) + _room(problem)
+
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
+        """Predict the algorithm's time, and that of reading and writing the copy."""
+        computed = without_border(problem)
+        terms = self.inside.terms(computed, machine)
+        if computed is problem:
+            return terms
+        moved = (prod(problem.input_shape) + prod(computed.input_shape)) * problem.itemsize
+        return {**terms, "border": machine.launch + moved / machine.bandwidth}
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        """Return the algorithm's: copies are exact."""
+        return self.inside.error_bound(without_border(problem))
+
+    def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
+        """Return the algorithm's launches, after one that copies: they read the copy, which begins the workspace."""
+        plan, room = self.inside.plan(without_border(problem), activation, target), _room(problem)
+        if not room:
+            return plan
+
+        def moved(operand: Operand | None) -> Operand | None:
+            if operand is None or operand.place not in (Place.X, Place.WORKSPACE):
+                return operand
+            return Operand(Place.WORKSPACE, operand.offset + (room if operand.place == Place.WORKSPACE else 0))
+
+        steps = [Step(launch, tuple(map(moved, pointers))) for launch, pointers in plan.steps]
+        return Plan(target, [_padding(problem, target), *steps], room + plan.workspace, plan.packing, plan.packed)
 
 
-def _padding(problem: ConvProblem, target: Target, padded: Operand) -> Step:
-    """Return the launch that copies x with its borders."""
+def _room(problem: ConvProblem) -> int:
+    """Bytes of the copy with borders; 0 where there is none."""
+    padded = without_border(problem)
+    size = 0 if padded is problem else prod(padded.input_shape) * problem.itemsize
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _padding(problem: ConvProblem, target: Target) -> Step:
+    """Return the launch that copies x with its borders to the beginning of the workspace."""
     before, after = geometry(problem), geometry(without_border(problem))
     count = prod(without_border(problem).input_shape)
     kernel = Kernel(
@@ -136,4 +178,5 @@ def _padding(problem: ConvProblem, target: Target, padded: Operand) -> Step:
     )
     lanes = problem.channels if problem.layout == "channels_last" else 1
     numbers = (count, lanes, *before.size, *after.size, *before.padding)
-    return target.step(kernel, (-(-count // _THREADS), 1, 1), [Operand(Place.X), padded], numbers)
+    pointers = Operand(Place.X), Operand(Place.WORKSPACE)
+    return target.step(kernel, (-(-count // _THREADS), 1, 1), pointers, numbers)

@@ -85,14 +85,31 @@ def test_in_a_layer_and_without_any_border(interpreting):
     assert [launch.name for launch in interpreting.launches[before:]] == ["fastconv_direct"]
 
 
+@pytest.mark.parametrize("name", ["direct", "depthwise", "im2col", "winograd_2x2"])
+def test_the_copy_is_in_what_is_said_of_a_problem(name, interpreting):
+    from fastconv.cuda import plan, table
+
+    groups = 6 if name == "depthwise" else 1
+    bordered, zeros = (
+        ConvProblem.parse(f"conv2d,n2,c6,9x7,k6,3x3,p1x2,g{groups},{mode}float32") for mode in ("reflect,", "")
+    )
+    (entry,) = (entry for entry in table.TABLE if entry.name == name)
+    assert entry.supports(bordered) is None
+    made = entry.plan(bordered, None, plan.target(0))
+    assert made.packed + made.workspace == entry.workspace(bordered, interpreting.figures)
+    assert made.workspace >= 2 * 6 * 11 * 11 * 4
+    assert set(entry.terms(bordered, interpreting.figures)) == {*entry.terms(zeros, interpreting.figures), "border"}
+    assert [candidate.name for candidate in fastconv.explain(bordered, device=0).candidates if not candidate.reason]
+
+
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=str)
 def test_machine_code(capability, compiler):
     from fastconv.cuda import padding
     from fastconv.cuda.driver import Device
-    from fastconv.cuda.plan import Operand, Target
+    from fastconv.cuda.plan import Target
 
     problem = ConvProblem.parse("conv2d,n1,c2,7x8,k2,3x3,p1,reflect,float32")
     driver = _Keeping()
-    padding._padding(problem, Target(driver, 0, Device(capability=capability)), Operand(5))
+    padding._padding(problem, Target(driver, 0, Device(capability=capability)))
     code = machine_code(driver.codes[0].machine_code)
     assert (code.local_accesses, code.stack, code.doubles) == (0, 0, 0)
