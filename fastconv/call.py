@@ -102,6 +102,7 @@ class AnyBindings(ABC, Generic[B]):
 
     shape: tuple[int, ...]  # of the weight
     dtype: str  # of the weight
+    has_bias: bool  # to get it may take a copy
 
     def __init__(self) -> None:
         self.kept: dict[Hashable, B] = {}
@@ -142,7 +143,7 @@ class Bindings(AnyBindings[_Binding]):
         super().__init__()
         self._rank, self._weight, self._bias, self._arguments = rank, weight, bias, arguments
         self._key = as_key(arguments)
-        self.shape, self.dtype = weight.shape, weight.dtype.name
+        self.shape, self.dtype, self.has_bias = weight.shape, weight.dtype.name, bias is not None
 
     @property
     def weight(self) -> Array:

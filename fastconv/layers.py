@@ -137,7 +137,7 @@ class Layer:
     def __repr__(self) -> str:
         filters, *others = self._bindings.shape
         words = [f"{filters} filter{'s' * (filters != 1)} of {'x'.join(map(str, others))}", self._bindings.dtype]
-        if self.bias is not None:
+        if self._bindings.has_bias:
             words.append("bias")
         parameters, given = inspect.signature(Layer).parameters, self._named_arguments()
         words += [f"{name}={value!r}" for name, value in given.items() if value != parameters[name].default]

@@ -127,7 +127,7 @@ _REGISTERS = {
 }
 
 
-def _load_if(builder, kind, condition, pointer, index, otherwise):
+def emit_load_if(builder, kind, condition, pointer, index, otherwise):
     """pointer[index] if the condition holds, else `otherwise`: by a predicate and no branch.
 
     The address is one multiply-add of the index; left to itself, the compiler adds in three steps.
@@ -160,7 +160,7 @@ def load_if(typing_context, condition, pointer, index, otherwise):
     """
 
     def generate(context, builder, signature, arguments):
-        return _load_if(builder, pointer.dtype, *arguments)
+        return emit_load_if(builder, pointer.dtype, *arguments)
 
     return real(pointer.dtype)(types.boolean, pointer, types.int32, real(pointer.dtype)), generate
 
@@ -179,7 +179,7 @@ def load_row(typing_context, pointer, step, first, limit, count):
         for i in range(length):
             number = ir.Constant(_INT32, i)
             inside = builder.icmp_unsigned("<", builder.add(first, number), limit)
-            value = _load_if(builder, kind, inside, pointer, builder.mul(step, number), ir.Constant(element, 0.0))
+            value = emit_load_if(builder, kind, inside, pointer, builder.mul(step, number), ir.Constant(element, 0.0))
             found = builder.insert_value(found, value, i)
         return found
 

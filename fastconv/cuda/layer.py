@@ -50,7 +50,7 @@ class Bindings(AnyBindings[_Binding]):
         target = plans.target(filters.device)
         target.driver.wait(target.ordinal, self._library.stream(filters))  # calls may come on any stream
         self._rank, self._arguments, self._key = rank, arguments, as_key(arguments)
-        self.shape, self.dtype = filters.shape, filters.dtype
+        self.shape, self.dtype, self.has_bias = filters.shape, filters.dtype, term is not None
 
     def _own(self, array: DeviceArray) -> DeviceArray:
         """Return a copy, of the weight's library."""

@@ -17,7 +17,7 @@ from numba.cuda.extending import intrinsic
 
 from fastconv.codegen.cook_toom import transforms
 from fastconv.codegen.straight_line import program
-from fastconv.cuda.intrinsics import _load_if
+from fastconv.cuda.intrinsics import emit_load_if
 
 __all__ = ["gather", "load_tile", "store_each", "transform_input", "transform_output", "transform_weight"]
 
@@ -104,7 +104,7 @@ def load_tile(typing_context, source, row, column, height, width, row_gap, colum
             for j, (place, in_width) in enumerate(along):
                 index = builder.mul(builder.add(begin, place), pixel_step)
                 inside = builder.and_(in_height, in_width)
-                value = _load_if(builder, signature.args[0].dtype, inside, source, index, ir.Constant(element, 0.0))
+                value = emit_load_if(builder, signature.args[0].dtype, inside, source, index, ir.Constant(element, 0.0))
                 tile = builder.insert_value(tile, value, i * counts[1] + j)
         return tile
 

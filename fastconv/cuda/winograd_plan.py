@@ -80,9 +80,9 @@ class Division:
     def image_tiles(self) -> tuple[int, int]:
         """Rows of tiles, and tiles of a row: as many are interleaved as there are places in a gap."""
         counts = []
-        for size, gap, (m, *_) in zip(self.shape.output[1:], self.gaps, self.axes, strict=True):
+        for size, gap, axis in zip(self.shape.output[1:], self.gaps, self.axes, strict=True):
             phases = min(gap, size)
-            counts.append(phases * -(-size // (m * phases)))
+            counts.append(phases * -(-size // (axis.outputs * phases)))
         return counts[0], counts[1]
 
     @property
@@ -98,8 +98,8 @@ class Division:
     @property
     def sizes(self) -> tuple[int, int]:
         """Inputs of a tile along each axis."""
-        (m, r, _), (n, s, _) = self.axes
-        return m + r - 1, n + s - 1
+        rows, columns = self.axes
+        return rows.inputs, columns.inputs
 
     @property
     def matrices(self) -> int:
@@ -293,9 +293,11 @@ def _outputs(divided: Division, activation: str | None, target: Target) -> list[
     shape, groups, filters = divided.shape, divided.problem.groups, divided.shape.group_filters
     last = divided.problem.layout == "channels_last"
     warp, block = _OUTPUTS_CHANNELS_LAST if last else _CHANNELS_FIRST
-    _, (m, *_) = divided.axes
+    outputs = divided.axes[1].outputs
     adjoining = not last and divided.gaps[1] == 1
-    run = next(run for run in (4, 2, 1) if run == 1 or (adjoining and m % run == 0 and shape.output[2] % run == 0))
+    run = next(
+        run for run in (4, 2, 1) if run == 1 or (adjoining and outputs % run == 0 and shape.output[2] % run == 0)
+    )
     constants = {"WARP_TILES": warp, "BLOCK_TILES": block, "RUN": run}
     kernel = _kernel(divided, kernels.outputs, constants, {"finish": epilogue.place(activation)})
     before = prod(divided.problem.output_shape[1:]), groups * filters * divided.block_tiles
