@@ -123,20 +123,12 @@ def _digest_of_helpers() -> str:
     """A digest of the source that ends up in kernels besides their own."""
     digest = hashlib.sha256()
     package = Path(fastconv.__file__).parent
-    for name in (
-        "activation",
-        "compile",
-        "epilogue",
-        "halves",
-        "inline",
-        "intrinsics",
-        "padding",
-        "transform",
-        "unroll",
-    ):
-        digest.update((package / "cuda" / f"{name}.py").read_bytes())
-    for name in ("cook_toom", "straight_line"):
-        digest.update((package / "codegen" / f"{name}.py").read_bytes())
+    names = ("activation", "compile", "epilogue", "inline", "padding", "transform", "unroll")
+    files = [package / "cuda" / f"{name}.py" for name in names]
+    files += sorted((package / "cuda" / "intrinsics").glob("*.py"))
+    files += [package / "codegen" / f"{name}.py" for name in ("cook_toom", "straight_line")]
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,0 +1,60 @@
+"""All that a kernel says and Python cannot: pointers, loads and stores of vectors, exact division.
+
+A change of CUDA's front end touches this folder alone: all inline PTX is here.
+"""
+
+from __future__ import annotations
+
+from fastconv.cuda.intrinsics.division import division, quotient
+from fastconv.cuda.intrinsics.memory import (
+    advance,
+    emit_load_if,
+    is_given,
+    load,
+    load4,
+    load4_inside,
+    load_if,
+    load_inside,
+    load_row,
+    mark,
+    store,
+    store_run,
+)
+from fastconv.cuda.intrinsics.registers import (
+    add_outer,
+    block_x_again,
+    block_y_again,
+    block_z_again,
+    slide,
+    thread_x_again,
+    zeros,
+)
+from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad
+
+__all__ = [
+    "add_outer",
+    "advance",
+    "block_x_again",
+    "block_y_again",
+    "block_z_again",
+    "division",
+    "emit_load_if",
+    "get",
+    "is_given",
+    "load",
+    "load4",
+    "load4_inside",
+    "load_if",
+    "load_inside",
+    "load_row",
+    "mark",
+    "put",
+    "quads",
+    "quotient",
+    "set_quad",
+    "slide",
+    "store",
+    "store_run",
+    "thread_x_again",
+    "zeros",
+]

@@ -1,0 +1,295 @@
+"""Loads and stores of global memory by raw pointers.
+
+Each says its address space, so that the compiler has nothing to infer. What a `load` reads is written by nobody while
+the kernel runs: the compiler may move it, and uses the read-only path.
+
+Halves are float32 in registers and in shared memory: loads widen and stores round, see `halves`.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+# What the compiler hands to an intrinsic, and takes from it, has no types.
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.cuda import types
+from numba.cuda.extending import intrinsic
+
+from fastconv.cuda.intrinsics.emitting import INT32, INT64, QUAD, as_quad, literal
+from fastconv.cuda.intrinsics.halves import cut, narrowed, real, widened
+
+__all__ = [
+    "advance",
+    "emit_load_if",
+    "is_given",
+    "load",
+    "load4",
+    "load4_inside",
+    "load_if",
+    "load_inside",
+    "load_row",
+    "mark",
+    "store",
+    "store_run",
+]
+
+_GLOBAL = 1  # the address space
+
+
+def _address(builder, pointer, index, space: int):
+    """The address of an element, in its address space."""
+    inside = builder.addrspacecast(pointer, ir.PointerType(pointer.type.pointee, space))
+    return builder.gep(inside, [index])
+
+
+def _alignment(element) -> int:
+    """Bytes at whose multiples vectors lie: a load has at most 16."""
+    return 16 if isinstance(element, (ir.FloatType, ir.DoubleType)) else 8
+
+
+def _read_only(builder, value):
+    """`value`, loaded from memory that does not change."""
+    value.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return value
+
+
+def _as_tuple(builder, vector):
+    """A vector's elements as a tuple of Numba's."""
+    elements = ir.Constant(ir.ArrayType(vector.type.element, QUAD), ir.Undefined)
+    for i in range(QUAD):
+        elements = builder.insert_value(elements, builder.extract_element(vector, ir.Constant(INT32, i)), i)
+    return elements
+
+
+@intrinsic
+def advance(typing_context, pointer, distance):
+    """pointer + distance, in elements"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, distance = arguments
+        return builder.gep(pointer, [distance])
+
+    return pointer(pointer, distance), generate
+
+
+@intrinsic
+def is_given(typing_context, pointer):
+    """pointer is not null: there is such an argument"""
+
+    def generate(context, builder, signature, arguments):
+        (pointer,) = arguments
+        return builder.icmp_unsigned("!=", pointer, ir.Constant(pointer.type, None))
+
+    return types.boolean(pointer), generate
+
+
+@intrinsic
+def load(typing_context, pointer, index):
+    """pointer[index], of memory that does not change"""
+
+    def generate(context, builder, signature, arguments):
+        source, index = arguments
+        value = _read_only(builder, builder.load(_address(builder, source, index, _GLOBAL)))
+        return widened(builder, pointer.dtype, value)
+
+    return real(pointer.dtype)(pointer, index), generate
+
+
+# For `load_if`: a load's type, a register's letter and type, and bytes, by the type of an element.
+_REGISTERS = {
+    "float": ("f32", "f", ir.FloatType(), 4),
+    "double": ("f64", "d", ir.DoubleType(), 8),
+    "i8": ("u8", "h", ir.IntType(16), 1),
+    "i16": ("u16", "h", ir.IntType(16), 2),
+    "i32": ("u32", "r", INT32, 4),
+    "i64": ("u64", "l", INT64, 8),
+}
+
+
+def emit_load_if(builder, kind, condition, pointer, index, otherwise):
+    """pointer[index] if the condition holds, else `otherwise`: by a predicate and no branch.
+
+    The address is one multiply-add of the index; left to itself, the compiler adds in three steps.
+    """
+    element = pointer.type.pointee
+    loaded, letter, register, size = _REGISTERS[str(element)]
+    narrow = register != element
+    text = (
+        "{ .reg .pred p; .reg .s64 place; setp.ne.u32 p, $4, 0; "
+        f"mad.wide.s32 place, $2, {size}, $1; "
+        f"mov.{'b16' if letter == 'h' else loaded} $0, $3; @p ld.global.nc.{loaded} $0, [place]; }}"
+    )
+    function_type = ir.FunctionType(register, [INT64, INT32, register, INT32])
+    otherwise = cut(builder, kind, otherwise)
+    operands = [
+        builder.ptrtoint(_address(builder, pointer, ir.Constant(INT32, 0), _GLOBAL), INT64),
+        index,
+        builder.zext(otherwise, register) if narrow else otherwise,
+        builder.zext(condition, INT32),
+    ]
+    found = builder.asm(function_type, text, f"=&{letter},l,r,{letter},r", operands, side_effect=False)
+    return widened(builder, kind, builder.trunc(found, element) if narrow else found)
+
+
+@intrinsic
+def load_if(typing_context, condition, pointer, index, otherwise):
+    """pointer[index] if the condition holds, of memory that does not change, else otherwise, which elements can hold
+
+    Without a branch, so that the compiler unrolls loops around it.
+    """
+
+    def generate(context, builder, signature, arguments):
+        return emit_load_if(builder, pointer.dtype, *arguments)
+
+    return real(pointer.dtype)(types.boolean, pointer, types.int32, real(pointer.dtype)), generate
+
+
+@intrinsic
+def load_row(typing_context, pointer, step, first, limit, count):
+    """Tuple of pointer[0], pointer[step] and so on, each 0 unless 0 <= first, first + 1 and so on < limit"""
+    if not literal(count):
+        return None
+    length, kind = count.literal_value, pointer.dtype
+
+    def generate(context, builder, signature, arguments):
+        pointer, step, first, limit, _ = arguments
+        element = context.get_value_type(real(kind))
+        found = ir.Constant(ir.ArrayType(element, length), ir.Undefined)
+        for i in range(length):
+            number = ir.Constant(INT32, i)
+            inside = builder.icmp_unsigned("<", builder.add(first, number), limit)
+            value = emit_load_if(builder, kind, inside, pointer, builder.mul(step, number), ir.Constant(element, 0.0))
+            found = builder.insert_value(found, value, i)
+        return found
+
+    signature = types.UniTuple(real(kind), length)(pointer, types.int32, types.int32, types.int32, count)
+    return signature, generate
+
+
+@intrinsic
+def load4(typing_context, pointer, index):
+    """Four elements from pointer[index] on, of memory that does not change; aligned to 16 bytes"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, index = arguments
+        address = _address(builder, pointer, index, _GLOBAL)
+        vector = builder.load(as_quad(builder, address), align=_alignment(address.type.pointee))
+        return _as_tuple(builder, _read_only(builder, vector))
+
+    return types.UniTuple(pointer.dtype, QUAD)(pointer, index), generate
+
+
+@intrinsic
+def store(typing_context, pointer, index, value):
+    """pointer[index] = value"""
+
+    def generate(context, builder, signature, arguments):
+        target, index, value = arguments
+        builder.store(narrowed(builder, pointer.dtype, value), _address(builder, target, index, _GLOBAL))
+        return context.get_dummy_value()
+
+    return types.void(pointer, index, real(pointer.dtype)), generate
+
+
+@intrinsic
+def store_run(typing_context, pointer, index, values, first, count):
+    """pointer[index:index + count] = values[first:first + count]; aligned to the run, or to 16 bytes if it is longer"""
+    if not literal(first, count):
+        return None
+    begin, length = first.literal_value, count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        address, values = _address(builder, arguments[0], arguments[1], _GLOBAL), arguments[2]
+        run = ir.Constant(ir.VectorType(address.type.pointee, length), ir.Undefined)
+        for i in range(length):
+            run = builder.insert_element(run, builder.extract_value(values, begin + i), ir.Constant(INT32, i))
+        size = length * (4 if isinstance(run.type.element, ir.FloatType) else 8)
+        builder.store(run, builder.bitcast(address, ir.PointerType(run.type, _GLOBAL)), align=min(16, size))
+        return context.get_dummy_value()
+
+    return types.void(pointer, index, values, first, count), generate
+
+
+@intrinsic
+def mark(typing_context, pointer, index):
+    """pointer[index] = 1, whoever does so at the same time"""
+
+    def generate(context, builder, signature, arguments):
+        address = _address(builder, arguments[0], arguments[1], _GLOBAL)
+        builder.atomic_rmw("or", address, ir.Constant(INT32, 1), "monotonic")
+        return context.get_dummy_value()
+
+    return types.void(pointer, index), generate
+
+
+#: Bytes, the constraint of a register, the type in PTX, and zero there.
+_ELEMENTS = {
+    ir.FloatType: (4, "f", "f32", "0f00000000"),
+    ir.DoubleType: (8, "d", "f64", "0d0000000000000000"),
+    ir.IntType: (2, "h", "b16", "0"),  # halves
+}
+
+
+def _load_inside(builder, source, entry, inside, count: int):
+    """`count` elements at an offset, or zeros unless all bits that the entry needs are set.
+
+    In PTX, with a predicate: of a branch, the compiler would make a block of its own, which nothing moves across. The
+    address is one multiply-add to one that stays in registers; left to itself, the compiler adds in three steps.
+    """
+    element = source.type.pointee
+    size, register, kind, zero = _ELEMENTS[type(element)]
+    offset = builder.trunc(entry, INT32)
+    needed = builder.trunc(builder.lshr(entry, ir.Constant(INT64, 32)), INT32)
+    missing = builder.and_(builder.not_(inside), needed)
+    address = builder.ptrtoint(_address(builder, source, ir.Constant(INT32, 0), _GLOBAL), INT64)
+    at_once = min(count, 16 // size)  # elements of one load
+    results, operands = range(at_once), [f"${at_once + i}" for i in range(3)]
+    vector = f".v{at_once}" if at_once > 1 else ""
+    result = ir.LiteralStructType([element] * at_once) if at_once > 1 else element
+    function_type = ir.FunctionType(result, [INT64, INT32, INT32])
+    constraints = ",".join([f"=&{register}"] * at_once + ["l", "r", "r"])
+    loaded = []
+    for begin in range(0, count, at_once):
+        text = " ".join(
+            (
+                "{ .reg .pred %all; .reg .s64 %place;",
+                f"setp.eq.b32 %all, {operands[2]}, 0;",
+                f"mad.wide.s32 %place, {operands[1]}, {size}, {operands[0]};",
+                *(f"mov.{kind} ${i}, {zero};" for i in results),
+                f"@%all ld.global.nc{vector}.{kind} {{{', '.join(f'${i}' for i in results)}}},"
+                if vector
+                else f"@%all ld.global.nc.{kind} $0,",
+                f"[%place+{begin * size}]; }}",
+            )
+        )
+        value = builder.asm(function_type, text, constraints, [address, offset, missing], side_effect=False)
+        loaded += [builder.extract_value(value, i) for i in results] if vector else [value]
+    return loaded
+
+
+@intrinsic
+def load_inside(typing_context, source, entry, inside):
+    """source[low half of entry] where `inside` has all bits of the entry's high half, else 0"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, entry, bits = arguments
+        (value,) = _load_inside(builder, pointer, entry, bits, 1)
+        return widened(builder, source.dtype, value)
+
+    return real(source.dtype)(source, types.int64, types.int32), generate
+
+
+@intrinsic
+def load4_inside(typing_context, source, entry, inside):
+    """Four elements from there on, see `load_inside`; aligned to 16 bytes, of halves to 8"""
+
+    def generate(context, builder, signature, arguments):
+        pointer, entry, bits = arguments
+        loaded = _load_inside(builder, pointer, entry, bits, QUAD)
+        values = [widened(builder, source.dtype, value) for value in loaded]
+        found = ir.Constant(ir.ArrayType(values[0].type, QUAD), ir.Undefined)
+        for i, value in enumerate(values):
+            found = builder.insert_value(found, value, i)
+        return found
+
+    return types.UniTuple(real(source.dtype), QUAD)(source, types.int64, types.int32), generate

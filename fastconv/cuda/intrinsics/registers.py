@@ -1,0 +1,93 @@
+"""Sums in registers, and the special registers of a thread's place."""
+
+# mypy: disable-error-code="no-untyped-def"
+# What the compiler hands to an intrinsic, and takes from it, has no types.
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.cuda import types
+from numba.cuda.extending import intrinsic
+
+from fastconv.cuda.intrinsics.emitting import INT32, literal
+
+__all__ = ["add_outer", "block_x_again", "block_y_again", "block_z_again", "slide", "thread_x_again", "zeros"]
+
+
+def _asked_anew(register: str):
+    """An intrinsic that reads a special register where it stands, and not where it is read already."""
+
+    def ask(typing_context):
+        def generate(context, builder, signature, arguments):
+            text = f"mov.u32 $0, %{register};"
+            return builder.asm(ir.FunctionType(INT32, []), text, "=r", [], side_effect=True)
+
+        return types.int32(), generate
+
+    return intrinsic(ask)
+
+
+# cuda.threadIdx.x and cuda.blockIdx, asked for anew: what depends on them is computed here, and takes no registers in
+# the loop before.
+thread_x_again = _asked_anew("tid.x")
+block_x_again = _asked_anew("ctaid.x")
+block_y_again = _asked_anew("ctaid.y")
+block_z_again = _asked_anew("ctaid.z")
+
+
+@intrinsic
+def zeros(typing_context, zero, count):
+    """Tuple of count zeros of the type of the one given"""
+    if not literal(count):
+        return None
+    length = count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        return ir.Constant(ir.ArrayType(arguments[0].type, length), None)
+
+    return types.UniTuple(zero, length)(zero, count), generate
+
+
+@intrinsic
+def add_outer(typing_context, sums, a, b):
+    """Tuple of sums[i * len(b) + j] + a[i] * b[j]: in registers, each sum one fused operation"""
+
+    def generate(context, builder, signature, arguments):
+        sums, a, b = arguments
+        element, columns = a.type.element, b.type.count
+        name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
+        function_type = ir.FunctionType(element, [element] * 3)
+        fma = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        for i in range(a.type.count):
+            for j in range(columns):
+                factors = builder.extract_value(a, i), builder.extract_value(b, j)
+                place = i * columns + j
+                product = builder.call(fma, [*factors, builder.extract_value(sums, place)])
+                sums = builder.insert_value(sums, product, place)
+        return sums
+
+    return sums(sums, a, b), generate
+
+
+@intrinsic
+def slide(typing_context, sums, values, factors, stride, dilation, taps):
+    """Tuple of sums[i] + the sum over j of values[i * stride + j * dilation] * factors[j]: a row of a convolution"""
+    if not literal(stride, dilation, taps):
+        return None
+    step, gap, count = stride.literal_value, dilation.literal_value, taps.literal_value
+
+    def generate(context, builder, signature, arguments):
+        sums, values, factors, *_ = arguments
+        element = factors.type.element
+        name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
+        function_type = ir.FunctionType(element, [element] * 3)
+        fma = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        for j in range(count):
+            factor = builder.extract_value(factors, j)
+            for i in range(sums.type.count):
+                value = builder.extract_value(values, i * step + j * gap)
+                found = builder.call(fma, [value, factor, builder.extract_value(sums, i)])
+                sums = builder.insert_value(sums, found, i)
+        return sums
+
+    return sums(sums, values, factors, stride, dilation, taps), generate
