@@ -28,7 +28,9 @@ __all__ = [
     "load_if",
     "load_inside",
     "load_row",
+    "load_run",
     "mark",
+    "none_like",
     "store",
     "store_run",
 ]
@@ -81,6 +83,16 @@ def is_given(typing_context, pointer):
         return builder.icmp_unsigned("!=", pointer, ir.Constant(pointer.type, None))
 
     return types.boolean(pointer), generate
+
+
+@intrinsic
+def none_like(typing_context, pointer):
+    """A pointer of that type of which the compiler knows that it is null"""
+
+    def generate(context, builder, signature, arguments):
+        return ir.Constant(arguments[0].type, None)
+
+    return pointer(pointer), generate
 
 
 @intrinsic
@@ -202,12 +214,35 @@ def store_run(typing_context, pointer, index, values, first, count):
         address, values = _address(builder, arguments[0], arguments[1], _GLOBAL), arguments[2]
         run = ir.Constant(ir.VectorType(address.type.pointee, length), ir.Undefined)
         for i in range(length):
-            run = builder.insert_element(run, builder.extract_value(values, begin + i), ir.Constant(INT32, i))
-        size = length * (4 if isinstance(run.type.element, ir.FloatType) else 8)
+            value = narrowed(builder, pointer.dtype, builder.extract_value(values, begin + i))
+            run = builder.insert_element(run, value, ir.Constant(INT32, i))
+        size = length * _ELEMENTS[type(run.type.element)][0]
         builder.store(run, builder.bitcast(address, ir.PointerType(run.type, _GLOBAL)), align=min(16, size))
         return context.get_dummy_value()
 
     return types.void(pointer, index, values, first, count), generate
+
+
+@intrinsic
+def load_run(typing_context, pointer, index, count):
+    """Tuple of pointer[index:index + count], of memory that does not change; aligned as `store_run` says"""
+    if not literal(count):
+        return None
+    length = count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        address = _address(builder, *arguments[:2], _GLOBAL)
+        run = ir.VectorType(address.type.pointee, length)
+        size = length * _ELEMENTS[type(run.element)][0]
+        source = builder.bitcast(address, ir.PointerType(run, _GLOBAL))
+        vector = _read_only(builder, builder.load(source, align=min(16, size)))
+        found = ir.Constant(ir.ArrayType(context.get_value_type(real(pointer.dtype)), length), ir.Undefined)
+        for i in range(length):
+            element = builder.extract_element(vector, ir.Constant(INT32, i))
+            found = builder.insert_value(found, widened(builder, pointer.dtype, element), i)
+        return found
+
+    return types.UniTuple(real(pointer.dtype), length)(pointer, index, count), generate
 
 
 @intrinsic

@@ -11,7 +11,7 @@ from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, literal
 
-__all__ = ["add_outer", "block_x_again", "block_y_again", "block_z_again", "slide", "thread_x_again", "zeros"]
+__all__ = ["add_outer", "block_x_again", "block_y_again", "block_z_again", "part", "slide", "thread_x_again", "zeros"]
 
 
 def _asked_anew(register: str):
@@ -91,3 +91,19 @@ def slide(typing_context, sums, values, factors, stride, dilation, taps):
         return sums
 
     return sums(sums, values, factors, stride, dilation, taps), generate
+
+
+@intrinsic
+def part(typing_context, values, first, count):
+    """Tuple of values[first:first + count]"""
+    if not literal(first, count):
+        return None
+    begin, length = first.literal_value, count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        found = ir.Constant(ir.ArrayType(arguments[0].type.element, length), ir.Undefined)
+        for i in range(length):
+            found = builder.insert_value(found, builder.extract_value(arguments[0], begin + i), i)
+        return found
+
+    return types.UniTuple(values.dtype, length)(values, first, count), generate

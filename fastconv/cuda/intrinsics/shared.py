@@ -11,7 +11,7 @@ from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, QUAD, as_quad, literal
 
-__all__ = ["get", "put", "quads", "set_quad"]
+__all__ = ["get", "put", "quads", "set_pair", "set_quad"]
 
 
 def _element(context, builder, array_type, array, index):
@@ -81,3 +81,23 @@ def set_quad(typing_context, array, index, values, first, step):
         return context.get_dummy_value()
 
     return types.void(array, index, values, first, step), generate
+
+
+@intrinsic
+def set_pair(typing_context, array, index, values, first):
+    """array[index:index + 2] = values[first:first + 2]; aligned to both"""
+    if not literal(first):
+        return None
+    begin = first.literal_value
+
+    def generate(context, builder, signature, arguments):
+        address = _element(context, builder, signature.args[0], *arguments[:2])
+        vector = ir.Constant(ir.VectorType(address.type.pointee, 2), ir.Undefined)
+        for i in range(2):
+            value = builder.extract_value(arguments[2], begin + i)
+            vector = builder.insert_element(vector, value, ir.Constant(INT32, i))
+        pair = builder.bitcast(address, ir.PointerType(vector.type, address.type.addrspace))
+        builder.store(vector, pair, align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, index, values, first), generate
