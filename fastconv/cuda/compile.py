@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, TypeAlias
 
 import fastconv
@@ -25,12 +26,14 @@ from fastconv.problem import BFLOAT16
 
 # What the annotations of a kernel's parameters mean: `Pointer` into global memory, to elements of the kernel's type;
 # `RealPointer`, to those of the type that it computes in; `IntPointer`, `WidePointer` to int32 and int64; `int`,
-# 32 bits; `Wide`, 64 bits; `float`, of the type that the kernel computes in.
+# 32 bits; `Wide`, 64 bits; `float`, of the type that the kernel computes in; `TensorMap`, 128 bytes that say how a tile
+# lies in memory, of which the kernel has the address.
 Pointer: TypeAlias = int
 RealPointer: TypeAlias = int
 IntPointer: TypeAlias = int
 WidePointer: TypeAlias = int
 Wide: TypeAlias = int
+TensorMap: TypeAlias = int
 
 
 def _absent(*values: float) -> float:
@@ -59,6 +62,7 @@ class Kernel:
     dtype: str  # of what pointers point to; `Float` is in the function the type that is computed in
     threads: int  # of a block
     blocks: int = 1  # that a multiprocessor should hold at once: limits registers
+    suffix: str = ""  # "a" where it has instructions of one architecture alone, which later ones do not run
     constants: Mapping[str, Constant] = field(default_factory=dict)
     #: Other names of the function that mean something here: modules' attributes as "module:name".
     names: Mapping[str, str] = field(default_factory=dict)
@@ -74,6 +78,11 @@ class Kernel:
     def pointers(self) -> int:
         """How many parameters are pointers."""
         return sum(kind.endswith("Pointer") for kind in self.parameters)
+
+    @property
+    def maps(self) -> int:
+        """How many, behind the pointers, are tensor maps."""
+        return self.parameters.count("TensorMap")
 
 
 class Code(NamedTuple):
@@ -112,7 +121,7 @@ def _attribute(module: str, name: str) -> object:
 def _key(kernel: Kernel, source: str, capability: tuple[int, int]) -> str:
     said = (
         *(source, kernel.parameters, kernel.dtype, kernel.threads, kernel.blocks, sorted(kernel.names.items())),
-        *(capability, _digest_of_helpers(), fastconv.__version__),
+        *(capability, kernel.suffix, _digest_of_helpers(), fastconv.__version__),
         *(metadata.version(name) for name in ("numba-cuda", "numba", "llvmlite")),
     )
     return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
@@ -145,7 +154,7 @@ def _load_or_compile(kernel: Kernel, specialised: Specialised, key: str, capabil
         jit.write(place and place.with_suffix(".ptx"), ptx.encode())
     machine_code = jit.read(place and place.with_suffix(".cubin"))
     if machine_code is None:
-        machine_code = _machine_code(ptx, capability)
+        machine_code = _machine_code(ptx, capability, kernel.suffix)
         if machine_code:
             jit.write(place and place.with_suffix(".cubin"), machine_code)
     return Code(_entry_point(ptx), ptx, machine_code)
@@ -161,20 +170,39 @@ def _ptx(kernel: Kernel, specialised: Specialised, capability: tuple[int, int]) 
         "WidePointer": types.CPointer(types.int64),
         "int": types.int32,
         "Wide": types.int64,
+        "TensorMap": types.int64,  # until `_with_maps`
         "float": real,
     }
     signature = types.void(*(kinds[annotation] for annotation in kernel.parameters))
     bounds = kernel.threads, kernel.blocks
+    target = (*capability, kernel.suffix) if kernel.suffix else capability
     try:
         ptx, _ = cuda.compile(
-            specialised.function, signature, device=False, abi="numba", cc=capability, launch_bounds=bounds
+            specialised.function, signature, device=False, abi="numba", cc=target, launch_bounds=bounds
         )
     except RuntimeError as error:
         if "NVVM" in str(error) or "dynamic" in type(error).__name__.lower():
             raise UnavailableError(f"the libraries of the CUDA compiler are missing: {error}") from error
         raise
     # Numba's names count what the process compiled before: they would not be those of machine code that is kept
-    return str(ptx).replace(_entry_point(ptx), f"fastconv_{kernel.function.__name__.strip('_')}")
+    named = str(ptx).replace(_entry_point(ptx), f"fastconv_{kernel.function.__name__.strip('_')}")
+    return _with_maps(named, [i for i, kind in enumerate(kernel.parameters) if kind == "TensorMap"])
+
+
+def _with_maps(ptx: str, places: Sequence[int]) -> str:
+    """Make blocks of 128 bytes of some parameters that are numbers, and their addresses of these numbers' loads.
+
+    Numba has no such parameters. In C++ these are `const __grid_constant__ CUtensorMap`, and so is their PTX.
+    """
+    entry = _entry_point(ptx)
+    for place in places:
+        name = f"{entry}_param_{place}"
+        ptx, declared = re.subn(rf"\.param \.u64 {name}\b", f".param .align 64 .b8 {name}[128]", ptx)
+        ptx, loaded = re.subn(
+            rf"ld\.param\.[bu]64\s+(%rd\d+), \[{name}\];", rf"mov.b64 \1, {name}; cvta.param.u64 \1, \1;", ptx
+        )
+        assert (declared, ptx.count(name)) == (1, 1 + loaded), f"{name} is used in another way"
+    return ptx
 
 
 def _entry_point(ptx: str) -> str:
@@ -183,12 +211,15 @@ def _entry_point(ptx: str) -> str:
     return found[1]
 
 
-def _machine_code(ptx: str, capability: tuple[int, int]) -> bytes:
-    """Return the cubin that NVIDIA's linker makes of PTX; nothing where it is not installed: the driver can do it."""
+def _machine_code(ptx: str, capability: tuple[int, int], suffix: str = "") -> bytes:
+    """Return the cubin that NVIDIA's linker makes of PTX; nothing where it is not installed: the driver can do it.
+
+    What the linker has to say, such as that products wait for each other, is logged.
+    """
     try:
         linker = import_module("cuda.bindings.nvjitlink")
         major, minor = capability
-        handle = linker.create(2, [f"-arch=sm_{major}{minor}", "-O3"])
+        handle = linker.create(2, [f"-arch=sm_{major}{minor}{suffix}", "-O3"])
     except (ImportError, RuntimeError) as error:
         config.logger.info("no machine code without nvJitLink (%s): the driver compiles", error)
         return b""
@@ -198,9 +229,18 @@ def _machine_code(ptx: str, capability: tuple[int, int]) -> bytes:
         linker.complete(handle)
         code = bytearray(linker.get_linked_cubin_size(handle))
         linker.get_linked_cubin(handle, code)
+        if said := _said(linker, handle):
+            config.logger.warning("the CUDA linker says: %s", said)
         return bytes(code)
     finally:
         linker.destroy(handle)
+
+
+def _said(linker: ModuleType, handle: object) -> str:
+    """Return what a linker logged."""
+    log = bytearray(linker.get_info_log_size(handle))
+    linker.get_info_log(handle, log)
+    return log.rstrip(b"\0").decode().strip()
 
 
 def clear_cache() -> None:
