@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
@@ -145,22 +145,45 @@ def _load_or_compile(kernel: Kernel, specialised: Specialised, key: str, capabil
     directory = config.cache_directory()
     place = None if directory is None else directory / "cuda" / key
     stored = jit.read(place and place.with_suffix(".ptx"))
-    if stored is not None:
+    machine_code = None if stored is None else jit.read(_of_ptx(place, stored))
+    if stored is not None and (machine_code is not None or not kernel.suffix):
         jit.counts["loaded"] += 1
         ptx = stored.decode()
     else:
         jit.counts["compiled"] += 1
-        ptx = _ptx(kernel, specialised, capability)
+        ptx, machine_code = _compile(kernel, specialised, capability)
         jit.write(place and place.with_suffix(".ptx"), ptx.encode())
-    machine_code = jit.read(place and place.with_suffix(".cubin"))
+        stored = None
     if machine_code is None:
-        machine_code = _machine_code(ptx, capability, kernel.suffix)
-        if machine_code:
-            jit.write(place and place.with_suffix(".cubin"), machine_code)
+        machine_code = _linked(ptx.encode(), "PTX", capability)
+        stored = None
+    if machine_code and stored is None:
+        jit.write(_of_ptx(place, ptx.encode()), machine_code)
     return Code(_entry_point(ptx), ptx, machine_code)
 
 
-def _ptx(kernel: Kernel, specialised: Specialised, capability: tuple[int, int]) -> str:
+def _of_ptx(place: Path | None, ptx: bytes) -> Path | None:
+    """Return where the machine code of some PTX is kept: processes that compile together may name kernels otherwise."""
+    return place and place.with_name(f"{place.name}-{hashlib.sha256(ptx).hexdigest()[:16]}.cubin")
+
+
+def _compile(kernel: Kernel, specialised: Specialised, capability: tuple[int, int]) -> tuple[str, bytes | None]:
+    """Return PTX, and machine code if that is made of something else than PTX.
+
+    The linker compiles PTX as a part of a program, in which warpgroups cannot share out registers: `setmaxnreg` would
+    be ignored. What has such instructions is handed to it as LTO-IR, of which it makes a whole program.
+    """
+    if kernel.suffix and _linker() is not None:
+        whole = bytes(_front_end(kernel, specialised, capability, "ltoir"))
+        ptx = _linked(whole, "LTOIR", capability, kernel.suffix, "-ptx").rstrip(b"\0").decode()
+        return ptx, _linked(whole, "LTOIR", capability, kernel.suffix)
+    ptx = str(_front_end(kernel, specialised, capability, "ptx"))
+    # Numba's names count what the process compiled before
+    return ptx.replace(_entry_point(ptx), f"fastconv_{kernel.function.__name__.strip('_')}"), None
+
+
+def _front_end(kernel: Kernel, specialised: Specialised, capability: tuple[int, int], output: str) -> str | bytes:
+    """Return what Numba makes of a kernel: "ptx" or "ltoir"."""
     cuda, types = import_module("numba.cuda"), import_module("numba.cuda.types")
     element, real = (getattr(types, dtype) for dtype in (kernel.dtype, computed(kernel.dtype)))
     kinds = {
@@ -170,39 +193,28 @@ def _ptx(kernel: Kernel, specialised: Specialised, capability: tuple[int, int]) 
         "WidePointer": types.CPointer(types.int64),
         "int": types.int32,
         "Wide": types.int64,
-        "TensorMap": types.int64,  # until `_with_maps`
+        "TensorMap": types.CPointer(types.UniTuple(types.int64, 16)),  # `intrinsics.tensor_map` hands it over by value
         "float": real,
     }
     signature = types.void(*(kinds[annotation] for annotation in kernel.parameters))
     bounds = kernel.threads, kernel.blocks
     target = (*capability, kernel.suffix) if kernel.suffix else capability
     try:
-        ptx, _ = cuda.compile(
-            specialised.function, signature, device=False, abi="numba", cc=target, launch_bounds=bounds
+        code, _ = cuda.compile(
+            specialised.function,
+            signature,
+            device=False,
+            abi="numba",
+            cc=target,
+            launch_bounds=bounds,
+            output=output,
         )
     except RuntimeError as error:
         if "NVVM" in str(error) or "dynamic" in type(error).__name__.lower():
             raise UnavailableError(f"the libraries of the CUDA compiler are missing: {error}") from error
         raise
-    # Numba's names count what the process compiled before: they would not be those of machine code that is kept
-    named = str(ptx).replace(_entry_point(ptx), f"fastconv_{kernel.function.__name__.strip('_')}")
-    return _with_maps(named, [i for i, kind in enumerate(kernel.parameters) if kind == "TensorMap"])
-
-
-def _with_maps(ptx: str, places: Sequence[int]) -> str:
-    """Make blocks of 128 bytes of some parameters that are numbers, and their addresses of these numbers' loads.
-
-    Numba has no such parameters. In C++ these are `const __grid_constant__ CUtensorMap`, and so is their PTX.
-    """
-    entry = _entry_point(ptx)
-    for place in places:
-        name = f"{entry}_param_{place}"
-        ptx, declared = re.subn(rf"\.param \.u64 {name}\b", f".param .align 64 .b8 {name}[128]", ptx)
-        ptx, loaded = re.subn(
-            rf"ld\.param\.[bu]64\s+(%rd\d+), \[{name}\];", rf"mov.b64 \1, {name}; cvta.param.u64 \1, \1;", ptx
-        )
-        assert (declared, ptx.count(name)) == (1, 1 + loaded), f"{name} is used in another way"
-    return ptx
+    assert isinstance(code, str | bytes)
+    return code
 
 
 def _entry_point(ptx: str) -> str:
@@ -211,36 +223,48 @@ def _entry_point(ptx: str) -> str:
     return found[1]
 
 
-def _machine_code(ptx: str, capability: tuple[int, int], suffix: str = "") -> bytes:
-    """Return the cubin that NVIDIA's linker makes of PTX; nothing where it is not installed: the driver can do it.
-
-    What the linker has to say, such as that products wait for each other, is logged.
-    """
+def _linker() -> ModuleType | None:
+    """Return NVIDIA's linker; None where it is not installed."""
     try:
         linker = import_module("cuda.bindings.nvjitlink")
-        major, minor = capability
-        handle = linker.create(2, [f"-arch=sm_{major}{minor}{suffix}", "-O3"])
+        linker.version()
     except (ImportError, RuntimeError) as error:
         config.logger.info("no machine code without nvJitLink (%s): the driver compiles", error)
+        return None
+    return linker
+
+
+def _linked(code: bytes, kind: str, capability: tuple[int, int], suffix: str = "", *options: str) -> bytes:
+    """Return the cubin that the linker makes of code, or PTX if the options ask for that.
+
+    Nothing where there is no linker: the driver can do it. What the linker has to say, such as that products wait for
+    each other, is logged.
+    """
+    linker = _linker()
+    if linker is None:
         return b""
+    major, minor = capability
+    flags = [f"-arch=sm_{major}{minor}{suffix}", "-O3", *(["-lto"] if kind == "LTOIR" else []), *options]
+    handle = linker.create(len(flags), flags)
     try:
-        text = ptx.encode()
-        linker.add_data(handle, linker.InputType.PTX, text, len(text), "kernel")
+        linker.add_data(handle, getattr(linker.InputType, kind), code, len(code), "kernel")
         linker.complete(handle)
-        code = bytearray(linker.get_linked_cubin_size(handle))
-        linker.get_linked_cubin(handle, code)
         if said := _said(linker, handle):
             config.logger.warning("the CUDA linker says: %s", said)
-        return bytes(code)
+        form = "ptx" if "-ptx" in options else "cubin"
+        found = bytearray(getattr(linker, f"get_linked_{form}_size")(handle))
+        getattr(linker, f"get_linked_{form}")(handle, found)
+        return bytes(found)
     finally:
         linker.destroy(handle)
 
 
 def _said(linker: ModuleType, handle: object) -> str:
-    """Return what a linker logged."""
+    """Return what a linker logged, less what it tells of how it works."""
     log = bytearray(linker.get_info_log_size(handle))
     linker.get_info_log(handle, log)
-    return log.rstrip(b"\0").decode().strip()
+    lines = log.rstrip(b"\0").decode().splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.startswith("INFO: "))
 
 
 def clear_cache() -> None:

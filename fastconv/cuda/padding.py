@@ -150,12 +150,12 @@ class Bordered(Algorithm):
         if not room:
             return plan
 
-        def moved(operand: Operand | None) -> Operand | None:
-            if operand is None or operand.place not in (Place.X, Place.WORKSPACE):
+        def moved(operand: Operand) -> Operand:
+            if operand.place not in (Place.X, Place.WORKSPACE):
                 return operand
             return Operand(Place.WORKSPACE, operand.offset + (room if operand.place == Place.WORKSPACE else 0))
 
-        steps = [Step(launch, tuple(map(moved, pointers))) for launch, pointers in plan.steps]
+        steps = [step.moved(moved) for step in plan.steps]
         return Plan(target, [_padding(problem, target), *steps], room + plan.workspace, plan.packing, plan.packed)
 
 

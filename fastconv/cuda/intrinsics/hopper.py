@@ -1,7 +1,7 @@
 """What multiprocessors of compute capability 9.0 add: barriers that count bytes, copies of tiles, warpgroups' products.
 
 A place in shared memory is here an int32, the bytes from where it begins (`shared_address`); a tensor map is an int64,
-the address of its 128 bytes. `docs/tensor_cores_hopper.md` explains the instructions; PTX ISA 8.8, sections 9.7.9.25
+the address of its 128 bytes (`tensor_map`). `docs/tensor_cores_hopper.md` explains the instructions; PTX ISA 8.8, sections 9.7.9.25
 (tensor copies), 9.7.13.15 (mbarrier) and 9.7.15 (wgmma) define them.
 """
 
@@ -11,7 +11,7 @@ the address of its 128 bytes. `docs/tensor_cores_hopper.md` explains the instruc
 from __future__ import annotations
 
 from llvmlite import ir
-from numba.cuda import types
+from numba.cuda import cgutils, types
 from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, INT64, literal
@@ -36,6 +36,7 @@ __all__ = [
     "prefetch_map",
     "shared_address",
     "store_tile",
+    "tensor_map",
     "wait",
     "wait_for_products",
     "wait_for_stores",
@@ -133,6 +134,33 @@ wait_for_stores = _counting("cp.async.bulk.wait_group.read {};")
 #: Give registers back, or ask for them: so many are each thread's of this warpgroup afterwards.
 fewer_registers = _counting("setmaxnreg.dec.sync.aligned.u32 {};")
 more_registers = _counting("setmaxnreg.inc.sync.aligned.u32 {};")
+
+
+@intrinsic
+def tensor_map(typing_context, parameter):
+    """The address of a tensor map, which is handed over by value: `const __grid_constant__ CUtensorMap` in C++"""
+
+    def generate(context, builder, signature, arguments):
+        _hand_over_maps(builder.function, arguments[0].type)
+        return builder.ptrtoint(arguments[0], INT64)
+
+    return types.int64(parameter), generate
+
+
+def _hand_over_maps(kernel, kind) -> None:
+    """Let a kernel have its parameters of a type by value, where they lie, if it does not have them so already."""
+    by_value = "byval "  # of the dialect that NVVM reads, without a type, as llvmlite no longer writes it
+    places = [place for place, argument in enumerate(kernel.args) if argument.type == kind]
+    if by_value in kernel.args[places[0]].attributes:
+        return
+    for place in places:
+        set.add(kernel.args[place].attributes, by_value)
+        kernel.args[place].attributes.align = 64
+    module = kernel.module
+    # NVVM counts from one, but the first argument, where a result would go, is dropped
+    listed = module.add_metadata([ir.Constant(INT32, place) for place in places])
+    noted = module.add_metadata([kernel, ir.MetaDataString(module, "grid_constant"), listed])
+    cgutils.get_or_insert_named_metadata(module, "nvvm.annotations").add(noted)
 
 
 @intrinsic

@@ -203,6 +203,12 @@ def store(typing_context, pointer, index, value):
     return types.void(pointer, index, real(pointer.dtype)), generate
 
 
+def _moved_as(run):
+    """What a vector is loaded and stored as: the compiler moves four elements at once, however small they are."""
+    pairs = isinstance(run.element, ir.IntType) and run.count % 2 == 0
+    return ir.VectorType(INT32, run.count // 2) if pairs else run
+
+
 @intrinsic
 def store_run(typing_context, pointer, index, values, first, count):
     """pointer[index:index + count] = values[first:first + count]; aligned to the run, or to 16 bytes if it is longer"""
@@ -216,7 +222,8 @@ def store_run(typing_context, pointer, index, values, first, count):
         for i in range(length):
             value = narrowed(builder, pointer.dtype, builder.extract_value(values, begin + i))
             run = builder.insert_element(run, value, ir.Constant(INT32, i))
-        size = length * _ELEMENTS[type(run.type.element)][0]
+        run = builder.bitcast(run, _moved_as(run.type))
+        size = length * _ELEMENTS[type(address.type.pointee)][0]
         builder.store(run, builder.bitcast(address, ir.PointerType(run.type, _GLOBAL)), align=min(16, size))
         return context.get_dummy_value()
 
@@ -234,8 +241,8 @@ def load_run(typing_context, pointer, index, count):
         address = _address(builder, *arguments[:2], _GLOBAL)
         run = ir.VectorType(address.type.pointee, length)
         size = length * _ELEMENTS[type(run.element)][0]
-        source = builder.bitcast(address, ir.PointerType(run, _GLOBAL))
-        vector = _read_only(builder, builder.load(source, align=min(16, size)))
+        source = builder.bitcast(address, ir.PointerType(_moved_as(run), _GLOBAL))
+        vector = builder.bitcast(_read_only(builder, builder.load(source, align=min(16, size))), run)
         found = ir.Constant(ir.ArrayType(context.get_value_type(real(pointer.dtype)), length), ir.Undefined)
         for i in range(length):
             element = builder.extract_element(vector, ir.Constant(INT32, i))

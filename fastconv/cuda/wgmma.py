@@ -1,0 +1,287 @@
+"""Implicit matrix product on tensor cores by warpgroups, for compute capability 9.0: policy.
+
+For each group, ``out[pixel, filter] = sum over k of columns[pixel, k] * weight[filter, k]``, with k counting taps and,
+innermost, channels. M is the pixels of all images, N the filters of the group, K the taps times channels, rounded up to
+a step for each tap. The tensor engine gathers the columns itself (`tensor_map.Im2col`), from arrays in channels_last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+from fastconv.cuda import epilogue
+from fastconv.cuda import tensor_map as maps
+from fastconv.cuda import wgmma_kernel as kernels
+from fastconv.cuda.algorithm import HALVES, Algorithm, Place, longer
+from fastconv.cuda.compile import Kernel
+from fastconv.cuda.driver import Device
+from fastconv.cuda.geometry import geometry
+from fastconv.cuda.intrinsics import division
+from fastconv.cuda.packing import copying, reduce
+from fastconv.cuda.plan import Mapped, Operand, Plan, Step, Target
+from fastconv.problem import ConvProblem
+
+PIXELS = 128  # of a tile: 64 of each of two warpgroups
+THREADS = 3 * 128
+_WARPS = 8  # that multiply
+_PITCH = 40  # numbers between rows of a warp's scratch, which has 16
+_TURN = 32  # filters
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a block computes at once, and how many steps are on their way."""
+
+    filters: int
+    stages: int
+
+    @property
+    def stage_bytes(self) -> int:
+        """Of pixels and filters, a row of channels each."""
+        return (PIXELS + self.filters) * maps.ROW
+
+    @property
+    def scratch(self) -> int:
+        """Where what warps need for the end of a tile begins."""
+        return self.stages * self.stage_bytes
+
+    @property
+    def barriers(self) -> int:
+        """Where these begin."""
+        return self.scratch + _WARPS * 16 * _PITCH * 4
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory."""
+        return self.barriers + 16 * self.stages
+
+    def constants(self) -> dict[str, int]:
+        """Return what the kernel is specialised by."""
+        return {
+            "PIXELS": PIXELS,
+            "FILTERS": self.filters,
+            "STAGES": self.stages,
+            "SUMS": self.filters // 2,
+            "TURNS": self.filters // _TURN,
+            "PITCH": _PITCH,
+            "STAGE_BYTES": self.stage_bytes,
+            "PIXEL_BYTES": PIXELS * maps.ROW,
+            "SCRATCH": self.scratch // 4,
+            "BARRIERS": self.barriers,
+        }
+
+
+TILES = Tile(256, 4), Tile(128, 6), Tile(64, 8)
+
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+BATCHES = (1, 32)  # that sums are split for
+LEAST_STEPS = 4  # of a split: below, a block begins and ends more than it multiplies
+
+#: Estimates, as long as nobody measured: the share of the tensor cores' cycles that are products, by the filters of a
+#: tile; the cycles of a tile's end for each of its filters, and of the first load.
+_BUSY = {256: 0.8, 128: 0.7, 64: 0.55}
+_END, _BEGIN = 12, 1500
+
+_RATE = {2: 1024}  # products that a multiprocessor's tensor cores compute in a cycle, times bytes of an element
+
+
+class Division(NamedTuple):
+    """How the product is divided."""
+
+    tile: Tile
+    splits: int
+    split_steps: int
+    tiles: int  # of all splits
+    parts: int  # bytes of the sums of splits
+    terms: dict[str, float]  # predicted seconds, by what they are spent on
+
+    @property
+    def seconds(self) -> float:
+        """All together."""
+        return sum(self.terms.values())
+
+
+class ImplicitGemmWgmma(Algorithm):
+    """The implicit matrix product by warpgroups."""
+
+    name = "implicit_gemm_wgmma"
+    dtypes = HALVES
+
+    def supports(self, problem: ConvProblem) -> str | None:
+        """Refuse what the tensor engine cannot gather."""
+        return super().supports(problem) or _ungathered(self.name, problem)
+
+    def workspace(self, problem: ConvProblem, device: Device) -> int:
+        """Return the bytes of packed weights and split sums."""
+        return _packed(problem) + divide(problem, device).parts
+
+    def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
+        """Predict the time of the best division."""
+        return divide(problem, machine).terms
+
+    def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
+        """Return launches that pack, multiply and, where sums are split, add."""
+        divided = divide(problem, target.device)
+        packing = _packing(problem, target)
+        multiplying = _multiplying(problem, activation, divided, target)
+        if divided.splits == 1:
+            return Plan(target, [multiplying], 0, [packing], _packed(problem))
+        pointers = Operand(Place.WORKSPACE), Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
+        adding = reduce(target, problem, activation, divided.splits, pointers)
+        return Plan(target, [multiplying, adding], divided.parts, [packing], _packed(problem))
+
+
+def channels_of_step(problem: ConvProblem) -> int:
+    """Return the channels of a row in shared memory."""
+    return maps.ROW // problem.itemsize
+
+
+def _ungathered(name: str, problem: ConvProblem) -> str | None:
+    """Return why the tensor engine does not gather the columns of a problem."""
+    if problem.layout != "channels_last":
+        return f"{name} takes arrays in channels_last, not {problem.layout}"
+    least = maps.LEAST // problem.itemsize
+    if problem.channels % least:
+        return f"{name} takes channels in multiples of {least} for {problem.dtype}, not {problem.channels}"
+    whole = channels_of_step(problem)
+    if problem.groups > 1 and problem.channels // problem.groups % whole:
+        return (
+            f"{name} takes groups whose channels are multiples of {whole} for {problem.dtype}, "
+            f"not {problem.channels // problem.groups}"
+        )
+    corner, offset = maps.CORNERS[problem.rank], maps.OFFSETS[problem.rank]
+    if max(problem.stride) > maps.MOST_STRIDE:
+        return f"{name} takes strides of at most {maps.MOST_STRIDE}, not {max(problem.stride)}"
+    lower, upper = corners(problem)
+    if not all(-corner <= place < corner for place in (*lower, *upper)):
+        return f"{name} takes windows that begin from {-corner} to {corner - 1} off an image's ends, not {lower}, {upper}"
+    reach = max((size - 1) * gap for size, gap in zip(problem.kernel, problem.dilation, strict=True))
+    if reach >= offset:
+        return f"{name} takes kernels that reach at most {offset - 1} pixels, not {reach}"
+    return None
+
+
+def corners(problem: ConvProblem) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return where windows begin first, and last, from the first and from the last pixel, along each axis."""
+    lower = tuple([-before for before, _ in problem.padding])
+    axes = zip(problem.padding, problem.kernel, problem.dilation, strict=True)
+    return lower, tuple([after - (size - 1) * gap for (_, after), size, gap in axes])
+
+
+def _packed(problem: ConvProblem) -> int:
+    """Bytes of packed weights."""
+    return prod(problem.weight_shape) * problem.itemsize
+
+
+def _packing(problem: ConvProblem, target: Target) -> Step:
+    """Return the launch that turns filters x channels x taps into filters x taps x channels."""
+    shape = geometry(problem)
+    channels, taps, item = shape.group_channels, shape.taps, problem.itemsize
+    first, step = ((taps - 1) * item, -1) if problem.flip else (0, 1)
+    strides = (channels * taps, step, taps), (channels * taps, channels, 1)
+    places = Operand(Place.WEIGHT, first), Operand(Place.PACKED)
+    return copying(target, item, (problem.filters, taps, channels), *strides, places)
+
+
+def _maps(problem: ConvProblem, tile: Tile) -> tuple[Mapped, Mapped]:
+    """Return the tensor maps of x and of packed weights."""
+    shape, item, channels = geometry(problem), problem.itemsize, channels_of_step(problem)
+    sizes = problem.channels, *problem.size[::-1], problem.batch
+    strides = tuple([prod(sizes[: i + 1]) * item for i in range(len(sizes) - 1)])
+    lower, upper = (corner[::-1] for corner in corners(problem))
+    x = maps.Im2col(problem.dtype, sizes, strides, lower, upper, problem.stride[::-1], channels, PIXELS)
+    row = shape.group_channels * item
+    weight_sizes = shape.group_channels, shape.taps, problem.filters
+    weight = maps.Tile(problem.dtype, weight_sizes, (row, shape.taps * row), (channels, 1, tile.filters))
+    return Mapped(x, Operand(Place.X)), Mapped(weight, Operand(Place.PACKED))
+
+
+def _multiplying(problem: ConvProblem, activation: str | None, divided: Division, target: Target) -> Step:
+    """Return the launch that multiplies."""
+    shape, tile, whole = geometry(problem), divided.tile, divided.splits == 1
+    run = maps.LEAST // problem.itemsize
+    kernel = Kernel(
+        kernels.multiply,
+        problem.dtype,
+        THREADS,
+        suffix="a",
+        constants={
+            **tile.constants(),
+            "RANK": problem.rank,
+            "CHANNELS": channels_of_step(problem),
+            "RUN": 1 if shape.group_filters % run else run,
+            "WHOLE": whole,
+        },
+        names={
+            "finish": epilogue.place(activation if whole else None),
+            "multiply_add": f"fastconv.cuda.intrinsics.hopper:multiply_{problem.dtype}",
+        },
+    )
+    pixels, output = problem.batch * shape.pixels, shape.output
+    filter_tiles, pixel_tiles = -(-shape.group_filters // tile.filters), -(-pixels // PIXELS)
+    row_steps = -(-shape.group_channels // channels_of_step(problem))
+    addends = Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT), None
+    return target.step(
+        kernel,
+        (min(divided.tiles, target.device.multiprocessors), 1, 1),
+        addends if whole else (None, None, None, Operand(Place.WORKSPACE)),
+        (
+            *(divided.tiles, filter_tiles, *division(filter_tiles), pixel_tiles, *division(pixel_tiles)),
+            *(problem.groups, *division(problem.groups)),
+            *(divided.split_steps, row_steps * shape.taps, row_steps, *division(row_steps)),
+            *(size for one in shape.kernel[1:] for size in (one, *division(one))),
+            *(*shape.stride, *shape.dilation, *shape.padding),
+            *(shape.pixels, *division(shape.pixels)),
+            *(output[1] * output[2], *division(output[1] * output[2]), output[2], *division(output[2])),
+            *(pixels, shape.group_channels, shape.group_filters, problem.filters, prod(problem.output_shape)),
+        ),
+        tile.shared,
+        _maps(problem, tile),
+    )
+
+
+@lru_cache(maxsize=256)
+def divide(problem: ConvProblem, device: Device) -> Division:
+    """Return the division that is predicted to take the least time; how sums are split is as `im2col.divide` says."""
+    batches = [replace(problem, batch=batch) for batch in BATCHES]
+    seconds: dict[int, float] = {}
+    for splits in SPLITS:
+        found = [_best(each, device, splits) for each in batches]
+        if all(found):
+            seconds[splits] = prod(one.seconds for one in found if one is not None)
+    best = _best(problem, device, min(seconds, key=seconds.__getitem__))
+    assert best is not None  # what can be split for one batch can for another
+    return best
+
+
+def _best(problem: ConvProblem, device: Device, splits: int) -> Division | None:
+    """Return the division by the best tile; None if there cannot be so many splits."""
+    found = [_divided(problem, device, tile, splits) for tile in TILES]
+    return min((one for one in found if one is not None), key=lambda one: one.seconds, default=None)
+
+
+def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> Division | None:
+    """Return a division by a tile and splits; None if a split would have too few steps, or none."""
+    shape = geometry(problem)
+    steps = -(-shape.group_channels // channels_of_step(problem)) * shape.taps
+    split_steps = -(-steps // splits)
+    if splits > 1 and (split_steps < LEAST_STEPS or split_steps * (splits - 1) >= steps):
+        return None
+    pixel_tiles = max(1, -(-problem.batch * shape.pixels // PIXELS))
+    tiles = pixel_tiles * -(-shape.group_filters // tile.filters) * problem.groups * splits
+    results = prod(problem.output_shape)
+    parts = splits * results * 4 if splits > 1 else 0
+
+    on_one = -(-tiles // device.multiprocessors)  # of the tiles, on the multiprocessor that has the most
+    products = PIXELS * tile.filters * split_steps * channels_of_step(problem)
+    cycles = on_one * (products * problem.itemsize / (2 * _RATE[2] * _BUSY[tile.filters]) + _END * tile.filters)
+    moved = (prod(problem.input_shape) + results) * problem.itemsize
+    terms = {
+        "launches": (2 if splits == 1 else 3) * device.launch,
+        **longer(products=(cycles + _BEGIN) / device.clock, memory=moved / device.bandwidth),
+        "packing and parts": (2 * _packed(problem) + 2 * parts) / device.bandwidth,
+    }
+    return Division(tile, splits, split_steps, tiles, parts, terms)
