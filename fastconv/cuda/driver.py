@@ -61,7 +61,8 @@ class Parameters:
         start, size = ctypes.addressof(self.words), ctypes.sizeof(ctypes.c_int64)
         words = range(start, start + len(self.words) * size, size)
         addresses = *words[:pointers], *[block.address for block in self.blocks], *words[pointers:]
-        self._addresses = (ctypes.c_void_p * len(addresses))(*addresses)
+        self.count = len(addresses)
+        self._addresses = (ctypes.c_void_p * self.count)(*addresses)
         self.address = ctypes.addressof(self._addresses)  # of a list of each parameter's address
 
 
