@@ -98,7 +98,7 @@ class _Keeping:
     def __init__(self) -> None:
         self.codes: list[object] = []
 
-    def load(self, code: object, ordinal: int) -> object:
+    def load(self, code: object, ordinal: int, shared: int = 0) -> object:
         self.codes.append(code)
         return code
 
