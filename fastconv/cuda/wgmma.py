@@ -24,11 +24,17 @@ from fastconv.cuda.packing import copying, reduce
 from fastconv.cuda.plan import Mapped, Operand, Plan, Step, Target
 from fastconv.problem import ConvProblem
 
+CAPABILITY = (9, 0)
+#: Rounding a factor to 11 bits errs by 2**-11 at most, and by some 0.4 of that in the root mean square; two factors, by
+#: sqrt(2) of it. If the engine cut bits off instead, it would be less than twice as much.
+TF32_ERROR = 1e-3
+
 PIXELS = 128  # of a tile: 64 of each of two warpgroups
 THREADS = 3 * 128
-_WARPS = 8  # that multiply
-_PITCH = 40  # numbers between rows of a warp's scratch, which has 16
-_TURN = 32  # filters
+_WARPS, _ROWS = 8, 16  # that multiply, and the rows of each
+_SCRATCH = 4096  # bytes of each: 16 rows of sums, or two tiles of results of 16 rows
+_PITCH = 40  # between rows of sums
+_TURN = 32  # filters that have sums there at once
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Tile:
     @property
     def barriers(self) -> int:
         """Where these begin."""
-        return self.scratch + _WARPS * 16 * _PITCH * 4
+        return self.scratch + _WARPS * _SCRATCH
 
     @property
     def shared(self) -> int:
@@ -85,7 +91,7 @@ LEAST_STEPS = 4  # of a split: below, a block begins and ends more than it multi
 _BUSY = {256: 0.8, 128: 0.7, 64: 0.55}
 _END, _BEGIN = 12, 1500
 
-_RATE = {2: 1024}  # products that a multiprocessor's tensor cores compute in a cycle, times bytes of an element
+_RATE = 4096  # products that a multiprocessor's tensor cores compute in a cycle, times bytes of a factor
 
 
 class Division(NamedTuple):
@@ -108,11 +114,25 @@ class ImplicitGemmWgmma(Algorithm):
     """The implicit matrix product by warpgroups."""
 
     name = "implicit_gemm_wgmma"
-    dtypes = HALVES
+    dtypes = (*HALVES, "float32")
+
+    def runs_on(self, device: Device) -> str | None:
+        """Refuse devices without these instructions: later ones do not have them either."""
+        if device.capability != CAPABILITY:
+            takes, own = (".".join(map(str, one)) for one in (CAPABILITY, device.capability))
+            return f"{self.name} takes devices of compute capability {takes}, not {own}"
+        return None
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse what the tensor engine cannot gather."""
-        return super().supports(problem) or _ungathered(self.name, problem)
+        """Refuse factors that must not be rounded, and what the tensor engine cannot gather."""
+        reason = super().supports(problem)
+        if reason is None and problem.dtype == "float32" and problem.precision == "ieee":
+            reason = f"{self.name} rounds factors of float32: precision must be tf32, bf16 or fp16, not ieee"
+        return reason or _ungathered(self.name, problem)
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        """Return that of factors of 11 bits, which satisfies every precision, or that of halves' results."""
+        return TF32_ERROR if problem.dtype == "float32" else super().error_bound(problem)
 
     def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes of packed weights and split sums."""
@@ -186,23 +206,42 @@ def _packing(problem: ConvProblem, target: Target) -> Step:
     return copying(target, item, (problem.filters, taps, channels), *strides, places)
 
 
-def _maps(problem: ConvProblem, tile: Tile) -> tuple[Mapped, Mapped]:
-    """Return the tensor maps of x and of packed weights."""
+def _stored(problem: ConvProblem, whole: bool) -> int:
+    """Return the filters that the tensor engine stores at once; 0 where it cannot store results.
+
+    It stores whole results, whose rows of a group's filters begin at multiples of 16 bytes. Threads store the others:
+    parts of sums, rows of odd sizes, and results with a residual, which has to be read the same way.
+    """
+    rows = problem.filters // problem.groups * problem.itemsize
+    return maps.ROW // problem.itemsize if whole and rows % maps.LEAST == 0 else 0
+
+
+def _maps(problem: ConvProblem, tile: Tile, whole: bool) -> tuple[Mapped, ...]:
+    """Return the tensor maps of x, of packed weights and of the result."""
     shape, item, channels = geometry(problem), problem.itemsize, channels_of_step(problem)
     sizes = problem.channels, *problem.size[::-1], problem.batch
     strides = tuple([prod(sizes[: i + 1]) * item for i in range(len(sizes) - 1)])
     lower, upper = (corner[::-1] for corner in corners(problem))
-    x = maps.Im2col(problem.dtype, sizes, strides, lower, upper, problem.stride[::-1], channels, PIXELS)
+    factor = "tfloat32" if problem.dtype == "float32" else problem.dtype
+    x = maps.Im2col(factor, sizes, strides, lower, upper, problem.stride[::-1], channels, PIXELS)
     row = shape.group_channels * item
     weight_sizes = shape.group_channels, shape.taps, problem.filters
-    weight = maps.Tile(problem.dtype, weight_sizes, (row, shape.taps * row), (channels, 1, tile.filters))
-    return Mapped(x, Operand(Place.X)), Mapped(weight, Operand(Place.PACKED))
+    weight = maps.Tile(factor, weight_sizes, (row, shape.taps * row), (channels, 1, tile.filters))
+    weights = Mapped(weight, Operand(Place.PACKED))
+    stored = _stored(problem, whole)
+    if not stored:
+        return Mapped(x, Operand(Place.X)), weights, weights  # the kernel does not look at the last one
+    out_sizes = shape.group_filters, problem.groups, problem.batch * shape.pixels
+    row = shape.group_filters * item
+    out = maps.Tile(problem.dtype, out_sizes, (row, problem.groups * row), (stored, 1, _ROWS))
+    return Mapped(x, Operand(Place.X)), weights, Mapped(out, Operand(Place.OUT))
 
 
 def _multiplying(problem: ConvProblem, activation: str | None, divided: Division, target: Target) -> Step:
     """Return the launch that multiplies."""
     shape, tile, whole = geometry(problem), divided.tile, divided.splits == 1
-    run = maps.LEAST // problem.itemsize
+    run, stored = maps.LEAST // problem.itemsize, _stored(problem, whole)
+    factor = "tfloat32" if problem.dtype == "float32" else problem.dtype
     kernel = Kernel(
         kernels.multiply,
         problem.dtype,
@@ -213,11 +252,14 @@ def _multiplying(problem: ConvProblem, activation: str | None, divided: Division
             "RANK": problem.rank,
             "CHANNELS": channels_of_step(problem),
             "RUN": 1 if shape.group_filters % run else run,
+            "STORED": stored,
+            "TURN_SUMS": stored // 2,
+            "ITEM": problem.itemsize,
             "WHOLE": whole,
         },
         names={
             "finish": epilogue.place(activation if whole else None),
-            "multiply_add": f"fastconv.cuda.intrinsics.hopper:multiply_{problem.dtype}",
+            "multiply_add": f"fastconv.cuda.intrinsics.hopper:multiply_{factor}",
         },
     )
     pixels, output = problem.batch * shape.pixels, shape.output
@@ -239,7 +281,7 @@ def _multiplying(problem: ConvProblem, activation: str | None, divided: Division
             *(pixels, shape.group_channels, shape.group_filters, problem.filters, prod(problem.output_shape)),
         ),
         tile.shared,
-        _maps(problem, tile),
+        _maps(problem, tile, whole),
     )
 
 
@@ -277,7 +319,7 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
 
     on_one = -(-tiles // device.multiprocessors)  # of the tiles, on the multiprocessor that has the most
     products = PIXELS * tile.filters * split_steps * channels_of_step(problem)
-    cycles = on_one * (products * problem.itemsize / (2 * _RATE[2] * _BUSY[tile.filters]) + _END * tile.filters)
+    cycles = on_one * (products * problem.itemsize / (_RATE * _BUSY[tile.filters]) + _END * tile.filters)
     moved = (prod(problem.input_shape) + results) * problem.itemsize
     terms = {
         "launches": (2 if splits == 1 else 3) * device.launch,

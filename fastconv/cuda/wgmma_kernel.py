@@ -19,9 +19,11 @@ from fastconv.cuda.intrinsics import (
     announce_barriers,
     arrive,
     commit_products,
+    commit_stores,
     descriptor,
     expect,
     fence_products,
+    fence_shared,
     fewer_registers,
     get,
     is_given,
@@ -34,15 +36,18 @@ from fastconv.cuda.intrinsics import (
     none_like,
     part,
     prefetch_map,
+    put_elements,
     quads,
     quotient,
     set_pair,
     shared_address,
     store,
     store_run,
+    store_tile,
     tensor_map,
     wait,
     wait_for_products,
+    wait_for_stores,
     zeros,
 )
 from fastconv.cuda.unroll import static_range
@@ -59,8 +64,11 @@ PITCH = 40  # between rows of a turn's sums: pairs of a half warp lie in differe
 RUN = 8  # neighbours that a thread stores at once: 16 bytes, or 1
 STAGE_BYTES = PIXELS * 128 + FILTERS * 128
 PIXEL_BYTES = PIXELS * 128
-SCRATCH = 0  # where each warp's part of a turn begins, in numbers of four bytes
+SCRATCH = 0  # where the warps' begins, in numbers of four bytes: 1024 of each
 BARRIERS = 0  # where these are, in bytes
+STORED = 64  # filters of a tile that the tensor engine stores: 128 bytes; 0 where it cannot
+TURN_SUMS = STORED // 2  # of a thread
+ITEM = 2  # bytes of an element of the result
 WHOLE = True  # whether sums are over all steps; those over some are `parts`, which something else adds and finishes
 
 multiply_add = multiply_float16  # which one, `names` says
@@ -73,6 +81,7 @@ def multiply(
     parts: RealPointer,
     x_layout: TensorMap,
     weight_layout: TensorMap,
+    out_layout: TensorMap,
     tiles: int,
     filter_tiles: int,
     filter_tile_multiplier: int,
@@ -120,7 +129,7 @@ def multiply(
 ) -> None:
     """Compute every n-th tile, n being the number of blocks; filters' tiles are counted first, then pixels', groups."""
     shared = cuda.shared.array(0, float32, alignment=1024)
-    x_map, weight_map = tensor_map(x_layout), tensor_map(weight_layout)
+    x_map, weight_map, out_map = tensor_map(x_layout), tensor_map(weight_layout), tensor_map(out_layout)
     thread = int32(cuda.threadIdx.x)
     warpgroup = int32(thread >> 7)
     stages = shared_address(shared)
@@ -200,7 +209,7 @@ def multiply(
         more_registers(232)
         parity = int32(0)
         lane = int32(thread & 31)
-        scratch = int32(SCRATCH + (thread >> 5) * (16 * PITCH))
+        scratch = int32(SCRATCH + (thread >> 5) * 1024)
         for tile in range(int32(cuda.blockIdx.x), tiles, int32(cuda.gridDim.x)):
             rest = quotient(tile, filter_tile_multiplier, filter_tile_shift)
             first_filter = int32((tile - rest * filter_tiles) * FILTERS)
@@ -235,45 +244,83 @@ def multiply(
             if (thread & 127) == 0:
                 arrive(before)
 
-            # Sums of 16 pixels by 32 filters in turns through the warp's scratch, so that lanes side by side store
-            # what lies side by side.
             first_of_group = int32(group * group_filters)
-            ended = cuda.local.array(RUN, Float, alignment=16)
-            line = int32(lane // (32 // RUN))
-            along = int32(lane % (32 // RUN) * RUN)
-            for turn in range(int32(TURNS)):
-                for i in static_range(TURNS):
-                    if turn == i:
-                        for j in static_range(4):
-                            for half in static_range(2):
-                                place = scratch + ((lane >> 2) + 8 * half) * PITCH + 8 * j + (lane & 3) * 2
-                                set_pair(shared, place, part(sums, 16 * i + 4 * j + 2 * half, 2), 0)
-                cuda.syncwarp()
-                filter_ = int32(first_filter + turn * 32 + along)
-                for i in range(line, int32(16), int32(RUN)):
-                    pixel = int32(first_pixel + i)
-                    if filter_ < group_filters and pixel < pixels:
-                        place = int64(pixel) * int64(filters) + int64(first_of_group + filter_)
-                        index = int32(scratch + i * PITCH + along)
-                        number = int32(first_of_group + filter_)
-                        if not WHOLE:
-                            if RUN == 1:
-                                store(parts, int64(split) * out_size + place, get(shared, index))
+            if STORED > 0 and not is_given(residual):
+                # Results of 16 pixels by 128 bytes of filters in turns to one of two tiles of the warp's, swizzled as
+                # its map says, of which the tensor engine stores what is inside the array.
+                results = cuda.local.array(TURN_SUMS, Float)
+                swap = int32(lane >> 2)
+                across = int32(lane & 3)
+                for turn in range(int32(FILTERS // STORED)):
+                    place = int32(scratch + (turn & 1) * 512 + swap * 32)
+                    for i in static_range(FILTERS // STORED):
+                        if turn == i:
+                            for j in static_range(TURN_SUMS):
+                                results[j] = sums[TURN_SUMS * i + j]
+                    if lane == 0:
+                        wait_for_stores(1)
+                    cuda.syncwarp()
+                    for j in static_range(STORED // 8):
+                        filter_ = int32(first_of_group + first_filter + turn * STORED + 8 * j + across * 2)
+                        for i in static_range(2):  # beyond the last filter any bias will do
+                            number = int32(min(filter_ + i, filters - 1))
+                            for half in static_range(0, 4, 2):
+                                result = finish(results[4 * j + half + i], bias, number, none_like(residual), int64(0))
+                                results[4 * j + half + i] = result
+                        for half in static_range(2):
+                            if ITEM == 2:
+                                at = int32(place + 256 * half + ((j ^ swap) << 2) + across)
                             else:
-                                for j in static_range(0, RUN, 4):
-                                    values = quads(shared, index + j, 0, 1)
-                                    store_run(parts, int64(split) * out_size + place + j, values, 0, 4)
-                        elif RUN == 1:
-                            store(out, place, finish(get(shared, index), bias, number, residual, place))
-                        else:
-                            values = quads(shared, index, 4, RUN // 4)
-                            for j in static_range(RUN):
-                                ended[j] = values[j]
-                            if is_given(residual):
-                                values = load_run(residual, place, RUN)
+                                at = int32(place + 256 * half + (((2 * j + (across >> 1)) ^ swap) << 2))
+                                at = int32(at + (across & 1) * 2)
+                            put_elements(shared, at, out, results[4 * j + 2 * half], results[4 * j + 2 * half + 1])
+                    fence_shared()
+                    cuda.syncwarp()
+                    if lane == 0:
+                        source = int32(stages + (scratch + (turn & 1) * 512) * 4)
+                        store_tile(source, out_map, (int32(first_filter + turn * STORED), group, first_pixel))
+                        commit_stores()
+            else:
+                # Sums of 16 pixels by 32 filters in turns through the warp's scratch, so that lanes side by side store
+                # what lies side by side.
+                ended = cuda.local.array(RUN, Float, alignment=16)
+                line = int32(lane // (32 // RUN))
+                along = int32(lane % (32 // RUN) * RUN)
+                for turn in range(int32(TURNS)):
+                    for i in static_range(TURNS):
+                        if turn == i:
+                            for j in static_range(4):
+                                for half in static_range(2):
+                                    place = scratch + ((lane >> 2) + 8 * half) * PITCH + 8 * j + (lane & 3) * 2
+                                    set_pair(shared, place, part(sums, 16 * i + 4 * j + 2 * half, 2), 0)
+                    cuda.syncwarp()
+                    filter_ = int32(first_filter + turn * 32 + along)
+                    for i in range(line, int32(16), int32(RUN)):
+                        pixel = int32(first_pixel + i)
+                        if filter_ < group_filters and pixel < pixels:
+                            place = int64(pixel) * int64(filters) + int64(first_of_group + filter_)
+                            index = int32(scratch + i * PITCH + along)
+                            number = int32(first_of_group + filter_)
+                            if not WHOLE:
+                                if RUN == 1:
+                                    store(parts, int64(split) * out_size + place, get(shared, index))
+                                else:
+                                    for j in static_range(0, RUN, 4):
+                                        values = quads(shared, index + j, 0, 1)
+                                        store_run(parts, int64(split) * out_size + place + j, values, 0, 4)
+                            elif RUN == 1:
+                                store(out, place, finish(get(shared, index), bias, number, residual, place))
+                            else:
+                                values = quads(shared, index, 4, RUN // 4)
                                 for j in static_range(RUN):
-                                    ended[j] += values[j]
-                            for j in static_range(RUN):
-                                ended[j] = finish(ended[j], bias, number + j, none_like(residual), int64(0))
-                            store_run(out, place, quads(ended, 0, 4, RUN // 4), 0, RUN)
-                cuda.syncwarp()
+                                    ended[j] = values[j]
+                                if is_given(residual):
+                                    values = load_run(residual, place, RUN)
+                                    for j in static_range(RUN):
+                                        ended[j] += values[j]
+                                for j in static_range(RUN):
+                                    ended[j] = finish(ended[j], bias, number + j, none_like(residual), int64(0))
+                                store_run(out, place, quads(ended, 0, 4, RUN // 4), 0, RUN)
+                    cuda.syncwarp()
+        if STORED > 0 and lane == 0:
+            wait_for_stores(0)

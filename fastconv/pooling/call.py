@@ -114,7 +114,7 @@ def _prepare(
     algorithm: object,
 ) -> _Call:
     problem, batched = called(operation, rank, x, arguments, return_indices, layout)
-    limit = config.tolerance_in_force(problem.dtype)
+    limit = config.tolerance_in_force(problem)
     chosen = cast("PoolAlgorithm", options(problem, algorithm, limit)[-1])
     empty = 0 in problem.output_shape
     run = None if empty else verbose.told(chosen.prepared(problem), problem, chosen.name)

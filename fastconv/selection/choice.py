@@ -151,7 +151,7 @@ def _checked(problem: Problem) -> Problem:
 
 
 def _limit(problem: Problem, tolerance: float | None) -> float:
-    return tolerance_in_force(problem.dtype, tolerance)
+    return tolerance_in_force(problem, tolerance)
 
 
 def contenders(problem: P, tolerance: float, now: Settings, place: Place = HOST) -> list[Limits[P]]:

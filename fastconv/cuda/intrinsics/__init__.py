@@ -57,7 +57,7 @@ from fastconv.cuda.intrinsics.registers import (
     thread_x_again,
     zeros,
 )
-from fastconv.cuda.intrinsics.shared import get, put, quads, set_pair, set_quad
+from fastconv.cuda.intrinsics.shared import get, put, put_elements, quads, set_pair, set_quad
 
 __all__ = [
     "add_outer",
@@ -97,6 +97,7 @@ __all__ = [
     "part",
     "prefetch_map",
     "put",
+    "put_elements",
     "quads",
     "quotient",
     "set_pair",

@@ -10,8 +10,9 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, QUAD, as_quad, literal
+from fastconv.cuda.intrinsics.halves import narrowed_pair, real
 
-__all__ = ["get", "put", "quads", "set_pair", "set_quad"]
+__all__ = ["get", "put", "put_elements", "quads", "set_pair", "set_quad"]
 
 
 def _element(context, builder, array_type, array, index):
@@ -62,6 +63,28 @@ def put(typing_context, array, index, value):
         return context.get_dummy_value()
 
     return types.void(array, index, array.dtype), generate
+
+
+@intrinsic
+def put_elements(typing_context, array, index, pointer, low, high):
+    """Two neighbouring elements of what the pointer points to, at array[index] and aligned to both: two halves in one"""
+    narrow = real(pointer.dtype) != pointer.dtype
+
+    def generate(context, builder, signature, arguments):
+        array, index, _, low, high = arguments
+        address = _element(context, builder, signature.args[0], array, index)
+        if narrow:
+            word = narrowed_pair(builder, pointer.dtype, low, high)
+            builder.store(builder.bitcast(word, address.type.pointee), address)
+            return context.get_dummy_value()
+        vector = ir.Constant(ir.VectorType(low.type, 2), ir.Undefined)
+        for i, value in enumerate((low, high)):
+            vector = builder.insert_element(vector, value, ir.Constant(INT32, i))
+        pair = builder.bitcast(address, ir.PointerType(vector.type, address.type.addrspace))
+        builder.store(vector, pair, align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, index, pointer, low, high), generate
 
 
 @intrinsic
