@@ -42,7 +42,7 @@ def _absent(*values: float) -> float:
 
 
 #: The type that the kernel computes in, which makes a number one of it; and the `epilogue` that it was specialised for.
-Float = finish = _absent
+Float = finish = finish_each = _absent
 
 #: Numba's compiler serves one thread at a time, and so does Python's own of syntax trees: in 3.11, threads that use it
 #: together may get "AST constructor recursion depth mismatch".

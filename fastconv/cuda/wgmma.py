@@ -254,11 +254,11 @@ def _multiplying(problem: ConvProblem, activation: str | None, divided: Division
             "RUN": 1 if shape.group_filters % run else run,
             "STORED": stored,
             "TURN_SUMS": stored // 2,
-            "ITEM": problem.itemsize,
             "WHOLE": whole,
         },
         names={
             "finish": epilogue.place(activation if whole else None),
+            "finish_each": epilogue.place(activation if whole else None, each=True),
             "multiply_add": f"fastconv.cuda.intrinsics.hopper:multiply_{factor}",
         },
     )

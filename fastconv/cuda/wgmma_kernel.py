@@ -14,8 +14,9 @@ from __future__ import annotations
 from numba import cuda
 from numba.cuda.types import float32, int32, int64
 
-from fastconv.cuda.compile import Float, Pointer, RealPointer, TensorMap, Wide, finish
+from fastconv.cuda.compile import Float, Pointer, RealPointer, TensorMap, Wide, finish, finish_each
 from fastconv.cuda.intrinsics import (
+    add_each,
     announce_barriers,
     arrive,
     commit_products,
@@ -33,13 +34,12 @@ from fastconv.cuda.intrinsics import (
     make_barrier,
     more_registers,
     multiply_float16,
-    none_like,
     part,
     prefetch_map,
-    put_elements,
+    put_fragment,
+    put_results,
     quads,
     quotient,
-    set_pair,
     shared_address,
     store,
     store_run,
@@ -68,7 +68,6 @@ SCRATCH = 0  # where the warps' begins, in numbers of four bytes: 1024 of each
 BARRIERS = 0  # where these are, in bytes
 STORED = 64  # filters of a tile that the tensor engine stores: 128 bytes; 0 where it cannot
 TURN_SUMS = STORED // 2  # of a thread
-ITEM = 2  # bytes of an element of the result
 WHOLE = True  # whether sums are over all steps; those over some are `parts`, which something else adds and finishes
 
 multiply_add = multiply_float16  # which one, `names` says
@@ -210,6 +209,7 @@ def multiply(
         parity = int32(0)
         lane = int32(thread & 31)
         scratch = int32(SCRATCH + (thread >> 5) * 1024)
+        place = scratch  # of the tile that was stored last
         for tile in range(int32(cuda.blockIdx.x), tiles, int32(cuda.gridDim.x)):
             rest = quotient(tile, filter_tile_multiplier, filter_tile_shift)
             first_filter = int32((tile - rest * filter_tiles) * FILTERS)
@@ -225,9 +225,8 @@ def multiply(
             for step in range(first_step, int32(min(steps, first_step + split_steps))):
                 full = int32(barriers + stage * 16)
                 wait(full, parity)
-                source = int32(stages + stage * STAGE_BYTES)
-                a = descriptor(int32(source + warpgroup * (64 * 128)))
-                b = descriptor(int32(source + PIXEL_BYTES))
+                a = descriptor(int32(stages + stage * STAGE_BYTES + warpgroup * (64 * 128)))
+                b = descriptor(int32(stages + stage * STAGE_BYTES + PIXEL_BYTES))
                 fence_products()
                 for k in static_range(4):
                     sums = multiply_add(sums, a + int64(2 * k), b + int64(2 * k))
@@ -246,81 +245,60 @@ def multiply(
 
             first_of_group = int32(group * group_filters)
             if STORED > 0 and not is_given(residual):
-                # Results of 16 pixels by 128 bytes of filters in turns to one of two tiles of the warp's, swizzled as
-                # its map says, of which the tensor engine stores what is inside the array.
-                results = cuda.local.array(TURN_SUMS, Float)
-                swap = int32(lane >> 2)
-                across = int32(lane & 3)
+                # Results of 16 pixels by 128 bytes of filters in turns to one of two tiles of the warp's, of which the
+                # tensor engine stores what is inside the array.
                 for turn in range(int32(FILTERS // STORED)):
-                    place = int32(scratch + (turn & 1) * 512 + swap * 32)
-                    for i in static_range(FILTERS // STORED):
+                    results = part(sums, 0, TURN_SUMS)
+                    for i in static_range(1, FILTERS // STORED):
                         if turn == i:
-                            for j in static_range(TURN_SUMS):
-                                results[j] = sums[TURN_SUMS * i + j]
+                            results = part(sums, TURN_SUMS * i, TURN_SUMS)
                     if lane == 0:
                         wait_for_stores(1)
                     cuda.syncwarp()
-                    for j in static_range(STORED // 8):
-                        filter_ = int32(first_of_group + first_filter + turn * STORED + 8 * j + across * 2)
-                        for i in static_range(2):  # beyond the last filter any bias will do
-                            number = int32(min(filter_ + i, filters - 1))
-                            for half in static_range(0, 4, 2):
-                                result = finish(results[4 * j + half + i], bias, number, none_like(residual), int64(0))
-                                results[4 * j + half + i] = result
-                        for half in static_range(2):
-                            if ITEM == 2:
-                                at = int32(place + 256 * half + ((j ^ swap) << 2) + across)
-                            else:
-                                at = int32(place + 256 * half + (((2 * j + (across >> 1)) ^ swap) << 2))
-                                at = int32(at + (across & 1) * 2)
-                            put_elements(shared, at, out, results[4 * j + 2 * half], results[4 * j + 2 * half + 1])
+                    filter_ = int32(first_of_group + first_filter + turn * STORED + (lane & 3) * 2)
+                    results = finish_each(results, bias, filter_, int32(filters - 1), True)
+                    place = int32(place ^ 512)
+                    put_results(shared, place, lane, results, out)
                     fence_shared()
                     cuda.syncwarp()
                     if lane == 0:
-                        source = int32(stages + (scratch + (turn & 1) * 512) * 4)
-                        store_tile(source, out_map, (int32(first_filter + turn * STORED), group, first_pixel))
+                        at = (int32(first_filter + turn * STORED), group, first_pixel)
+                        store_tile(int32(stages + place * 4), out_map, at)
                         commit_stores()
             else:
                 # Sums of 16 pixels by 32 filters in turns through the warp's scratch, so that lanes side by side store
                 # what lies side by side.
-                ended = cuda.local.array(RUN, Float, alignment=16)
                 line = int32(lane // (32 // RUN))
                 along = int32(lane % (32 // RUN) * RUN)
                 for turn in range(int32(TURNS)):
-                    for i in static_range(TURNS):
+                    results = part(sums, 0, 16)
+                    for i in static_range(1, TURNS):
                         if turn == i:
-                            for j in static_range(4):
-                                for half in static_range(2):
-                                    place = scratch + ((lane >> 2) + 8 * half) * PITCH + 8 * j + (lane & 3) * 2
-                                    set_pair(shared, place, part(sums, 16 * i + 4 * j + 2 * half, 2), 0)
+                            results = part(sums, 16 * i, 16)
+                    put_fragment(shared, scratch, int32(PITCH), lane, results)
                     cuda.syncwarp()
                     filter_ = int32(first_filter + turn * 32 + along)
                     for i in range(line, int32(16), int32(RUN)):
                         pixel = int32(first_pixel + i)
                         if filter_ < group_filters and pixel < pixels:
-                            place = int64(pixel) * int64(filters) + int64(first_of_group + filter_)
-                            index = int32(scratch + i * PITCH + along)
                             number = int32(first_of_group + filter_)
-                            if not WHOLE:
-                                if RUN == 1:
-                                    store(parts, int64(split) * out_size + place, get(shared, index))
+                            index = int64(pixel) * int64(filters) + int64(number)
+                            source = int32(scratch + i * PITCH + along)
+                            if RUN == 1:
+                                if WHOLE:
+                                    store(out, index, finish(get(shared, source), bias, number, residual, index))
+                                else:
+                                    store(parts, int64(split) * out_size + index, get(shared, source))
+                            else:
+                                values = quads(shared, source, 4, RUN // 4)
+                                if WHOLE:
+                                    if is_given(residual):
+                                        values = add_each(values, load_run(residual, index, RUN))
+                                    values = finish_each(values, bias, number, int32(filters - 1), False)
+                                    store_run(out, index, values, 0, RUN)
                                 else:
                                     for j in static_range(0, RUN, 4):
-                                        values = quads(shared, index + j, 0, 1)
-                                        store_run(parts, int64(split) * out_size + place + j, values, 0, 4)
-                            elif RUN == 1:
-                                store(out, place, finish(get(shared, index), bias, number, residual, place))
-                            else:
-                                values = quads(shared, index, 4, RUN // 4)
-                                for j in static_range(RUN):
-                                    ended[j] = values[j]
-                                if is_given(residual):
-                                    values = load_run(residual, place, RUN)
-                                    for j in static_range(RUN):
-                                        ended[j] += values[j]
-                                for j in static_range(RUN):
-                                    ended[j] = finish(ended[j], bias, number + j, none_like(residual), int64(0))
-                                store_run(out, place, quads(ended, 0, 4, RUN // 4), 0, RUN)
+                                        store_run(parts, int64(split) * out_size + index + j, values, j, 4)
                     cuda.syncwarp()
         if STORED > 0 and lane == 0:
             wait_for_stores(0)

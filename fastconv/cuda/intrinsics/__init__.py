@@ -24,6 +24,8 @@ from fastconv.cuda.intrinsics.hopper import (
     multiply_float16,
     multiply_tfloat32,
     prefetch_map,
+    put_fragment,
+    put_results,
     shared_address,
     store_tile,
     tensor_map,
@@ -43,11 +45,11 @@ from fastconv.cuda.intrinsics.memory import (
     load_row,
     load_run,
     mark,
-    none_like,
     store,
     store_run,
 )
 from fastconv.cuda.intrinsics.registers import (
+    add_each,
     add_outer,
     block_x_again,
     block_y_again,
@@ -57,9 +59,10 @@ from fastconv.cuda.intrinsics.registers import (
     thread_x_again,
     zeros,
 )
-from fastconv.cuda.intrinsics.shared import get, put, put_elements, quads, set_pair, set_quad
+from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad
 
 __all__ = [
+    "add_each",
     "add_outer",
     "advance",
     "announce_barriers",
@@ -93,14 +96,13 @@ __all__ = [
     "multiply_bfloat16",
     "multiply_float16",
     "multiply_tfloat32",
-    "none_like",
     "part",
     "prefetch_map",
     "put",
-    "put_elements",
+    "put_fragment",
+    "put_results",
     "quads",
     "quotient",
-    "set_pair",
     "set_quad",
     "shared_address",
     "slide",

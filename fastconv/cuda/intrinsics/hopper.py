@@ -15,6 +15,7 @@ from numba.cuda import cgutils, types
 from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, INT64, literal
+from fastconv.cuda.intrinsics.halves import narrowed_pair, real
 
 __all__ = [
     "announce_barriers",
@@ -34,6 +35,8 @@ __all__ = [
     "multiply_float16",
     "multiply_tfloat32",
     "prefetch_map",
+    "put_fragment",
+    "put_results",
     "shared_address",
     "store_tile",
     "tensor_map",
@@ -293,3 +296,72 @@ def _multiplying(kind: str, depth: int):
 multiply_float16 = _multiplying("f16", 16)
 multiply_bfloat16 = _multiplying("bf16", 16)
 multiply_tfloat32 = _multiplying("tf32", 8)
+
+
+def _put_pair(builder, data, index, low, high, kind=None) -> None:
+    """Store two neighbours, of float32 or as halves of a kind, at an index of numbers of four bytes."""
+    address = builder.gep(data, [index])
+    if kind is not None and real(kind) != kind:
+        word = narrowed_pair(builder, kind, low, high)
+        builder.store(builder.bitcast(word, address.type.pointee), address)
+        return
+    pair = ir.Constant(ir.VectorType(low.type, 2), ir.Undefined)
+    for i, value in enumerate((low, high)):
+        pair = builder.insert_element(pair, value, ir.Constant(INT32, i))
+    builder.store(pair, builder.bitcast(address, ir.PointerType(pair.type, address.type.addrspace)), align=8)
+
+
+def _number(value: int):
+    return ir.Constant(INT32, value)
+
+
+@intrinsic
+def put_fragment(typing_context, array, index, pitch, lane, sums):
+    """Put a warp's sums of a product, 16 rows of 8 columns for four sums of a thread, at array[index], rows in `pitch`
+
+    The thread of a lane has, of each 8 columns, two neighbours in row lane // 4 and two in the row 8 further on.
+    """
+
+    def generate(context, builder, signature, arguments):
+        array, index, pitch, lane, sums = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        row, pair = builder.lshr(lane, _number(2)), builder.and_(lane, _number(3))
+        first = builder.add(index, builder.add(builder.mul(row, pitch), builder.shl(pair, _number(1))))
+        for half in range(2):
+            for j in range(sums.type.count // 4):
+                values = [builder.extract_value(sums, 4 * j + 2 * half + i) for i in range(2)]
+                _put_pair(builder, data, builder.add(first, _number(8 * j)), *values)
+            first = builder.add(first, builder.mul(pitch, _number(8)))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int32, types.int32, types.int32, sums), generate
+
+
+@intrinsic
+def put_results(typing_context, array, index, lane, values, pointer):
+    """Put such sums at array[index] as elements of what the pointer points to, for `store_tile`: rows of 128 bytes
+
+    They are swizzled: the 16 bytes that are the j-th of row r lie at place j ^ (r % 8). `index` is a multiple of 256.
+    """
+    kind = pointer.dtype
+
+    def generate(context, builder, signature, arguments):
+        array, index, lane, values, _ = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        row, pair = builder.lshr(lane, _number(2)), builder.and_(lane, _number(3))
+        first = builder.add(index, builder.shl(row, _number(5)))
+        if real(kind) != kind:  # four words are 16 bytes, of 8 columns
+            chunk, inside = _number(0), pair
+        else:
+            chunk = builder.lshr(pair, _number(1))
+            inside = builder.shl(builder.and_(pair, _number(1)), _number(1))
+        for j in range(values.type.count // 4):
+            step = j if real(kind) != kind else 2 * j
+            swapped = builder.xor(builder.add(chunk, _number(step)), row)
+            place = builder.add(first, builder.add(builder.shl(swapped, _number(2)), inside))
+            for half in range(2):
+                both = [builder.extract_value(values, 4 * j + 2 * half + i) for i in range(2)]
+                _put_pair(builder, data, builder.add(place, _number(256 * half)), *both, kind)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int32, types.int32, values, pointer), generate

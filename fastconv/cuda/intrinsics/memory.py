@@ -30,7 +30,6 @@ __all__ = [
     "load_row",
     "load_run",
     "mark",
-    "none_like",
     "store",
     "store_run",
 ]
@@ -83,16 +82,6 @@ def is_given(typing_context, pointer):
         return builder.icmp_unsigned("!=", pointer, ir.Constant(pointer.type, None))
 
     return types.boolean(pointer), generate
-
-
-@intrinsic
-def none_like(typing_context, pointer):
-    """A pointer of that type of which the compiler knows that it is null"""
-
-    def generate(context, builder, signature, arguments):
-        return ir.Constant(arguments[0].type, None)
-
-    return pointer(pointer), generate
 
 
 @intrinsic

@@ -11,7 +11,7 @@ from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, literal
 
-__all__ = ["add_outer", "block_x_again", "block_y_again", "block_z_again", "part", "slide", "thread_x_again", "zeros"]
+__all__ = ["add_each", "add_outer", "block_x_again", "block_y_again", "block_z_again", "part", "slide", "thread_x_again", "zeros"]
 
 
 def _asked_anew(register: str):
@@ -46,6 +46,20 @@ def zeros(typing_context, zero, count):
         return ir.Constant(ir.ArrayType(arguments[0].type, length), None)
 
     return types.UniTuple(zero, length)(zero, count), generate
+
+
+@intrinsic
+def add_each(typing_context, values, others):
+    """Tuple of values[i] + others[i]"""
+
+    def generate(context, builder, signature, arguments):
+        found, others = arguments
+        for i in range(others.type.count):
+            each = builder.extract_value(found, i), builder.extract_value(others, i)
+            found = builder.insert_value(found, builder.fadd(*each), i)
+        return found
+
+    return values(values, others), generate
 
 
 @intrinsic

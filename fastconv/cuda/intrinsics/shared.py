@@ -10,9 +10,8 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, QUAD, as_quad, literal
-from fastconv.cuda.intrinsics.halves import narrowed_pair, real
 
-__all__ = ["get", "put", "put_elements", "quads", "set_pair", "set_quad"]
+__all__ = ["get", "put", "quads", "set_quad"]
 
 
 def _element(context, builder, array_type, array, index):
@@ -66,28 +65,6 @@ def put(typing_context, array, index, value):
 
 
 @intrinsic
-def put_elements(typing_context, array, index, pointer, low, high):
-    """Two neighbouring elements of what the pointer points to, at array[index] and aligned to both: two halves in one"""
-    narrow = real(pointer.dtype) != pointer.dtype
-
-    def generate(context, builder, signature, arguments):
-        array, index, _, low, high = arguments
-        address = _element(context, builder, signature.args[0], array, index)
-        if narrow:
-            word = narrowed_pair(builder, pointer.dtype, low, high)
-            builder.store(builder.bitcast(word, address.type.pointee), address)
-            return context.get_dummy_value()
-        vector = ir.Constant(ir.VectorType(low.type, 2), ir.Undefined)
-        for i, value in enumerate((low, high)):
-            vector = builder.insert_element(vector, value, ir.Constant(INT32, i))
-        pair = builder.bitcast(address, ir.PointerType(vector.type, address.type.addrspace))
-        builder.store(vector, pair, align=8)
-        return context.get_dummy_value()
-
-    return types.void(array, index, pointer, low, high), generate
-
-
-@intrinsic
 def set_quad(typing_context, array, index, values, first, step):
     """array[index:index + 4] = values[first], values[first + step] and so on; aligned to 16 bytes"""
     if not literal(first, step):
@@ -104,23 +81,3 @@ def set_quad(typing_context, array, index, values, first, step):
         return context.get_dummy_value()
 
     return types.void(array, index, values, first, step), generate
-
-
-@intrinsic
-def set_pair(typing_context, array, index, values, first):
-    """array[index:index + 2] = values[first:first + 2]; aligned to both"""
-    if not literal(first):
-        return None
-    begin = first.literal_value
-
-    def generate(context, builder, signature, arguments):
-        address = _element(context, builder, signature.args[0], *arguments[:2])
-        vector = ir.Constant(ir.VectorType(address.type.pointee, 2), ir.Undefined)
-        for i in range(2):
-            value = builder.extract_value(arguments[2], begin + i)
-            vector = builder.insert_element(vector, value, ir.Constant(INT32, i))
-        pair = builder.bitcast(address, ir.PointerType(vector.type, address.type.addrspace))
-        builder.store(vector, pair, align=8)
-        return context.get_dummy_value()
-
-    return types.void(array, index, values, first), generate
