@@ -9,13 +9,19 @@ from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
 from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.im2col import Im2col
+from fastconv.cuda.implicit_gemm_mma import ImplicitGemmMma
 from fastconv.cuda.padding import Bordered
 from fastconv.cuda.pooling import Pooling
 from fastconv.cuda.wgmma import ImplicitGemmWgmma
 from fastconv.cuda.winograd import Winograd
 from fastconv.problem import ConvProblem
 
-TABLE: tuple[Algorithm, ...] = tuple(map(Bordered, (Direct(), Depthwise(), Im2col(), ImplicitGemmWgmma(), Winograd(2), Winograd(4))))
+TABLE: tuple[Algorithm, ...] = tuple(
+    map(
+        Bordered,
+        (Direct(), Depthwise(), Im2col(), ImplicitGemmMma(), ImplicitGemmWgmma(), Winograd(2), Winograd(4)),
+    )
+)
 
 POOLINGS: tuple[Pooling, ...] = (Pooling(),)
 

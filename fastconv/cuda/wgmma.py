@@ -7,7 +7,7 @@ a step for each tap. The tensor engine gathers the columns itself (`tensor_map.I
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.packing import copying, reduce
 from fastconv.cuda.plan import Mapped, Operand, Plan, Step, Target
+from fastconv.cuda.splitting import split_for_any_batch
 from fastconv.problem import ConvProblem
 
 CAPABILITY = (9, 0)
@@ -83,7 +84,6 @@ class Tile:
 TILES = Tile(256, 4), Tile(128, 6), Tile(64, 8)
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-BATCHES = (1, 32)  # that sums are split for
 LEAST_STEPS = 4  # of a split: below, a block begins and ends more than it multiplies
 
 #: Estimates, as long as nobody measured: the share of the tensor cores' cycles that are products, by the filters of a
@@ -287,16 +287,11 @@ def _multiplying(problem: ConvProblem, activation: str | None, divided: Division
 
 @lru_cache(maxsize=256)
 def divide(problem: ConvProblem, device: Device) -> Division:
-    """Return the division that is predicted to take the least time; how sums are split is as `im2col.divide` says."""
-    batches = [replace(problem, batch=batch) for batch in BATCHES]
-    seconds: dict[int, float] = {}
-    for splits in SPLITS:
-        found = [_best(each, device, splits) for each in batches]
-        if all(found):
-            seconds[splits] = prod(one.seconds for one in found if one is not None)
-    best = _best(problem, device, min(seconds, key=seconds.__getitem__))
-    assert best is not None  # what can be split for one batch can for another
-    return best
+    """Return the division that is predicted to take the least time; the choice, the limit and the plan ask for it.
+
+    Whatever the tile, an element's products are added in the order of the steps.
+    """
+    return split_for_any_batch(problem, SPLITS, lambda one, splits: _best(one, device, splits))
 
 
 def _best(problem: ConvProblem, device: Device, splits: int) -> Division | None:

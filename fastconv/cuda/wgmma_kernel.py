@@ -36,8 +36,8 @@ from fastconv.cuda.intrinsics import (
     multiply_float16,
     part,
     prefetch_map,
-    put_fragment,
     put_results,
+    put_sums,
     quads,
     quotient,
     shared_address,
@@ -268,6 +268,7 @@ def multiply(
             else:
                 # Sums of 16 pixels by 32 filters in turns through the warp's scratch, so that lanes side by side store
                 # what lies side by side.
+                own = int32(scratch + (lane >> 2) * PITCH + (lane & 3) * 2)
                 line = int32(lane // (32 // RUN))
                 along = int32(lane % (32 // RUN) * RUN)
                 for turn in range(int32(TURNS)):
@@ -275,7 +276,7 @@ def multiply(
                     for i in static_range(1, TURNS):
                         if turn == i:
                             results = part(sums, 16 * i, 16)
-                    put_fragment(shared, scratch, int32(PITCH), lane, results)
+                    put_sums(shared, own, results, 4, PITCH, 1)
                     cuda.syncwarp()
                     filter_ = int32(first_filter + turn * 32 + along)
                     for i in range(line, int32(16), int32(RUN)):

@@ -35,9 +35,7 @@ __all__ = [
     "multiply_float16",
     "multiply_tfloat32",
     "prefetch_map",
-    "put_fragment",
     "put_results",
-    "shared_address",
     "store_tile",
     "tensor_map",
     "wait",
@@ -46,7 +44,6 @@ __all__ = [
 ]
 
 _FLOAT = ir.FloatType()
-_SHARED = 3  # the address space
 
 
 def emit(builder, text: str, constraints: str, operands, result=None):
@@ -164,18 +161,6 @@ def _hand_over_maps(kernel, kind) -> None:
     listed = module.add_metadata([ir.Constant(INT32, place) for place in places])
     noted = module.add_metadata([kernel, ir.MetaDataString(module, "grid_constant"), listed])
     cgutils.get_or_insert_named_metadata(module, "nvvm.annotations").add(noted)
-
-
-@intrinsic
-def shared_address(typing_context, array):
-    """Where an array in shared memory begins"""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        inside = builder.addrspacecast(data, ir.PointerType(data.type.pointee, _SHARED))
-        return builder.ptrtoint(inside, INT32)
-
-    return types.int32(array), generate
 
 
 def _listed(builder, packed) -> list:
@@ -316,32 +301,12 @@ def _number(value: int):
 
 
 @intrinsic
-def put_fragment(typing_context, array, index, pitch, lane, sums):
-    """Put a warp's sums of a product, 16 rows of 8 columns for four sums of a thread, at array[index], rows in `pitch`
-
-    The thread of a lane has, of each 8 columns, two neighbours in row lane // 4 and two in the row 8 further on.
-    """
-
-    def generate(context, builder, signature, arguments):
-        array, index, pitch, lane, sums = arguments
-        data = context.make_array(signature.args[0])(context, builder, array).data
-        row, pair = builder.lshr(lane, _number(2)), builder.and_(lane, _number(3))
-        first = builder.add(index, builder.add(builder.mul(row, pitch), builder.shl(pair, _number(1))))
-        for half in range(2):
-            for j in range(sums.type.count // 4):
-                values = [builder.extract_value(sums, 4 * j + 2 * half + i) for i in range(2)]
-                _put_pair(builder, data, builder.add(first, _number(8 * j)), *values)
-            first = builder.add(first, builder.mul(pitch, _number(8)))
-        return context.get_dummy_value()
-
-    return types.void(array, types.int32, types.int32, types.int32, sums), generate
-
-
-@intrinsic
 def put_results(typing_context, array, index, lane, values, pointer):
-    """Put such sums at array[index] as elements of what the pointer points to, for `store_tile`: rows of 128 bytes
+    """Put a warp's sums of a product at array[index] as elements of what the pointer points to, for `store_tile`
 
-    They are swizzled: the 16 bytes that are the j-th of row r lie at place j ^ (r % 8). `index` is a multiple of 256.
+    They are 16 rows of 128 bytes, swizzled: the 16 bytes that are the j-th of row r lie at place j ^ (r % 8); `index`
+    is a multiple of 256. The thread of a lane has, of each 8 columns, two neighbours in row lane // 4 and two in the
+    row 8 further on.
     """
     kind = pointer.dtype
 
