@@ -62,10 +62,10 @@ class Kernel:
     dtype: str  # of what pointers point to; `Float` is in the function the type that is computed in
     threads: int  # of a block
     blocks: int = 1  # that a multiprocessor should hold at once: limits registers
-    suffix: str = ""  # "a" where it has instructions of one architecture alone, which later ones do not run
     constants: Mapping[str, Constant] = field(default_factory=dict)
     #: Other names of the function that mean something here: modules' attributes as "module:name".
     names: Mapping[str, str] = field(default_factory=dict)
+    suffix: str = ""  # "a" where it has instructions of one architecture alone, which later ones do not run
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -174,7 +174,8 @@ def _compile(kernel: Kernel, specialised: Specialised, capability: tuple[int, in
     be ignored. What has such instructions is handed to it as LTO-IR, of which it makes a whole program.
     """
     if kernel.suffix and _linker() is not None:
-        whole = bytes(_front_end(kernel, specialised, capability, "ltoir"))
+        whole = _front_end(kernel, specialised, capability, "ltoir")
+        assert isinstance(whole, bytes)
         ptx = _linked(whole, "LTOIR", capability, kernel.suffix, "-ptx").rstrip(b"\0").decode()
         return ptx, _linked(whole, "LTOIR", capability, kernel.suffix)
     ptx = str(_front_end(kernel, specialised, capability, "ptx"))

@@ -92,7 +92,7 @@ def element_size(element: str) -> int:
 
 @dataclass
 class Block:
-    """The bytes of a map, at an address that is a multiple of 64, and the address of the array they were encoded for."""
+    """The bytes of a map, at an address that is a multiple of 64, and the address of the array that they are of."""
 
     address: int
     array: int = 0  # 0: none yet

@@ -177,7 +177,7 @@ def _ungathered(name: str, problem: ConvProblem) -> str | None:
         return f"{name} takes strides of at most {maps.MOST_STRIDE}, not {max(problem.stride)}"
     lower, upper = corners(problem)
     if not all(-corner <= place < corner for place in (*lower, *upper)):
-        return f"{name} takes windows that begin from {-corner} to {corner - 1} off an image's ends, not {lower}, {upper}"
+        return f"{name} takes windows that begin {-corner} to {corner - 1} off an image's ends, not {lower}, {upper}"
     reach = max((size - 1) * gap for size, gap in zip(problem.kernel, problem.dilation, strict=True))
     if reach >= offset:
         return f"{name} takes kernels that reach at most {offset - 1} pixels, not {reach}"

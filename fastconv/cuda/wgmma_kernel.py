@@ -1,7 +1,7 @@
 """The kernel of the implicit matrix product by warpgroups: one loads, two multiply tiles of pixels by filters.
 
-A block has three warpgroups. A thread of the last one lets the tensor engine copy, for each step, 128 pixels by a row of
-channels and as many filters by the same channels to the next of some buffers (stages). Of each stage there are two
+A block has three warpgroups. A thread of the last one lets the tensor engine copy, for each step, 128 pixels by a row
+of channels and as many filters by the same channels to the next of some buffers (stages). Of each stage there are two
 barriers: `full`, where the bytes that arrive are counted, and `empty`, where the two other warpgroups say that they
 have read it. Each of these multiplies 64 of the pixels by all filters of the tile; the sums stay in registers. Blocks
 stay where they are and take every n-th tile, so that the first steps of the next one are loaded while a tile is stored.

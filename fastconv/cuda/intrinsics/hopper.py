@@ -1,8 +1,8 @@
 """What multiprocessors of compute capability 9.0 add: barriers that count bytes, copies of tiles, warpgroups' products.
 
 A place in shared memory is here an int32, the bytes from where it begins (`shared_address`); a tensor map is an int64,
-the address of its 128 bytes (`tensor_map`). `docs/tensor_cores_hopper.md` explains the instructions; PTX ISA 8.8, sections 9.7.9.25
-(tensor copies), 9.7.13.15 (mbarrier) and 9.7.15 (wgmma) define them.
+the address of its 128 bytes (`tensor_map`). `docs/tensor_cores_hopper.md` explains the instructions; NVIDIA's "PTX ISA"
+defines them under "Tensor copy", "mbarrier" and "Asynchronous Warpgroup Level Matrix Instructions".
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -163,7 +163,7 @@ def _hand_over_maps(kernel, kind) -> None:
     cgutils.get_or_insert_named_metadata(module, "nvvm.annotations").add(noted)
 
 
-def _listed(builder, packed) -> list:
+def _listed(builder, packed):
     return [builder.extract_value(packed, i) for i in range(packed.type.count)]
 
 
@@ -283,15 +283,15 @@ multiply_bfloat16 = _multiplying("bf16", 16)
 multiply_tfloat32 = _multiplying("tf32", 8)
 
 
-def _put_pair(builder, data, index, low, high, kind=None) -> None:
-    """Store two neighbours, of float32 or as halves of a kind, at an index of numbers of four bytes."""
+def _put_pair(builder, data, index, values, kind) -> None:
+    """Store two neighbouring elements of a kind at an index of numbers of four bytes."""
     address = builder.gep(data, [index])
-    if kind is not None and real(kind) != kind:
-        word = narrowed_pair(builder, kind, low, high)
+    if real(kind) != kind:
+        word = narrowed_pair(builder, kind, *values)
         builder.store(builder.bitcast(word, address.type.pointee), address)
         return
-    pair = ir.Constant(ir.VectorType(low.type, 2), ir.Undefined)
-    for i, value in enumerate((low, high)):
+    pair = ir.Constant(ir.VectorType(values[0].type, 2), ir.Undefined)
+    for i, value in enumerate(values):
         pair = builder.insert_element(pair, value, ir.Constant(INT32, i))
     builder.store(pair, builder.bitcast(address, ir.PointerType(pair.type, address.type.addrspace)), align=8)
 
@@ -326,7 +326,7 @@ def put_results(typing_context, array, index, lane, values, pointer):
             place = builder.add(first, builder.add(builder.shl(swapped, _number(2)), inside))
             for half in range(2):
                 both = [builder.extract_value(values, 4 * j + 2 * half + i) for i in range(2)]
-                _put_pair(builder, data, builder.add(place, _number(256 * half)), *both, kind)
+                _put_pair(builder, data, builder.add(place, _number(256 * half)), both, kind)
         return context.get_dummy_value()
 
     return types.void(array, types.int32, types.int32, values, pointer), generate

@@ -205,7 +205,7 @@ def store_run(typing_context, pointer, index, values, first, count):
     begin, length, kind = first.literal_value, count.literal_value, pointer.dtype
 
     def generate(context, builder, signature, arguments):
-        address = _address(builder, *arguments[:2], _GLOBAL)
+        address = _address(builder, arguments[0], arguments[1], _GLOBAL)
         elements = [builder.extract_value(arguments[2], begin + i) for i in range(length)]
         if _words(kind, length):
             pairs = zip(elements[::2], elements[1::2], strict=True)
@@ -230,7 +230,7 @@ def load_run(typing_context, pointer, index, count):
     length, kind = count.literal_value, pointer.dtype
 
     def generate(context, builder, signature, arguments):
-        address = _address(builder, *arguments[:2], _GLOBAL)
+        address = _address(builder, arguments[0], arguments[1], _GLOBAL)
         size = length * _ELEMENTS[type(address.type.pointee)][0]
         words = _words(kind, length)
         run = ir.VectorType(INT32 if words else address.type.pointee, length // 2 if words else length)

@@ -11,7 +11,17 @@ from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, literal
 
-__all__ = ["add_each", "add_outer", "block_x_again", "block_y_again", "block_z_again", "part", "slide", "thread_x_again", "zeros"]
+__all__ = [
+    "add_each",
+    "add_outer",
+    "block_x_again",
+    "block_y_again",
+    "block_z_again",
+    "part",
+    "slide",
+    "thread_x_again",
+    "zeros",
+]
 
 
 def _asked_anew(register: str):

@@ -304,7 +304,8 @@ class Machine:
                 predicate = one.guard(self)
                 executing = lanes & (~predicate if one.negated else predicate)
             if one.kind == "wait":
-                assert one.passed is not None and one.step is not None
+                assert one.passed is not None
+                assert one.step is not None
                 self.asking = executing
                 passed = one.passed(self)
                 if passed.any():

@@ -1,4 +1,4 @@
-"""Tensor maps: 128 bytes that say how an array lies and which part of it is copied, in an encoding of this interpreter's.
+"""Tensor maps: 128 bytes that say how an array lies and which part of it is copied, encoded for the interpreter.
 
 `encode` takes the name and the arguments of the driver's function, and refuses what the driver refuses.
 """
