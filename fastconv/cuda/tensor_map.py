@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from fastconv.arguments import itemsize
-
 BYTES, ALIGNMENT = 128, 64  # of a map
 LEAST = 16  # bytes of which addresses and distances are multiples
 ROW = 128  # bytes of a row in shared memory
@@ -83,11 +81,6 @@ _END = _NO_INTERLEAVE, _SWIZZLE_128, _PROMOTION_128, _ZEROS
 
 def _begin(tensor_map: TensorMap, address: int) -> tuple[Argument, ...]:
     return _ELEMENTS[tensor_map.element], len(tensor_map.sizes), address, tensor_map.sizes, tensor_map.strides
-
-
-def element_size(element: str) -> int:
-    """Return the bytes of an element, in memory and in shared memory."""
-    return 4 if element == "tfloat32" else itemsize(element)
 
 
 @dataclass
