@@ -130,6 +130,7 @@ class Tile:
             "ITEM": factors.item,
             "GRANULE": granule,
             "GRANULES": _CHUNK // granule,
+            "AHEAD": granule > 2,  # eight entries would take more registers than there are
             "SUMS": self.warp_pixels * self.warp_filters // 32,
             "ROW_TILES": self.warp_pixels // 16,
             "COLUMN_TILES": self.warp_filters // 8,
@@ -189,9 +190,10 @@ class ImplicitGemmMma(Algorithm):
             return reason
         if factors_of(problem) is None:
             return f"{self.name} rounds factors of float32: precision must be tf32, bf16 or fp16, not ieee"
-        if sum(problem.kernel) > MOST_PLACES - (3 - problem.rank):
+        most_places = MOST_PLACES - (3 - problem.rank)
+        if sum(problem.kernel) > most_places:
             sizes = "x".join(map(str, problem.kernel))
-            return f"{self.name} takes kernels whose sizes add up to {MOST_PLACES - (3 - problem.rank)} at most, not {sizes}"
+            return f"{self.name} takes kernels whose sizes add up to {most_places} at most, not {sizes}"
         channels, filters = problem.channels // problem.groups, problem.filters // problem.groups
         if problem.groups > 1 and min(channels, filters) < LEAST_GROUP:
             least = f"groups of at least {LEAST_GROUP} channels and {LEAST_GROUP} filters"

@@ -1,4 +1,4 @@
-"""Weights as tensor cores take them: rounded, in the order of rounds, as they will lie in shared memory; and a table."""
+"""Weights as tensor cores take them: rounded, round by round, as they will lie in shared memory; and a table."""
 
 from __future__ import annotations
 
@@ -143,8 +143,13 @@ class Packing:
         return 8 * (self.rounds + self.ahead) * self.entries
 
 
-def pack(target: Target, problem: ConvProblem, packing: Packing, pointers: tuple[Operand, ...], pixel_step: int) -> Step:
-    """Return the step that packs weights, given where these are, and the packed ones and the table are to be."""
+def pack(
+    target: Target, problem: ConvProblem, packing: Packing, pointers: tuple[Operand, ...], pixel_step: int
+) -> Step:
+    """Return the step that packs weights, given where these are, and the packed ones and the table are to be.
+
+    `pixel_step` is the number of elements from a pixel of x to the next.
+    """
     shape = geometry(problem)
     kernel = Kernel(
         _pack_fragments,

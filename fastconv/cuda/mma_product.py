@@ -1,9 +1,9 @@
 """The kernel of the implicit matrix product by tensor cores: a block computes a tile of pixels by filters.
 
-For a group, ``out[pixel, filter] = sum over k of columns[pixel, k] * weight[k, filter]``: M is pixels, N filters, K taps
-times channels, channels innermost. A round is over `DEPTH` of K, which is 128 bytes of a row of columns. Copies bring
-the factors of the next rounds to shared memory while those of this one are multiplied. `docs/tensor_cores.md` explains
-each part.
+For a group, ``out[pixel, filter] = sum over k of columns[pixel, k] * weight[k, filter]``: M is pixels, N filters, K
+taps times channels, channels innermost. A round is over as many of K as 128 bytes of a row of columns hold. Copies
+bring the factors of the next rounds to shared memory while those of this one are multiplied. `docs/tensor_cores.md`
+explains each part.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ PAIRED = False  # whether two words of columns become one of halves
 ITEM = 2  # bytes of an element of x
 GRANULE = 16  # bytes of a copy: as many as are sure to lie side by side
 GRANULES = 1  # of a chunk
+AHEAD = True  # whether entries of the table are loaded a round before they are needed
 SUMS = 64  # of a thread
 ROW_TILES, COLUMN_TILES = 4, 4  # of the warp's products
 COLUMN_STEP, WEIGHT_STEP = 2048, 2048  # bytes from 16 rows of a warp's part to the next 16
@@ -172,9 +173,10 @@ def multiply(
     weight_place = int32(first_round * padded_filters * (WEIGHT_ROW // 16) + thread)
     entry_place = int32(first_round * (COLUMN_ROW // 16 * GRANULES) + chunk * GRANULES)
     entries = cuda.local.array(GRANULES, int64)
-    for j in static_range(GRANULES):
-        entries[j] = load(table, entry_place + j)
-    entry_place += int32(COLUMN_ROW // 16 * GRANULES)
+    if AHEAD:
+        for j in static_range(GRANULES):
+            entries[j] = load(table, entry_place + j)
+        entry_place += int32(COLUMN_ROW // 16 * GRANULES)
 
     # What it loads of the tile that its warp multiplies.
     lane = int32(thread % 32)
@@ -198,8 +200,9 @@ def multiply(
 
             over = int32(-1) if coming >= last_round else int32(0)
             for j in static_range(GRANULES):
-                offset = int32(entries[j])
-                missing = int32(entries[j] >> 32) | over
+                entry = entries[j] if AHEAD else load(table, entry_place + j)
+                offset = int32(entry)
+                missing = int32(entry >> 32) | over
                 for i in static_range(COLUMN_LINES):
                     target = put_stage + put_columns + (i * LINES * COLUMN_ROW + j * GRANULE)
                     copy_async(target, sources[i], offset, ITEM, outside[i] & missing, GRANULE)
@@ -208,8 +211,9 @@ def multiply(
                 copy_async(target, weights, weight_place + i * THREADS, 16, over, 16)
             commit_copies()
             weight_place += int32(padded_filters * (WEIGHT_ROW // 16))
-            for j in static_range(GRANULES):
-                entries[j] = load(table, entry_place + j)  # of the next round: it is there when that begins
+            if AHEAD:
+                for j in static_range(GRANULES):
+                    entries[j] = load(table, entry_place + j)
             entry_place += int32(COLUMN_ROW // 16 * GRANULES)
             coming += int32(1)
             put_stage = int32(start) if put_stage == start + (STAGES - 1) * STAGE else int32(put_stage + STAGE)

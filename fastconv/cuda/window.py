@@ -11,7 +11,7 @@ from fastconv.cuda.inline import inlined
 
 def _bits(*types: object) -> Callable[..., int]:
     def bits(before: int, first: int, taps: int, dilation: int, extent: int) -> int:
-        found = int32(0)
+        found: int = int32(0)
         for i in range(taps):
             if first + i * dilation >= 0 and first + i * dilation < extent:
                 found |= int32(1) << int32(before + i)
@@ -30,8 +30,10 @@ def _needed(*types: object) -> Callable[..., int]:
         plane = tap // (kernel_width * kernel_height)
         row = tap // kernel_width % kernel_height
         in_row = tap % kernel_width
-        upper = int32(1) << int32(kernel_depth + kernel_height + in_row)
-        return int32(1) << int32(plane) | int32(1) << int32(kernel_depth + row) | upper
+        found: int = int32(1) << int32(kernel_depth + kernel_height + in_row)
+        found |= int32(1) << int32(kernel_depth + row)
+        found |= int32(1) << int32(plane)
+        return found
 
     return needed
 
@@ -54,7 +56,8 @@ def _distance(*types: object) -> Callable[..., int]:
         plane = tap // (kernel_width * kernel_height)
         row = tap // kernel_width % kernel_height
         in_row = tap % kernel_width
-        return int32((plane * dilation_depth * height + row * dilation_height) * width + in_row * dilation_width)
+        far: int = int32((plane * dilation_depth * height + row * dilation_height) * width + in_row * dilation_width)
+        return far
 
     return distance
 

@@ -57,7 +57,7 @@ _FRAGMENTS = 4  # registers that one `ldmatrix` fills, and that hold a part of A
 _OF_B = 2  # registers that hold a part of B
 
 
-def _told(builder, text: str, constraints: str, operands, *, result=None, effect: bool = True, convergent: bool = False):
+def _told(builder, text, constraints, operands, *, result=None, effect: bool = True, convergent: bool = False):
     """Emit PTX; what has an effect stays where it is among other accesses to memory."""
     kinds = ir.FunctionType(result or ir.VoidType(), [operand.type for operand in operands])
     if effect:
