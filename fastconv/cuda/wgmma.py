@@ -84,6 +84,7 @@ class Tile:
 TILES = Tile(256, 4), Tile(128, 6), Tile(64, 8)
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+MOST_TILES = 2**30 - 1  # of all splits: what `intrinsics.quotient` divides
 LEAST_STEPS = 4  # of a split: below, a block begins and ends more than it multiplies
 
 #: Estimates, as long as nobody measured: the share of the tensor cores' cycles that are products, by the filters of a
@@ -128,6 +129,9 @@ class ImplicitGemmWgmma(Algorithm):
         reason = super().supports(problem)
         if reason is None and problem.dtype == "float32" and problem.precision == "ieee":
             reason = f"{self.name} rounds factors of float32: precision must be tf32, bf16 or fp16, not ieee"
+        if reason is None and _tiles(problem, TILES[-1]) * SPLITS[-1] > MOST_TILES:
+            most = MOST_TILES // SPLITS[-1]
+            reason = f"{self.name} takes at most {most} tiles of pixels and filters, not {_tiles(problem, TILES[-1])}"
         return reason or _ungathered(self.name, problem)
 
     def error_bound(self, problem: ConvProblem) -> float:
@@ -189,6 +193,12 @@ def corners(problem: ConvProblem) -> tuple[tuple[int, ...], tuple[int, ...]]:
     lower = tuple([-before for before, _ in problem.padding])
     axes = zip(problem.padding, problem.kernel, problem.dilation, strict=True)
     return lower, tuple([after - (size - 1) * gap for (_, after), size, gap in axes])
+
+
+def _tiles(problem: ConvProblem, tile: Tile) -> int:
+    """Return how many tiles all results are."""
+    shape = geometry(problem)
+    return max(1, -(-problem.batch * shape.pixels // PIXELS)) * -(-shape.group_filters // tile.filters) * problem.groups
 
 
 def _packed(problem: ConvProblem) -> int:
@@ -307,8 +317,7 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     split_steps = -(-steps // splits)
     if splits > 1 and (split_steps < LEAST_STEPS or split_steps * (splits - 1) >= steps):
         return None
-    pixel_tiles = max(1, -(-problem.batch * shape.pixels // PIXELS))
-    tiles = pixel_tiles * -(-shape.group_filters // tile.filters) * problem.groups * splits
+    tiles = _tiles(problem, tile) * splits
     results = prod(problem.output_shape)
     parts = splits * results * 4 if splits > 1 else 0
 

@@ -40,6 +40,7 @@ from fastconv.cuda.intrinsics import (
     put_sums,
     quads,
     quotient,
+    settled,
     shared_address,
     store,
     store_run,
@@ -240,6 +241,7 @@ def multiply(
                     stage = int32(0)
                     parity = int32(parity ^ 1)
             wait_for_products(0)
+            sums = settled(sums)
             if (thread & 127) == 0:
                 arrive(before)
 

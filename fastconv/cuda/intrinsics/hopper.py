@@ -36,6 +36,7 @@ __all__ = [
     "multiply_tfloat32",
     "prefetch_map",
     "put_results",
+    "settled",
     "store_tile",
     "tensor_map",
     "wait",
@@ -276,6 +277,22 @@ def _multiplying(kind: str, depth: int):
         return sums(sums, types.int64, types.int64), generate
 
     return intrinsic(multiply)
+
+
+@intrinsic
+def settled(typing_context, sums):
+    """The sums of products that were waited for: nothing is computed of them before
+
+    The compiler does not know that they are written later than the instruction stands.
+    """
+
+    def generate(context, builder, signature, arguments):
+        (found,) = arguments
+        for i, value in enumerate(_listed(builder, found)):
+            found = builder.insert_value(found, emit(builder, "", "=f,0,~{memory}", [value], _FLOAT), i)
+        return found
+
+    return sums(sums), generate
 
 
 multiply_float16 = _multiplying("f16", 16)
