@@ -69,8 +69,8 @@ class Factors:
         return f"rounded_to_{self.name}" if self.error else "as_they_are"
 
 
-#: By the arrays' type, or by the precision of float32 arrays. Rounding a factor to p bits errs by 2**-p at most, and by
-#: some 0.4 of that in the root mean square; two factors, by sqrt(2) of it: bounds are 1.02 * 2**-p.
+#: By the arrays' type, or by the precision of float32 arrays. Rounding a factor to p bits errs by 2**-p at most, two
+#: factors of uniform numbers by sqrt(2 / 7) * 2**-p in the root mean square: bounds are 1.02 * 2**-p.
 FACTORS = {
     "float16": Factors("float16", 2, 2),
     BFLOAT16: Factors("bfloat16", 2, 2),
