@@ -31,7 +31,7 @@ Array: TypeAlias = npt.NDArray[np.generic]
 
 __all__ = ["clear", "empty", "maker"]
 
-PLACED = 128 << 10  # bytes from which a result is placed; that takes a microsecond, and what stays in a cache gains less
+PLACED = 128 << 10  # bytes from which a result is placed: it takes a microsecond, and what stays in a cache gains less
 LEAST, MOST = 32 << 20, 512 << 20  # bytes of a block that is kept
 PAGE = 4096  # bytes; of a set of the first cache, too
 BLOCKS = 2  # kept: of a network's layers, the next result is written while the last one is read
