@@ -143,7 +143,8 @@ class Tile:
         }
 
 
-TILES = (Tile(128, 128, 64, 32, 2), Tile(128, 64, 64, 32, 3), Tile(64, 64, 32, 32, 4))
+# A warp that computes 64 x 64 reads a third less from shared memory for a product than one of 64 x 32.
+TILES = (Tile(128, 128, 64, 64, 2), Tile(128, 64, 64, 32, 3), Tile(64, 64, 32, 32, 4))
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
 LEAST_ROUNDS = 4  # of a split: below, a block begins and ends more than it multiplies
