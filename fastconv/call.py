@@ -59,7 +59,7 @@ class _Call:
     operand: np.dtype[np.generic]  # of x and weight
     result: np.dtype[np.generic]
     shape: tuple[int, ...]  # of the result
-    empty: Callable[[], Array]  # makes one
+    empty: Callable[[Array], Array]  # makes one, beside the images
     bias_shape: tuple[int, ...]
     run: Run | None  # None: there are no images
     bind: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bind`; None: there are no images
@@ -78,11 +78,11 @@ def _result(
     addend = None if residual is None else as_addend(residual, shape, result, "residual")
     images = dense(images, call.operand)
     if out is None:
-        target = written = call.empty()
+        target = written = call.empty(images)
     else:
         target = written = checked_out(out, shape, result)
         if needs_a_copy(target, (images, *constants, addend)):
-            written = call.empty()
+            written = call.empty(images)
     if run is not None:
         run(images, *constants, addend, written)
     if written is not target:

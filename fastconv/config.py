@@ -274,7 +274,7 @@ def set_algorithms(allow: Iterable[str] | None = None, deny: Iterable[str] = ())
     Parameters
     ----------
     allow : iterable of str, optional
-        Names of :func:`fastconv.algorithms`; None for all.
+        Names of :func:`fastconv.algorithms`, or of those that devices alone have; None for all.
     deny : iterable of str, optional
         Names of those that are never chosen.
 

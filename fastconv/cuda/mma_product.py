@@ -47,15 +47,15 @@ products = rounded = _named
 
 # What the kernel is specialised by; `implicit_gemm_mma` says what for each tile and type.
 PIXELS = FILTERS = 128  # of a block's tile
-WARP_PIXELS, WARP_FILTERS = 64, 32  # of a warp's part, in steps of 16 and 8: one product's rows and columns
-THREADS = 256
-WARPS_ALONG = 4  # filters
+WARP_PIXELS, WARP_FILTERS = 64, 64  # of a warp's part, in steps of 16 and 8: one product's rows and columns
+THREADS = 128
+WARPS_ALONG = 2  # filters
 STAGES = 3  # rounds whose factors are in shared memory, or on their way
 COLUMN_ROW = 128  # bytes of a pixel in a round
 WEIGHT_ROW = 128  # of a filter
-WEIGHT_CHUNKS = 4  # of 16 bytes, which each thread copies in a round
-LINES = 32  # pixels that a thread's copies are apart
-COLUMN_LINES = 4  # pixels whose chunk of 16 bytes each thread copies
+WEIGHT_CHUNKS = 8  # of 16 bytes, which each thread copies in a round
+LINES = 16  # pixels that a thread's copies are apart
+COLUMN_LINES = 8  # pixels whose chunk of 16 bytes each thread copies
 STAGE = 32768  # bytes
 STEPS = 4  # products along K in a round
 PAIRED = False  # whether two words of columns become one of halves
@@ -63,8 +63,8 @@ ITEM = 2  # bytes of an element of x
 GRANULE = 16  # bytes of a copy: as many as are sure to lie side by side
 GRANULES = 1  # of a chunk
 AHEAD = True  # whether entries of the table are loaded a round before they are needed
-SUMS = 64  # of a thread
-ROW_TILES, COLUMN_TILES = 4, 4  # of the warp's products
+SUMS = 128  # of a thread
+ROW_TILES, COLUMN_TILES = 4, 8  # of the warp's products
 COLUMN_STEP, WEIGHT_STEP = 2048, 2048  # bytes from 16 rows of a warp's part to the next 16
 CHANNELS_LAST = True  # whether filters of a pixel lie side by side in the result
 WHOLE = True  # whether sums are over all of K; those over some are `parts`, which something else adds and finishes

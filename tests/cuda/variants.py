@@ -66,15 +66,15 @@ class TensorCores(NamedTuple):
 
 
 TENSOR_CORES = (
-    TensorCores(f"{FIRST},{LAST},bfloat16", 0, 64, 24, 8, 175, 128),
+    TensorCores(f"{FIRST},{LAST},bfloat16", 0, 128, 32, 16, 280, 255),
     TensorCores(f"{FIRST},{LAST},float16", 1, 64, 24, 12, 190, 168),
     TensorCores(f"{FIRST},float16", 2, 32, 16, 8, 130, 128),
-    TensorCores(f"{FIRST},{LAST},tf32,float32", 0, 64, 24, 8, 310, 128),
+    TensorCores(f"{FIRST},{LAST},tf32,float32", 0, 128, 32, 16, 410, 255),
     TensorCores(f"{FIRST},tf32,float32", 2, 32, 16, 8, 195, 128),
-    TensorCores(f"{FIRST},{LAST},bf16,float32", 0, 32, 20, 6, 165, 128),
+    TensorCores(f"{FIRST},{LAST},bf16,float32", 0, 64, 24, 12, 220, 255),
     TensorCores(f"{FIRST},{LAST},fp16,float32", 1, 32, 20, 10, 175, 168),
-    TensorCores(f"{ODD},{LAST},tf32,float32", 0, 64, 24, 20, 370, 128),
-    TensorCores(f"{ODD},{LAST},float16", 0, 64, 24, 4, 380, 128),  # of channels one at a time: no such copies
+    TensorCores(f"{ODD},{LAST},tf32,float32", 0, 128, 32, 40, 520, 255),
+    TensorCores(f"{ODD},{LAST},float16", 0, 128, 32, 8, 660, 255),  # of channels one at a time: no such copies
 )
 
 

@@ -25,7 +25,7 @@ __all__ = ["compile_kernels"]
 class _Nowhere:
     """As much of a driver as making plans takes: nobody runs them, they are made so that their kernels are compiled."""
 
-    def load(self, code: Code, ordinal: int) -> object:
+    def load(self, code: Code, ordinal: int, shared: int = 0) -> object:
         """Return the code as it is."""
         return code
 
