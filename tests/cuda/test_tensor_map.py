@@ -46,8 +46,8 @@ class Listening:
 
     def cuTensorMapEncodeTiled(self, kind, rank, array, sizes, strides, box, steps, *rest):
         """Read what is pointed to."""
-        read = listed(sizes, _64, rank), listed(strides, _64, rank - 1), listed(box, _32, rank), listed(steps, _32, rank)
-        return kind, rank, array, *read, *rest
+        boxes = listed(box, _32, rank), listed(steps, _32, rank)
+        return kind, rank, array, listed(sizes, _64, rank), listed(strides, _64, rank - 1), *boxes, *rest
 
     def cuTensorMapEncodeIm2col(self, kind, rank, array, sizes, strides, lower, upper, channels, pixels, steps, *rest):
         """Likewise."""
