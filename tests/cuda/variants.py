@@ -177,7 +177,7 @@ def _say_warpgroups(say: Callable[[str], object]) -> None:
     from fastconv.cuda.plan import Target
     from fastconv.problem import ConvProblem
 
-    tiles = {tile.filters: tile for tile in wgmma.TILES}
+    tiles, wgmma.LEAST_STEPS = {tile.filters: tile for tile in wgmma.TILES}, 1
     for variant in WARPGROUPS:
         wgmma.TILES, wgmma.SPLITS = (tiles[variant.filters],), (variant.splits,)
         wgmma.divide.cache_clear()
