@@ -61,7 +61,7 @@ class _Phase(NamedTuple):
     """Along one axis, every S-th element of the input, and what reaches them."""
 
     first: int  # of those elements
-    count: int  # of them
+    elements: int  # how many
     tap: int  # the first that reaches them
     tap_step: int
     taps: int  # 0: none, or none from inside the output
@@ -99,7 +99,7 @@ def _input_pieces(problem: ConvProblem) -> Iterator[Piece]:
         weight = Strided.dense(problem.weight_shape).split(0, problem.groups)
         weight = weight.transposed(0, 2, 1, *range(3, 3 + problem.rank))
         for axis, phase in enumerate(phases):
-            result = result.taken(first_axis + axis, phase.first, problem.stride[axis], phase.count)
+            result = result.taken(first_axis + axis, phase.first, problem.stride[axis], phase.elements)
             images = images.taken(first_axis + axis, phase.begin, 1, phase.size)
             last, step = phase.tap + (phase.taps - 1) * phase.tap_step, phase.tap_step
             if problem.flip:  # a tap's weight is stored at the other end

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastconv import memory
 from fastconv.algorithm import Algorithm, Array, Machine, Run
-from fastconv.cpu.reference import COPY_SECONDS
+from fastconv.cpu.copies import copy_seconds, dense
 from fastconv.derivation import Piece, pieces, without_border
 from fastconv.problem import ConvProblem
 from fastconv.reference.padding import fold_planes
@@ -42,38 +42,36 @@ class Gradient(Algorithm):
         """Return the forward problems that a gradient is computed by, and how often."""
 
     @abstractmethod
-    def copied(self, problem: ConvProblem) -> int:
-        """Return how many elements of operands and results are copied."""
+    def copying(self, problem: ConvProblem) -> float:
+        """Return the seconds that copies of operands and results are predicted to take."""
 
     @abstractmethod
-    def most_copied(self, problem: ConvProblem) -> int:
-        """Return how many of them there is memory for at a time."""
+    def copied(self, problem: ConvProblem) -> int:
+        """Return how many elements there is memory for besides a gradient's own arrays."""
 
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse the other directions, and what the algorithm refuses of the forward problems."""
         if problem.direction != self.direction:
             return f"{self.name} is there for the {self.direction}, not for {problem.direction}"
-        if reason := self.inside.supports(_alone(problem)):
-            return reason
-        refusals = ((self.inside.supports(each), each) for each in self.convolutions(problem))
+        refusals = ((self.inside.supports(each), each) for each in self.convolutions(problem) or (_pixel(problem),))
         return next((f"{reason}, in {each}" for reason, each in refusals if reason), None)
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return the bytes of copies, and of the forward problem that takes most."""
         most = max(map(self.inside.workspace, self.convolutions(problem)), default=0)
-        return most + problem.itemsize * self.most_copied(problem)
+        return most + problem.itemsize * self.copied(problem)
 
     def terms(self, problem: ConvProblem, machine: Machine) -> dict[str, float]:
         """Predict the forward problems' times, and that of the copies."""
-        terms: Counter[str] = Counter(copies=COPY_SECONDS * self.copied(problem))  # type: ignore[call-overload]
+        terms = {"operands": self.copying(problem)}
         for each, times in self.convolutions(problem).items():
             for name, seconds in self.inside.terms(each, machine).items():
-                terms[name] += times * seconds  # type: ignore[assignment]
-        return dict(terms)
+                terms[name] = terms.get(name, 0.0) + times * seconds
+        return terms
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return the largest of the forward problems' bounds: an element of the gradient is the result of one."""
-        return max(map(self.inside.error_bound, self.convolutions(problem)), default=np.finfo(problem.dtype).eps)
+        return max(map(self.inside.error_bound, self.convolutions(problem)), default=0.0)
 
     def run(
         self,
@@ -89,8 +87,8 @@ class Gradient(Algorithm):
         self.prepared(problem, activation)(x, weight, bias, residual, out)
 
 
-def _alone(problem: ConvProblem) -> ConvProblem:
-    """A pixel of a problem's type: what refuses it refuses the type."""
+def _pixel(problem: ConvProblem) -> ConvProblem:
+    """The smallest problem of a problem's type: what computes no other one must compute that."""
     return ConvProblem(problem.dtype, 1, 1, (1,), 1, (1,), (1,), ((0, 0),), (1,), 1)
 
 
@@ -103,13 +101,15 @@ class InputGradient(Gradient):
         """Return those of the phases that something reaches."""
         return Counter(piece.problem for piece in pieces(without_border(problem)) if piece.problem is not None)
 
-    def copied(self, problem: ConvProblem) -> int:
-        """Return the elements of weights, of gradients that are cut, and of results that lie apart."""
-        return sum(map(_copied, pieces(without_border(problem)))) + _folded(problem)
+    def copying(self, problem: ConvProblem) -> float:
+        """Predict that of weights, of gradients that are cut, and of results that lie apart."""
+        found = pieces(without_border(problem))
+        return sum(map(copy_seconds, (view for piece in found for view in _copied(piece)))) + _folded(problem) * 1e-9
 
-    def most_copied(self, problem: ConvProblem) -> int:
-        """Return those of the largest phase, and of the border."""
-        return max(map(_copied, pieces(without_border(problem)))) + _folded(problem)
+    def copied(self, problem: ConvProblem) -> int:
+        """Return the elements of the largest phase's copies, and of the border."""
+        found = pieces(without_border(problem))
+        return max(sum(prod(view.shape) for view in _copied(piece)) for piece in found) + _folded(problem)
 
     def prepared(self, problem: ConvProblem, activation: str | None) -> Run:
         """Return what runs phase by phase; the bias is added to each channel of the input."""
@@ -139,10 +139,9 @@ class InputGradient(Gradient):
         return run
 
 
-def _copied(piece: Piece) -> int:
-    """How many elements are copied for a phase."""
-    views = piece.images, piece.weight, piece.result
-    return sum(prod(view.shape) for view in views if not view.is_dense)
+def _copied(piece: Piece) -> list[Strided]:
+    """What is copied for a phase."""
+    return [view for view in (piece.images, piece.weight, piece.result) if not view.is_dense]
 
 
 def _folded(problem: ConvProblem) -> int:
@@ -165,11 +164,6 @@ def viewed(array: Array, view: Strided) -> Array:
         return array
     strides = [array.itemsize * stride for stride in view.strides]
     return np.ndarray(view.shape, array.dtype, array, view.offset * array.itemsize, strides)
-
-
-def dense(array: Array, view: Strided) -> Array:
-    """Return what a view takes of a contiguous array, contiguous: copied where it is not."""
-    return np.ascontiguousarray(viewed(array, view))
 
 
 def gradients(direction: type[Gradient], among: Iterable[Algorithm]) -> tuple[Gradient, ...]:

@@ -17,8 +17,8 @@ channels last, and g its weights as it lies), of its pixels where they are chann
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from functools import lru_cache
+from itertools import product
 from math import prod
 from typing import NamedTuple
 
@@ -26,10 +26,11 @@ import numpy as np
 
 from fastconv.algorithm import Algorithm, Array, BoundRun, Run
 from fastconv.codegen import target as targets
+from fastconv.cpu.copies import SINGLE_SECONDS, copy_of, copy_seconds, dense
 from fastconv.cpu.gradient import Gradient
-from fastconv.derivation import without_border
 from fastconv.problem import ConvProblem
 from fastconv.reference.padding import pad_planes
+from fastconv.strided import Strided
 
 #: Pixels that are summed at once, about: with fewer, sums are read and written more often than they are worth.
 PIXELS = 2048
@@ -43,7 +44,7 @@ class Pixels(NamedTuple):
 
     images: range
     rows: range
-    count: int
+    places: int  # all together
 
 
 class Channels(NamedTuple):
@@ -70,30 +71,28 @@ class WeightGradient(Gradient):
         divided = divide(problem)
         return Counter(_convolution(problem, one, other) for one in divided.pixels for other in divided.channels)
 
-    def copied(self, problem: ConvProblem) -> int:
-        """Return the elements of patches, of the padded input, of the output's gradient and of the sums."""
-        shape, gradient = prod(without_border(problem).input_shape), prod(problem.output_shape)
-        patches = problem.batch * prod(problem.output_size) * problem.channels * prod(problem.kernel)
-        return patches + shape + gradient + problem.parameters
+    def copying(self, problem: ConvProblem) -> float:
+        """Predict that of the padded input, of patches, of the output's gradient, and of the sums."""
+        views = _Views(problem)
+        copied = sum(map(copy_seconds, (views.inside, views.patches, views.pixels)))
+        return copied + 2 * SINGLE_SECONDS * problem.parameters
 
-    def most_copied(self, problem: ConvProblem) -> int:
+    def copied(self, problem: ConvProblem) -> int:
         """Return those of the padded input, of one block of patches and pixels, and of sums, those before included."""
         divided = divide(problem)
-        padded = [size + sum(pair) for size, pair in zip(problem.size, problem.padding, strict=True)]
-        most = max((each.count for each in divided.pixels), default=0)
+        most = max((each.places for each in divided.pixels), default=0)
         patches = max(_patches(problem, each) for each in divided.channels)
-        whole = problem.batch * problem.channels * prod(padded)
-        return whole + most * (patches + problem.filters) + 2 * problem.parameters
+        return prod(_Views(problem).padded) + most * (patches + problem.filters) + 2 * problem.parameters
 
     def prepared(self, problem: ConvProblem, activation: str | None) -> Run:
         """Return what runs block by block of pixels, and of these by channels."""
         assert activation is None
-        product = _Product(problem, self.inside)
+        compute = _Product(problem, self.inside)
 
         def run(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
             assert bias is None
             assert residual is None
-            product(x, weight, out)
+            compute(x, weight, out)
 
         return run
 
@@ -113,7 +112,7 @@ def divide(problem: ConvProblem) -> Division:
         images = _even(problem.batch, max(1, PIXELS // image))
         pixels += [Pixels(each, range(first), len(each) * image) for each in images]
     room = SHARE * targets.caches().level2 / (problem.itemsize * prod(problem.kernel))
-    most = max(1, int(room / max((each.count for each in pixels), default=1)))  # channels
+    most = max(1, int(room / max((each.places for each in pixels), default=1)))  # channels
     group = problem.channels // problem.groups
     if most >= group:
         return Division(
@@ -141,7 +140,7 @@ def _convolution(problem: ConvProblem, pixels: Pixels, block: Channels) -> ConvP
     return ConvProblem(
         dtype=problem.dtype,
         batch=1,
-        channels=groups * pixels.count,
+        channels=groups * pixels.places,
         size=(taps,),
         filters=problem.filters // problem.groups * groups,
         kernel=(1,),
@@ -153,104 +152,124 @@ def _convolution(problem: ConvProblem, pixels: Pixels, block: Channels) -> ConvP
     )
 
 
+class _Views:
+    """What is copied for a gradient, as views of whole arrays; blocks are some places of their axes.
+
+    Axes of patches are in the order in which a block lies, and those of pixels and of the result as the convolutions
+    have their weights, and the gradient its own.
+    """
+
+    def __init__(self, problem: ConvProblem) -> None:
+        self.last = last = problem.layout == "channels_last"
+        groups, rank = problem.groups, problem.rank
+        size = tuple([extent + sum(pair) for extent, pair in zip(problem.size, problem.padding, strict=True)])
+        images = problem.batch, problem.channels
+        self.padded = (images[0], *size, images[1]) if last else (*images, *size)
+        self.inside = Strided.dense(self.padded)
+        whole, gradient = self.inside, Strided.dense(problem.output_shape)
+        for axis in range(rank):
+            self.inside = self.inside.taken(axis + (1 if last else 2), problem.padding[axis][0], 1, problem.size[axis])
+        if last:
+            whole, gradient = (view.transposed(0, 1 + rank, *range(1, 1 + rank)) for view in (whole, gradient))
+        image, channel, *spatial = whole.strides
+        taps = [step * stride for step, stride in zip(problem.dilation, spatial, strict=True)]
+        places = [step * stride for step, stride in zip(problem.stride, spatial, strict=True)]
+        group = problem.channels // groups
+        windows = Strided(
+            (groups, group, *problem.kernel, problem.batch, *problem.output_size),
+            (group * channel, channel, *taps, image, *places),
+        )
+        of_taps, of_pixels = range(2, 2 + rank), (0, *range(2 + rank, 3 + 2 * rank))
+        order = (*of_pixels, *of_taps, 1) if last else (1, *of_taps, *of_pixels)
+        self.patches = windows.transposed(*order)
+        self._axes = [order.index(axis) for axis in (0, 1, 2 + rank, 3 + rank)]
+        self.pixels = gradient.split(1, groups).transposed(1, 2, 0, *range(3, 3 + rank))
+        self.result = Strided.dense(problem.weight_shape).split(0, groups)
+        for axis in range(3, 3 + rank if problem.flip else 3):
+            self.result = self.result.taken(axis, problem.kernel[axis - 3] - 1, -1, problem.kernel[axis - 3])
+
+    def patches_of(self, block: Pixels, some: Channels) -> Strided:
+        """Return the patches of a block."""
+        view = self.patches
+        for axis, part in zip(self._axes, (some.groups, some.channels, block.images, block.rows), strict=True):
+            view = view.taken(axis, part.start, 1, len(part))
+        return view
+
+    def pixels_of(self, block: Pixels, some: Channels) -> Strided:
+        """Return the pixels of a block in the output's gradient: the weights of its convolution."""
+        view = self.pixels.taken(0, some.groups.start, 1, len(some.groups))
+        return view.taken(2, block.images.start, 1, len(block.images)).taken(3, block.rows.start, 1, len(block.rows))
+
+    def sums_of(self, some: Channels) -> tuple[Strided, Strided]:
+        """Return the sums of a block as they lie behind the convolutions, and where they belong."""
+        filters, kernel = self.result.shape[1], self.result.shape[3:]
+        rank = len(kernel)
+        if self.last:
+            found = Strided.dense((len(some.groups), filters, *kernel, len(some.channels)))
+            found = found.transposed(0, 1, 2 + rank, *range(2, 2 + rank))
+        else:
+            found = Strided.dense((len(some.channels), *kernel, len(some.groups), filters))
+            found = found.transposed(1 + rank, 2 + rank, 0, *range(1, 1 + rank))
+        target = self.result.taken(0, some.groups.start, 1, len(some.groups))
+        return found, target.taken(2, some.channels.start, 1, len(some.channels))
+
+
 class _Product:
     """The gradient by the weight of one problem."""
 
     def __init__(self, problem: ConvProblem, inside: Algorithm) -> None:
-        self._problem, self._inside, self._divided = problem, inside, divide(problem)
-        self._last = problem.layout == "channels_last"
+        self._problem, self._inside = problem, inside
+        self._divided, self._views = divide(problem), _Views(problem)
 
     def __call__(self, x: Array, gradient: Array, out: Array) -> None:
         """Compute from the input and the gradient by the output."""
-        windows, pixels = self._windows(x), self._pixels(gradient)
+        if not self._divided.pixels:
+            out[...] = 0
+            return
+        whole = out.flags.c_contiguous
+        target = out if whole else np.empty(out.shape, out.dtype)
+        for some, sums in self._sums(self._padded(x), gradient).items():
+            found, place = self._views.sums_of(some)
+            copy_of(found, place, out.dtype)(sums, found.offset, target, place.offset)
+        if not whole:
+            out[...] = target
+
+    def _sums(self, padded: Array, gradient: Array) -> dict[Channels, Array]:
+        """Return the sums of each block of channels, as the convolutions leave them."""
+        views, divided = self._views, self._divided
+        most = max(prod(_convolution(self._problem, *each).input_shape) for each in product(*divided))
+        room = np.empty(most, padded.dtype)  # of patches, of one block after the other
         sums: dict[Channels, Array] = {}
         spare: dict[Channels, Array] = {}
-        for block in self._divided.pixels:
+        for block in divided.pixels:
             bound: dict[tuple[ConvProblem, int], BoundRun] = {}  # by the first group
-            for some in self._divided.channels:
+            for some in divided.channels:
                 convolution = _convolution(self._problem, block, some)
                 run = bound.get((convolution, some.groups.start))
                 if run is None:
-                    factors = np.ascontiguousarray(pixels[_at(some.groups), :, _at(block.images), _at(block.rows)])
-                    run = self._inside.bind(convolution, None, factors.reshape(convolution.weight_shape)).run
+                    factors = dense(gradient, views.pixels_of(block, some)).reshape(convolution.weight_shape)
+                    run = self._inside.bind(convolution, None, factors).run
                     bound[convolution, some.groups.start] = run
-                patches = self._patches(windows, block, some).reshape(convolution.input_shape)
+                seen = views.patches_of(block, some)
+                copy_of(seen, Strided.dense(seen.shape), room.dtype)(padded, seen.offset, room, 0)
+                patches = room[: prod(seen.shape)].reshape(convolution.input_shape)
                 before, target = sums.get(some), spare.get(some)
                 if target is None:
-                    target = np.empty(convolution.output_shape, out.dtype)
+                    target = np.empty(convolution.output_shape, room.dtype)
                 run(patches, None, before, target)
                 sums[some] = target
                 if before is not None:
                     spare[some] = before
-        self._store(sums, out)
-
-    def _windows(self, x: Array) -> Array:
-        """Return what windows see, as a view (G, C / G, *kernel, N, *output) of the padded input."""
-        problem = self._problem
-        padded = self._padded(x)
-        image, *spatial, channel = np.moveaxis(padded, 1, -1).strides
-        taps = [step * stride for step, stride in zip(problem.dilation, spatial, strict=True)]
-        places = [step * stride for step, stride in zip(problem.stride, spatial, strict=True)]
-        group = problem.channels // problem.groups
-        return np.lib.stride_tricks.as_strided(
-            padded,
-            (problem.groups, group, *problem.kernel, problem.batch, *problem.output_size),
-            (group * channel, channel, *taps, image, *places),
-            writeable=False,
-        )
+        return sums
 
     def _padded(self, x: Array) -> Array:
-        """Return the padded input (N, C, *padded), which lies as x does."""
-        problem = self._problem
-        first = np.moveaxis(x, -1, 1) if self._last else x
-        if not any(map(any, problem.padding)):
-            return first
-        if problem.padding_mode != "zeros":
-            padded = pad_planes(first, problem.padding, problem.padding_mode)
-            return np.moveaxis(np.ascontiguousarray(np.moveaxis(padded, 1, -1)), -1, 1) if self._last else padded
-        axes = tuple(zip(problem.size, problem.padding, strict=True))
-        size, inside = [w + sum(pair) for w, pair in axes], [slice(before, before + w) for w, (before, _) in axes]
-        shape = (len(x), *size, problem.channels) if self._last else (len(x), problem.channels, *size)
-        zeros = np.zeros(shape, x.dtype)
-        padded = np.moveaxis(zeros, -1, 1) if self._last else zeros
-        padded[(..., *inside)] = first
-        return padded
-
-    def _pixels(self, gradient: Array) -> Array:
-        """Return a view (G, K / G, N, *output) of the gradient by the output."""
-        first = np.moveaxis(gradient, -1, 0) if self._last else np.moveaxis(gradient, 1, 0)
-        return _split(first, self._problem.groups)
-
-    def _patches(self, windows: Array, block: Pixels, some: Channels) -> Array:
-        """Copy what a block sees: pixels side by side, or channels."""
-        rank = self._problem.rank
-        taps = range(2, 2 + rank)
-        seen = windows[(*map(_at, some), *(slice(None),) * rank, _at(block.images), _at(block.rows))]
-        pixels = 0, *range(2 + rank, 3 + 2 * rank)  # group, image, places
-        return np.ascontiguousarray(seen.transpose((*pixels, *taps, 1) if self._last else (1, *taps, *pixels)))
-
-    def _store(self, sums: Mapping[Channels, Array], out: Array) -> None:
-        """Write the sums, which are as the convolutions have them, where the gradient has them."""
-        problem, kernel = self._problem, self._problem.kernel
-        filters = problem.filters // problem.groups
-        split = _split(out, problem.groups)  # G, K / G, C / G, *kernel
-        if problem.flip:
-            split = np.flip(split, tuple(range(3, split.ndim)))
-        if not sums:
-            split[...] = 0
-        for some, found in sums.items():
-            groups, channels = len(some.groups), len(some.channels)
-            if self._last:
-                part = np.moveaxis(found.reshape(groups, filters, *kernel, channels), -1, 2)
-            else:
-                part = np.moveaxis(found.reshape(channels, *kernel, groups, filters), (-2, -1), (0, 1))
-            split[_at(some.groups), :, _at(some.channels)] = part
-
-
-def _at(part: range) -> slice:
-    return slice(part.start, part.stop)
-
-
-def _split(array: Array, groups: int) -> Array:
-    """Return a view with the first axis as two, of groups and of what one has."""
-    return array.reshape(groups, len(array) // groups, *array.shape[1:])
+        """Return the padded input, which lies as x does."""
+        problem, views = self._problem, self._views
+        if views.padded == x.shape:
+            return x
+        if problem.padding_mode == "zeros":
+            padded = np.zeros(views.padded, x.dtype)
+            copy_of(Strided.dense(x.shape), views.inside, x.dtype)(x, 0, padded, views.inside.offset)
+            return padded
+        first = pad_planes(np.moveaxis(x, -1, 1) if views.last else x, problem.padding, problem.padding_mode)
+        return np.ascontiguousarray(np.moveaxis(first, 1, -1) if views.last else first)
