@@ -42,10 +42,15 @@ class Piece(NamedTuple):
     result: Strided  # of the gradient
 
 
+_NOTHING = Strided.dense((0,))
+
+
 @lru_cache(maxsize=256)
 def pieces(problem: ConvProblem) -> tuple[Piece, ...]:
     """Return what a gradient's elements are the results of, each of one piece; all padding must be of zeros."""
     assert problem.padding_mode == "zeros" or not any(map(any, problem.padding))
+    if not problem.batch:
+        return (Piece(None, _NOTHING, _NOTHING, _NOTHING, Strided.dense(problem.result_shape)),)
     return tuple(_input_pieces(problem)) if problem.direction == "input_gradient" else (_weight_piece(problem),)
 
 
@@ -106,8 +111,7 @@ def _input_pieces(problem: ConvProblem) -> Iterator[Piece]:
                 last, step = problem.kernel[axis] - 1 - last, -step
             weight = weight.taken(3 + axis, last, -step, phase.taps)
         if any(phase.taps == 0 for phase in phases):
-            nothing = Strided.dense((0,))
-            yield Piece(None, nothing, nothing, nothing, result)
+            yield Piece(None, _NOTHING, _NOTHING, _NOTHING, result)
             continue
         forward = replace(
             problem,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,26 @@ class Strided:
         shape, strides = list(self.shape), list(self.strides)
         shape[axis], strides[axis] = count, step * self.strides[axis]
         return Strided(tuple(shape), tuple(strides), self.offset + first * self.strides[axis])
+
+
+class Axis(NamedTuple):
+    """An axis of two views of one shape."""
+
+    size: int
+    source: int  # stride
+    target: int
+
+
+def merged(source: Strided, target: Strided) -> tuple[Axis, ...]:
+    """Return the axes of views of one shape, those as one that lie alike in both."""
+    axes: list[Axis] = []
+    for axis in map(Axis, source.shape, source.strides, target.strides):
+        if axis.size == 1:
+            continue
+        before = axes[-1] if axes else None
+        alike = before and (before.source, before.target) == (axis.size * axis.source, axis.size * axis.target)
+        if before and alike:
+            axes[-1] = Axis(before.size * axis.size, axis.source, axis.target)
+        else:
+            axes.append(axis)
+    return tuple(axes)

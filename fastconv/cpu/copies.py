@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from fastconv.algorithm import Array
 from fastconv.cpu import scratch, threads
 from fastconv.cpu.kernel import Ints, Reals, copy_run, driver
 from fastconv.cpu.native import address
-from fastconv.strided import Strided
+from fastconv.strided import Axis, Strided, merged
 
 ROWS = 16  # of a task: as many lines as the first level cache keeps whatever their distance
 
@@ -69,14 +68,6 @@ def copy_views(
                     target[to + i * target_row + j * target_run] = source[first + i * source_row + j * source_run]
 
 
-class Axis(NamedTuple):
-    """An axis of two views."""
-
-    size: int
-    source: int  # stride
-    target: int
-
-
 class Copy:
     """A copy between views of arrays of one type, made ready for many; see `copy_of`."""
 
@@ -107,21 +98,6 @@ class Copy:
         )
         self._launch.run(workspace.job, (address(self._numbers), begin, end))
         scratch.give(workspace)
-
-
-def merged(source: Strided, target: Strided) -> tuple[Axis, ...]:
-    """Return the axes of views of one shape, those as one that lie alike in both."""
-    axes: list[Axis] = []
-    for axis in map(Axis, source.shape, source.strides, target.strides):
-        if axis.size == 1:
-            continue
-        before = axes[-1] if axes else None
-        alike = before and (before.source, before.target) == (axis.size * axis.source, axis.size * axis.target)
-        if before and alike:
-            axes[-1] = Axis(before.size * axis.size, axis.source, axis.target)
-        else:
-            axes.append(axis)
-    return tuple(axes)
 
 
 def seconds(axes: tuple[Axis, ...]) -> float:

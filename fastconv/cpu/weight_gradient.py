@@ -6,8 +6,8 @@ Of a group, with the pixels (n, o) of all images one behind the other::
 
 M is the filters, N the channels times the taps, K the pixels. With pixels for channels it is a forward convolution by a
 kernel of one element, so what sums it, and how fast, is what computes those. X is never there as a whole: some channels
-and some pixels of it at a time, as many as the second level cache holds. Blocks of pixels are summed one after the
-other, each on top of the sums before it: in an order that depends on the sizes alone.
+and some pixels of it at a time, some times as many as the second level cache holds. Blocks of pixels are summed one
+after the other, each on top of the sums before it: in an order that depends on the sizes alone.
 
 Patches are copied by runs of elements that lie side by side: pixels, channels first, or channels of some taps, channels
 last. What such runs are of becomes an axis of one image: of its channels where they are pixels (the convolution is
@@ -17,8 +17,8 @@ channels last, and g its weights as it lies), of its pixels where they are chann
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
-from itertools import product
 from math import prod
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ import numpy as np
 
 from fastconv.algorithm import Algorithm, Array, BoundRun, Run
 from fastconv.codegen import target as targets
-from fastconv.cpu.copies import SINGLE_SECONDS, copy_of, copy_seconds, dense
+from fastconv.cpu.copies import SINGLE_SECONDS, Copy, copy_of, copy_seconds, dense
 from fastconv.cpu.gradient import Gradient
 from fastconv.problem import ConvProblem
 from fastconv.reference.padding import pad_planes
@@ -35,8 +35,9 @@ from fastconv.strided import Strided
 #: Pixels that are summed at once, about: with fewer, sums are read and written more often than they are worth.
 PIXELS = 2048
 
-#: Share of the second level cache that patches take; the sums and a panel of weights are there, too.
-SHARE = 0.5
+#: Bytes of patches for each of the second level cache: what is read once need not stay there, and with fewer blocks
+#: less is begun.
+SHARE = 2
 
 
 class Pixels(NamedTuple):
@@ -214,53 +215,68 @@ class _Views:
         return found, target.taken(2, some.channels.start, 1, len(some.channels))
 
 
+class _Step(NamedTuple):
+    """A block of patches, and what is to do with it; made once for many calls."""
+
+    convolution: ConvProblem
+    gather: Copy
+    seen: Strided
+    weights: Strided | None  # of the output's gradient; None: those of the step before
+    sums: int  # which
+
+
 class _Product:
     """The gradient by the weight of one problem."""
 
     def __init__(self, problem: ConvProblem, inside: Algorithm) -> None:
         self._problem, self._inside = problem, inside
-        self._divided, self._views = divide(problem), _Views(problem)
+        self._views, self._divided = _Views(problem), divide(problem)
+        self._steps = tuple(self._make_steps())
+
+    def _make_steps(self) -> Iterator[_Step]:
+        for block in self._divided.pixels:
+            before = None
+            for number, some in enumerate(self._divided.channels):
+                seen = self._views.patches_of(block, some)
+                gather = copy_of(seen, Strided.dense(seen.shape), self._problem.dtype)
+                convolution = _convolution(self._problem, block, some)
+                weights = self._views.pixels_of(block, some)
+                anew = before != (convolution, weights)
+                yield _Step(convolution, gather, seen, weights if anew else None, number)
+                before = convolution, weights
 
     def __call__(self, x: Array, gradient: Array, out: Array) -> None:
         """Compute from the input and the gradient by the output."""
-        if not self._divided.pixels:
+        if not self._steps:
             out[...] = 0
             return
         whole = out.flags.c_contiguous
         target = out if whole else np.empty(out.shape, out.dtype)
-        for some, sums in self._sums(self._padded(x), gradient).items():
-            found, place = self._views.sums_of(some)
-            copy_of(found, place, out.dtype)(sums, found.offset, target, place.offset)
+        sums = self._sums(self._padded(x), gradient)
+        for some, found in zip(self._divided.channels, sums, strict=True):
+            view, place = self._views.sums_of(some)
+            copy_of(view, place, out.dtype)(found, view.offset, target, place.offset)
         if not whole:
             out[...] = target
 
-    def _sums(self, padded: Array, gradient: Array) -> dict[Channels, Array]:
+    def _sums(self, padded: Array, gradient: Array) -> list[Array]:
         """Return the sums of each block of channels, as the convolutions leave them."""
-        views, divided = self._views, self._divided
-        most = max(prod(_convolution(self._problem, *each).input_shape) for each in product(*divided))
-        room = np.empty(most, padded.dtype)  # of patches, of one block after the other
-        sums: dict[Channels, Array] = {}
-        spare: dict[Channels, Array] = {}
-        for block in divided.pixels:
-            bound: dict[tuple[ConvProblem, int], BoundRun] = {}  # by the first group
-            for some in divided.channels:
-                convolution = _convolution(self._problem, block, some)
-                run = bound.get((convolution, some.groups.start))
-                if run is None:
-                    factors = dense(gradient, views.pixels_of(block, some)).reshape(convolution.weight_shape)
-                    run = self._inside.bind(convolution, None, factors).run
-                    bound[convolution, some.groups.start] = run
-                seen = views.patches_of(block, some)
-                copy_of(seen, Strided.dense(seen.shape), room.dtype)(padded, seen.offset, room, 0)
-                patches = room[: prod(seen.shape)].reshape(convolution.input_shape)
-                before, target = sums.get(some), spare.get(some)
-                if target is None:
-                    target = np.empty(convolution.output_shape, room.dtype)
-                run(patches, None, before, target)
-                sums[some] = target
-                if before is not None:
-                    spare[some] = before
-        return sums
+        room = np.empty(max(prod(step.seen.shape) for step in self._steps), padded.dtype)  # of one block after another
+        count = len(self._divided.channels)
+        sums: list[Array | None] = [None] * count
+        spare = [np.empty(step.convolution.output_shape, room.dtype) for step in self._steps[:count]]
+        run: BoundRun
+        for step in self._steps:
+            if step.weights is not None:
+                factors = dense(gradient, step.weights).reshape(step.convolution.weight_shape)
+                run = self._inside.bind(step.convolution, None, factors).run
+            step.gather(padded, step.seen.offset, room, 0)
+            patches = room[: prod(step.seen.shape)].reshape(step.convolution.input_shape)
+            before, target = sums[step.sums], spare[step.sums]
+            run(patches, None, before, target)
+            sums[step.sums] = target
+            spare[step.sums] = np.empty_like(target) if before is None else before
+        return [each for each in sums if each is not None]
 
     def _padded(self, x: Array) -> Array:
         """Return the padded input, which lies as x does."""
