@@ -11,6 +11,7 @@ from fastconv import config
 from fastconv.arguments import dtype_name
 from fastconv.call import Array, Shaped, array, check_activation, convolve, options
 from fastconv.devices import is_on_device, kind
+from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
 from fastconv.selection import explain
 from fastconv.selection.place import place_of
@@ -148,7 +149,7 @@ def plan(
     ValueError
         If a value is not possible.
     UnsupportedError
-        If the algorithm asked for, or any, does not compute the problem.
+        If the algorithm asked for, or any, does not compute the problem, or if that is a gradient.
     UnavailableError
         If there is no such device.
 
@@ -164,6 +165,8 @@ def plan(
     """
     if not isinstance(problem, ConvProblem):
         raise TypeError(f"problem must be a ConvProblem, got {problem!r} of type {type(problem).__name__}")
+    if problem.direction != "forward":
+        raise UnsupportedError(f"fastconv.plan makes plans of forward convolutions, got {problem}")
     if activation is not None:
         check_activation(activation, problem)
     limit = config.tolerance_in_force(problem.dtype, tolerance)
