@@ -106,7 +106,7 @@ def test_out_and_no_images():
     ("kind", "message", "arguments"),
     [
         (ValueError, r"output_padding must be less than the stride \(2\)", {"stride": 2, "output_padding": 2}),
-        (fastconv.UnsupportedError, "output_padding must be less than the stride .1. and the padding after .0. together",
+        (fastconv.UnsupportedError, "output_padding must be less than the stride .1. and the padding after .0.",
          {"dilation": 2, "output_padding": 1}),
         (ValueError, "groups must divide the 2 channels of x, got 3", {"groups": 3}),
         (ValueError, r"bias must have shape \(4,\), got \(3,\)", {"bias": np.ones(3)}),

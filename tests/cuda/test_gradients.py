@@ -129,7 +129,7 @@ def test_what_a_device_refuses(interpreting):
         fastconv.conv2d_input((1, 2, 5, 5), interpreting.array(np.ones((3, 2, 3, 3), np.float32)), grad)
     with pytest.raises(TypeError, match="grad_output"):
         fastconv.conv2d_input((1, 2, 5, 5), weight, np.ones((1, 3, 3, 3)))
-    with pytest.raises(fastconv.UnsupportedError, match="winograd_2x2.*, in conv2d"):
+    with pytest.raises(fastconv.UnsupportedError, match=r"winograd_2x2.*, in conv2d"):
         fastconv.conv2d_input((1, 2, 5, 5), weight, grad, stride=2, padding=1, algorithm="winograd_2x2")
 
 
