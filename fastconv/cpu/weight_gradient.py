@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from math import prod
 from typing import NamedTuple
 
@@ -34,6 +36,9 @@ from fastconv.strided import Strided
 
 #: Pixels that are summed at once, about: with fewer, sums are read and written more often than they are worth.
 PIXELS = 2048
+
+#: Pixels of an image whose patches are read where they lie, at least: with fewer, several images are worth a copy.
+FEWEST_PIXELS = 512
 
 #: Bytes of patches for each of the second level cache: what is read once need not stay there, and with fewer blocks
 #: less is begun.
@@ -75,7 +80,9 @@ class WeightGradient(Gradient):
     def copying(self, problem: ConvProblem) -> float:
         """Predict that of the padded input, of patches, of the output's gradient, and of the sums."""
         views = _Views(problem)
-        copied = sum(map(copy_seconds, (views.inside, views.patches, views.pixels)))
+        copied = copy_seconds(views.inside) * views.copied + copy_seconds(views.pixels)
+        if any(not _lies(views.patches_of(*block)) for block in product(*divide(problem))):
+            copied += copy_seconds(views.patches)
         return copied + 2 * SINGLE_SECONDS * problem.parameters
 
     def copied(self, problem: ConvProblem) -> int:
@@ -83,7 +90,8 @@ class WeightGradient(Gradient):
         divided = divide(problem)
         most = max((each.places for each in divided.pixels), default=0)
         patches = max(_patches(problem, each) for each in divided.channels)
-        return prod(_Views(problem).padded) + most * (patches + problem.filters) + 2 * problem.parameters
+        views = _Views(problem)
+        return prod(views.padded) * views.copied + most * (patches + problem.filters) + 2 * problem.parameters
 
     def prepared(self, problem: ConvProblem, activation: str | None) -> Run:
         """Return what runs block by block of pixels, and of these by channels."""
@@ -100,10 +108,19 @@ class WeightGradient(Gradient):
 
 @lru_cache(maxsize=256)
 def divide(problem: ConvProblem) -> Division:
-    """Return the blocks: whole images, or some rows of one, and as many channels as the cache then holds patches of."""
+    """Return the blocks: whole images, or some rows of one, and as many channels as the cache then holds patches of.
+
+    Patches that are the input itself are all channels of an image.
+    """
     first, *others = problem.output_size
     row, image = prod(others), prod(problem.output_size)
     pixels: list[Pixels] = []
+    group = problem.channels // problem.groups
+    if are_input(problem) and image >= FEWEST_PIXELS:
+        each_image = (range(n, n + 1) for n in range(problem.batch))
+        return Division(
+            tuple(Pixels(each, range(first), image) for each in each_image), (Channels(range(1), range(group)),)
+        )
     if not problem.batch:
         pass  # there are none
     elif image > PIXELS:
@@ -114,13 +131,18 @@ def divide(problem: ConvProblem) -> Division:
         pixels += [Pixels(each, range(first), len(each) * image) for each in images]
     room = SHARE * targets.caches().level2 / (problem.itemsize * prod(problem.kernel))
     most = max(1, int(room / max((each.places for each in pixels), default=1)))  # channels
-    group = problem.channels // problem.groups
     if most >= group:
         return Division(
             tuple(pixels), tuple(Channels(each, range(group)) for each in _even(problem.groups, most // group))
         )
     alone = [range(g, g + 1) for g in range(problem.groups)]
     return Division(tuple(pixels), tuple(Channels(each, some) for each in alone for some in _even(group, most)))
+
+
+def are_input(problem: ConvProblem) -> bool:
+    """Whether patches are the input as it lies."""
+    steps = {*problem.kernel, *problem.stride, problem.groups}
+    return steps == {1} and not any(map(any, problem.padding))
 
 
 def _even(count: int, most: int) -> list[range]:
@@ -166,6 +188,7 @@ class _Views:
         size = tuple([extent + sum(pair) for extent, pair in zip(problem.size, problem.padding, strict=True)])
         images = problem.batch, problem.channels
         self.padded = (images[0], *size, images[1]) if last else (*images, *size)
+        self.copied = self.padded != problem.input_shape  # whether there is any padding
         self.inside = Strided.dense(self.padded)
         whole, gradient = self.inside, Strided.dense(problem.output_shape)
         for axis in range(rank):
@@ -219,10 +242,15 @@ class _Step(NamedTuple):
     """A block of patches, and what is to do with it; made once for many calls."""
 
     convolution: ConvProblem
-    gather: Copy
+    gather: Copy | None  # None: patches are read where they lie
     seen: Strided
     weights: Strided | None  # of the output's gradient; None: those of the step before
     sums: int  # which
+
+
+def _lies(view: Strided) -> bool:
+    """Whether a view's elements lie one behind the other."""
+    return replace(view, offset=0).is_dense
 
 
 class _Product:
@@ -238,7 +266,8 @@ class _Product:
             before = None
             for number, some in enumerate(self._divided.channels):
                 seen = self._views.patches_of(block, some)
-                gather = copy_of(seen, Strided.dense(seen.shape), self._problem.dtype)
+                copied = Strided.dense(seen.shape)
+                gather = None if _lies(seen) else copy_of(seen, copied, self._problem.dtype)
                 convolution = _convolution(self._problem, block, some)
                 weights = self._views.pixels_of(block, some)
                 anew = before != (convolution, weights)
@@ -261,7 +290,9 @@ class _Product:
 
     def _sums(self, padded: Array, gradient: Array) -> list[Array]:
         """Return the sums of each block of channels, as the convolutions leave them."""
-        room = np.empty(max(prod(step.seen.shape) for step in self._steps), padded.dtype)  # of one block after another
+        sizes = [prod(step.seen.shape) for step in self._steps if step.gather is not None]
+        room = np.empty(max(sizes, default=0), padded.dtype)  # of one block after another
+        flat = padded.reshape(-1)
         count = len(self._divided.channels)
         sums: list[Array | None] = [None] * count
         spare = [np.empty(step.convolution.output_shape, room.dtype) for step in self._steps[:count]]
@@ -270,8 +301,13 @@ class _Product:
             if step.weights is not None:
                 factors = dense(gradient, step.weights).reshape(step.convolution.weight_shape)
                 run = self._inside.bind(step.convolution, None, factors).run
-            step.gather(padded, step.seen.offset, room, 0)
-            patches = room[: prod(step.seen.shape)].reshape(step.convolution.input_shape)
+            end = prod(step.seen.shape)
+            if step.gather is not None:
+                step.gather(padded, step.seen.offset, room, 0)
+                patches = room[:end]
+            else:
+                patches = flat[step.seen.offset : step.seen.offset + end]
+            patches = patches.reshape(step.convolution.input_shape)
             before, target = sums[step.sums], spare[step.sums]
             run(patches, None, before, target)
             sums[step.sums] = target
@@ -281,7 +317,7 @@ class _Product:
     def _padded(self, x: Array) -> Array:
         """Return the padded input, which lies as x does."""
         problem, views = self._problem, self._views
-        if views.padded == x.shape:
+        if not views.copied:
             return x
         if problem.padding_mode == "zeros":
             padded = np.zeros(views.padded, x.dtype)

@@ -43,6 +43,20 @@ def test_blocks(blocks):
 
 
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_patches_that_are_the_input_are_read_where_they_lie(layout, blocks, monkeypatch):
+    monkeypatch.setattr(weight_gradient, "FEWEST_PIXELS", 20)
+    blocks(40, 1000)
+    problem, random = problem_of(f"conv2d,n3,c5,6x7,k4,1x1,{layout}"), np.random.default_rng(0)
+    (entry,) = (one for one in table.GRADIENTS["weight_gradient"] if one.name == "direct")
+    x, grad = (random.integers(-4, 5, shape).astype("f8") for shape in problem.operand_shapes)
+    compute = weight_gradient._Product(problem, entry.inside)
+    assert all(step.gather is None for step in compute._steps)
+    out = np.empty(problem.weight_shape)
+    compute(x, grad, out)
+    np.testing.assert_array_equal(out, reference.conv_weight_gradient(problem, x, grad))
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
 @pytest.mark.parametrize("text", [
     "conv2d,n3,c5,10x12,k4,3x3,p1",
     "conv2d,n2,c6,9x8,k4,3x2,s2,p1,d2,g2,flip",
