@@ -221,6 +221,6 @@ def _strides(problem: ConvProblem, out: Array) -> tuple[int, ...]:
     for size, stride in zip(problem.output_size[::-1], spatial[::-1], strict=True):
         if stride != expected and size > 1:
             return ()
-        expected = stride * size
+        expected *= size  # an axis of one element may have any stride
     dense = filter_ if pixels_lie_apart(problem) else pixel
     return (image, filter_, pixel) if dense == 1 else ()

@@ -19,14 +19,12 @@ RESULTS_OF_GELU = 11
 
 
 class Reference(Algorithm):
-    """`fastconv.reference.conv`, rounded once to the result's type."""
+    """`fastconv.reference.conv` and its gradients, rounded once to the result's type."""
 
     name = "reference"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse nothing but other directions than forward, and what NumPy has no type for."""
-        if problem.direction != "forward":
-            return f"{self.name} computes the forward direction, not {problem.direction}"
+        """Refuse nothing but what NumPy has no type for."""
         return not_in_memory(problem)
 
     def workspace(self, problem: ConvProblem) -> int:
@@ -68,13 +66,19 @@ class Reference(Algorithm):
 
         Image by image: NumPy's products sum in an order that depends on the shapes.
         """
-        alone = dataclasses.replace(problem, batch=1)
-        images = [slice(i, i + 1) for i in range(problem.batch)]
         with np.errstate(over="ignore", invalid="ignore"):
-            results = [
-                reference.conv(alone, x[i], weight, bias, None if residual is None else residual[i], activation)
-                for i in images
-            ]
+            if problem.direction == "weight_gradient":  # summed over images
+                out[...] = reference.conv_weight_gradient(problem, x, weight)
+                return
+            alone = dataclasses.replace(problem, batch=1)
+            images = [slice(i, i + 1) for i in range(problem.batch)]
+            if problem.direction == "forward":
+                results = [
+                    reference.conv(alone, x[i], weight, bias, None if residual is None else residual[i], activation)
+                    for i in images
+                ]
+            else:
+                results = [reference.conv_input_gradient(alone, weight, x[i], bias) for i in images]
             for i, result in zip(images, results, strict=True):
                 out[i] = result
 

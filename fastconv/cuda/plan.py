@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
@@ -34,12 +34,6 @@ class Step(NamedTuple):
     launch: Launch
     pointers: tuple[Operand | None, ...]  # None: nothing
     maps: tuple[Mapped, ...] = ()
-
-    def moved(self, move: Callable[[Operand], Operand]) -> Step:
-        """Return the step on other places."""
-        pointers = tuple([None if operand is None else move(operand) for operand in self.pointers])
-        maps = tuple([one._replace(operand=move(one.operand)) for one in self.maps])
-        return self._replace(pointers=pointers, maps=maps)
 
 
 @dataclass(frozen=True)
@@ -96,6 +90,29 @@ class Target:
 
 
 _functions: dict[tuple[Driver, int, Code, int], object] = {}
+
+
+ALIGNMENT = 256  # bytes, at multiples of which what lies in a workspace begins
+
+
+def aligned(size: int) -> int:
+    """Return the bytes that something in a workspace takes, so that what follows is aligned."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def moved(steps: Iterable[Step], places: Mapping[int, Operand]) -> list[Step]:
+    """Return steps whose operands lie elsewhere, each behind what stands for its place; the others stay."""
+
+    def elsewhere(operand: Operand) -> Operand:
+        begin = places.get(operand.place)
+        return operand if begin is None else Operand(begin.place, begin.offset + operand.offset)
+
+    def step_elsewhere(step: Step) -> Step:
+        pointers = tuple([None if operand is None else elsewhere(operand) for operand in step.pointers])
+        maps = tuple([Mapped(tensor_map, elsewhere(operand)) for tensor_map, operand in step.maps])
+        return Step(step.launch, pointers, maps)
+
+    return list(map(step_elsewhere, steps))
 
 
 def target(ordinal: int) -> Target:

@@ -111,6 +111,6 @@ def test_machine_code(capability, compiler):
 
     problem = ConvProblem.parse("conv2d,n1,c2,7x8,k2,3x3,p1,reflect,float32")
     driver = _Keeping()
-    padding._padding(problem, Target(driver, 0, Device(capability=capability)))
+    padding.padding(problem, Target(driver, 0, Device(capability=capability)))
     code = machine_code(driver.codes[0].machine_code)
     assert (code.local_accesses, code.stack, code.doubles) == (0, 0, 0)
