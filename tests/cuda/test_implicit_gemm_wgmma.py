@@ -150,6 +150,20 @@ def test_other_padding_is_a_copy_that_the_map_is_of(divided, interpreting):
     assert compared(problem, interpreting) <= LIMITS["float16"]
 
 
+def test_the_gradient_by_the_input(divided, interpreting):
+    """Of strides: several forward problems, whose maps are of copies in the workspace."""
+    from test_gradients import functions
+
+    divided(64)
+    problem = ConvProblem.parse("conv2d,n1,c16,7x6,k16,3x3,s2,p1,channels_last,input_gradient,float16")
+    random = np.random.default_rng(0)
+    operands = [random.uniform(-1, 1, shape).astype(np.float16) for shape in problem.operand_shapes]
+    call, arguments = functions(problem), problem.arguments()
+    wanted = call(*(one.astype(np.float64) for one in operands), algorithm="reference", **arguments)
+    y = interpreting.numpy(call(*map(interpreting.array, operands), algorithm=NAME, **arguments))
+    assert error(y.astype(np.float64), wanted) <= LIMITS["float16"]
+
+
 def test_an_image_alone_and_in_a_batch(interpreting):
     from fastconv.cuda import wgmma
 
