@@ -34,6 +34,7 @@ MOST_STEPS = 2**30 - 1  # of K: what `intrinsics.quotient` divides
 STAGES = 3  # rounds whose factors are in shared memory, or on their way
 _ROW = 128  # bytes of a pixel's columns in a round: each of its 16 byte chunks lies in four of the 32 banks
 _CHUNK = 16  # bytes
+_WINDOW = 12  # bytes of shared memory that the kernel declares for a pixel: its window's address and borders
 _ALIGNMENT = 256  # of what lies in the workspace
 
 _INTRINSICS = "fastconv.cuda.intrinsics.tensor_cores"
@@ -324,7 +325,7 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     split_rounds = -(-rounds // splits)
     if splits > 1 and (split_rounds < LEAST_ROUNDS or split_rounds * (splits - 1) >= rounds):
         return None
-    shared = tile.shared(factors, channels_last)
+    shared = tile.shared(factors, channels_last) + _WINDOW * tile.pixels
     if shared > device.shared:
         return None
     filter_tiles = -(-shape.group_filters // tile.filters)
