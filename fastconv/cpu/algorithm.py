@@ -180,7 +180,17 @@ def _by_strides(
     ready: dict[tuple[int, ...] | None, Callable[..., None]] = {}
     sizes: dict[tuple[int, ...] | None, int] = {}  # apart from what runs, which each call looks up
 
-    def run(*operands: Array | None) -> None:
+    def made(strides: tuple[int, ...] | None) -> Callable[..., None]:
+        run_so = ready.get(strides)
+        if run_so is None:
+            if len(ready) >= MOST_STRIDES:
+                ready.clear()
+                sizes.clear()
+            run_so, sizes[strides] = make(strides)
+            ready[strides] = run_so
+        return run_so
+
+    def run(*operands: Array | None) -> None:  # which must not hold itself: packed weights go with the last who has it
         out = operands[-1]
         assert out is not None
         strides = None if out.flags.c_contiguous else _strides(problem, out)
@@ -189,15 +199,10 @@ def _by_strides(
             run_so(*operands)
         elif strides == ():
             contiguous = memory.empty(out.shape, out.dtype)
-            run(*operands[:-1], contiguous)
+            made(None)(*operands[:-1], contiguous)
             out[...] = contiguous
         else:
-            if len(ready) >= MOST_STRIDES:
-                ready.clear()
-                sizes.clear()
-            run_so, sizes[strides] = make(strides)
-            ready[strides] = run_so
-            run_so(*operands)
+            made(strides)(*operands)
 
     return run, lambda: sum(tuple(sizes.values()))  # a copy: other threads may add to them
 
