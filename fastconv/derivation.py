@@ -69,7 +69,7 @@ def refusal(problem: ConvProblem) -> str | None:
 
 def smallest(problem: ConvProblem) -> ConvProblem:
     """Return the smallest convolution of a problem's type: what computes others of that type computes it, too."""
-    return ConvProblem(problem.dtype, 1, 1, (1,), 1, (1,), (1,), ((0, 0),), (1,), 1)
+    return ConvProblem(problem.dtype, 1, 1, (1,), 1, (1,), (1,), ((0, 0),), (1,), 1, precision=problem.precision)
 
 
 def without_border(problem: ConvProblem) -> ConvProblem:

@@ -50,7 +50,7 @@ class Request:
     direction: str
     rank: int
     size: object  # of what it is by: `input_size` or `weight_size`
-    of_problem: tuple[object, ...]  # the arguments from stride to layout
+    of_problem: tuple[object, ...]  # the arguments from stride to precision
     algorithm: object
     tolerance: float | None
 
@@ -106,7 +106,7 @@ class TransposedRequest(Request):
         """Validate, and return what is asked for."""
         for name, each in zip(self.names, (first, second), strict=True):
             dtype_name(each.dtype, name)
-        stride, padding, dilation, groups, padding_mode, flip, layout = self.of_problem
+        stride, padding, dilation, groups, padding_mode, flip, layout, precision = self.of_problem
         batched = has_batch_axis(first, self.rank)
         images = first.shape if batched else (1, *first.shape)
         last = layout == "channels_last"
@@ -121,7 +121,7 @@ class TransposedRequest(Request):
         pairs = tuple(map(_absorbed, pairs, strides, extra))
         channels = second.shape[1] * groups
         shape_ = (images[0], *output, channels) if last else (images[0], channels, *output)
-        of_problem = (strides, pairs, dilations, groups, padding_mode, flip, layout)
+        of_problem = (strides, pairs, dilations, groups, padding_mode, flip, layout, precision)
         forward = problem_of(shape_, second.shape, first.dtype, second.dtype, of_problem)
         assert forward.output_shape == images
         return Asked(replace(forward, direction=self.direction), batched)
@@ -152,7 +152,7 @@ class _Call:
     operand: np.dtype[np.generic]
     result: np.dtype[np.generic]
     shape: tuple[int, ...]  # of the result
-    empty: Callable[[], Array]  # makes one
+    empty: Callable[[Array], Array]  # makes one, beside the first operand
     bias_shape: tuple[int, ...]
     run: Callable[[Array, Array, Array | None, Array], None] | None  # None: the result is empty
 
@@ -179,11 +179,11 @@ def compute(request: Request, first: object, second: object, bias: object, out: 
     term = None if bias is None else as_addend(bias, call.bias_shape, call.result, "bias")
     one, other = dense(one, call.operand), dense(other, call.operand)
     if out is None:
-        target = written = call.empty()
+        target = written = call.empty(one)
     else:
         target = written = checked_out(out, call.shape, call.result)
         if needs_a_copy(target, (one, other, term)):
-            written = call.empty()
+            written = call.empty(one)
     if call.run is not None:
         call.run(one, other, term, written)
     if written is not target:
@@ -193,7 +193,7 @@ def compute(request: Request, first: object, second: object, bias: object, out: 
 
 def _prepare(request: Request, first: Array, second: Array) -> _Call:
     problem, batched = request.asked(first, second)
-    limit = config.tolerance_in_force(problem.dtype, request.tolerance)
+    limit = config.tolerance_in_force(problem, request.tolerance)
     chosen = cast("Algorithm", options(problem, request.algorithm, limit)[-1])
     native = NATIVE[problem.dtype]
     result = native if is_floating(problem.dtype) else np.dtype(np.int64)

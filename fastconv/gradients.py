@@ -17,7 +17,7 @@ _ARGUMENTS = """
     algorithm : str
         ``"auto"``, or a name of :func:`fastconv.algorithms`, which runs or raises: what convolves by it
         what the gradient is made of, see ``docs/gradients.md``.
-    tolerance : float, optional
+    tolerance, precision : optional
         As in :func:`fastconv.conv2d`.
     out : array, optional
         Receives the result and is returned; its shape and type must be the result's, its strides
@@ -90,6 +90,7 @@ def conv1d_input(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Return the gradient of a convolution along one spatial axis by its input.
@@ -103,7 +104,7 @@ def conv1d_input(
     >>> fastconv.conv1d_input((1, 1, 5), weight, np.array([[[1.0, 2.0]]]), stride=2)
     array([[[  1.,  10., 102.,  20., 200.]]])
     """
-    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout)
+    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
     request = Request("input_gradient", 1, input_size, of_problem, algorithm, tolerance)
     return compute(request, grad_output, weight, None, out)
 
@@ -123,6 +124,7 @@ def conv2d_input(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Return the gradient of a convolution along two spatial axes by its input.
@@ -138,7 +140,7 @@ def conv2d_input(
              [ 3., 14., 20.],
              [ 0., 30., 40.]]]])
     """
-    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout)
+    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
     request = Request("input_gradient", 2, input_size, of_problem, algorithm, tolerance)
     return compute(request, grad_output, weight, None, out)
 
@@ -158,6 +160,7 @@ def conv3d_input(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Return the gradient of a convolution along three spatial axes by its input.
@@ -171,7 +174,7 @@ def conv3d_input(
     >>> fastconv.conv3d_input((3, 4, 4, 4), np.ones((1, 3, 3, 3, 3)), grad_output).shape
     (3, 4, 4, 4)
     """
-    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout)
+    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
     request = Request("input_gradient", 3, input_size, of_problem, algorithm, tolerance)
     return compute(request, grad_output, weight, None, out)
 
@@ -191,6 +194,7 @@ def conv1d_weight(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Return the gradient of a convolution along one spatial axis by its weight.
@@ -204,7 +208,7 @@ def conv1d_weight(
     >>> fastconv.conv1d_weight(x, (1, 1, 3), np.array([[[1.0, 10.0]]]), stride=2)
     array([[[31., 42., 53.]]])
     """
-    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout)
+    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
     request = Request("weight_gradient", 1, weight_size, of_problem, algorithm, tolerance)
     return compute(request, x, grad_output, None, out)
 
@@ -224,6 +228,7 @@ def conv2d_weight(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Return the gradient of a convolution along two spatial axes by its weight.
@@ -238,7 +243,7 @@ def conv2d_weight(
     array([[[[40., 51.],
              [73., 84.]]]])
     """
-    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout)
+    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
     request = Request("weight_gradient", 2, weight_size, of_problem, algorithm, tolerance)
     return compute(request, x, grad_output, None, out)
 
@@ -258,6 +263,7 @@ def conv3d_weight(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Return the gradient of a convolution along three spatial axes by its weight.
@@ -271,6 +277,6 @@ def conv3d_weight(
     >>> fastconv.conv3d_weight(x, (1, 3, 3, 3, 3), grad_output)[0, 0, 0, 0]
     array([8., 8., 8.])
     """
-    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout)
+    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
     request = Request("weight_gradient", 3, weight_size, of_problem, algorithm, tolerance)
     return compute(request, x, grad_output, None, out)

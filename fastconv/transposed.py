@@ -41,7 +41,7 @@ _ARGUMENTS = """
     algorithm : str
         ``"auto"``, or a name of :func:`fastconv.algorithms`, which runs or raises: what convolves by it
         what the result is made of, see ``docs/gradients.md``.
-    tolerance : float, optional
+    tolerance, precision : optional
         As in :func:`fastconv.conv2d`.
     out : array, optional
         Receives the result and is returned; its shape and type must be the result's, its strides
@@ -89,6 +89,7 @@ def conv_transpose1d(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve along one spatial axis, transposed: each element is spread over a window.
@@ -102,7 +103,7 @@ def conv_transpose1d(
     >>> fastconv.conv_transpose1d([[[1.0, 2.0]]], weight, stride=2, padding=1, output_padding=1)
     array([[[ 10., 102.,  20., 200.]]])
     """
-    of_problem = (stride, padding, dilation, groups, "zeros", flip, layout)
+    of_problem = (stride, padding, dilation, groups, "zeros", flip, layout, precision)
     request = TransposedRequest("input_gradient", 1, output_padding, of_problem, algorithm, tolerance)
     return compute(request, x, weight, bias, out)
 
@@ -122,6 +123,7 @@ def conv_transpose2d(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve along two spatial axes, transposed: each element is spread over a window.
@@ -138,7 +140,7 @@ def conv_transpose2d(
              [3.5, 3.5, 4.5, 4.5],
              [3.5, 3.5, 4.5, 4.5]]]])
     """
-    of_problem = (stride, padding, dilation, groups, "zeros", flip, layout)
+    of_problem = (stride, padding, dilation, groups, "zeros", flip, layout, precision)
     request = TransposedRequest("input_gradient", 2, output_padding, of_problem, algorithm, tolerance)
     return compute(request, x, weight, bias, out)
 
@@ -158,6 +160,7 @@ def conv_transpose3d(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve along three spatial axes, transposed: each element is spread over a window.
@@ -171,6 +174,6 @@ def conv_transpose3d(
     >>> fastconv.conv_transpose3d(x, np.ones((1, 4, 3, 3, 3)), stride=2).shape
     (4, 5, 5, 5)
     """
-    of_problem = (stride, padding, dilation, groups, "zeros", flip, layout)
+    of_problem = (stride, padding, dilation, groups, "zeros", flip, layout, precision)
     request = TransposedRequest("input_gradient", 3, output_padding, of_problem, algorithm, tolerance)
     return compute(request, x, weight, bias, out)

@@ -190,19 +190,20 @@ def _by_strides(
             ready[strides] = run_so
         return run_so
 
-    def run(*operands: Array | None) -> None:  # which must not hold itself: packed weights go with the last who has it
+    # It must not hold itself: packed weights go with the last who has it.
+    def run(x: Array, *operands: Array | None) -> None:
         out = operands[-1]
         assert out is not None
         strides = None if out.flags.c_contiguous else _strides(problem, out)
         run_so = ready.get(strides)
         if run_so is not None:
-            run_so(*operands)
+            run_so(x, *operands)
         elif strides == ():
-            contiguous = memory.empty(out.shape, out.dtype)
-            made(None)(*operands[:-1], contiguous)
+            contiguous = memory.empty(out.shape, out.dtype, x)
+            made(None)(x, *operands[:-1], contiguous)
             out[...] = contiguous
         else:
-            made(strides)(*operands)
+            made(strides)(x, *operands)
 
     return run, lambda: sum(tuple(sizes.values()))  # a copy: other threads may add to them
 

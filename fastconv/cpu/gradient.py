@@ -121,7 +121,7 @@ class InputGradient(Gradient):
         def run(x: Array, weight: Array, bias: Array | None, residual: Array | None, out: Array) -> None:
             assert residual is None
             whole = inner is problem and out.flags.c_contiguous
-            target = out if whole else memory.empty(shape, out.dtype)
+            target = out if whole else memory.empty(shape, out.dtype, x)
             for piece, convolve in ready:
                 result = viewed(target, piece.result)
                 if convolve is None:

@@ -188,6 +188,7 @@ def _convolution(problem: ConvProblem, pixels: Pixels, block: Channels) -> ConvP
         dilation=(1,),
         groups=groups,
         layout="channels_last" if problem.layout == "channels_first" else "channels_first",
+        precision=problem.precision,
     )
 
 

@@ -129,6 +129,10 @@ class Gradient(Algorithm):
         refusals = ((self.inside.supports(each), each) for each in self._convolutions(problem) or (smallest(problem),))
         return next((f"{reason}, in {each}" for reason, each in refusals if reason), None)
 
+    def runs_on(self, device: Device) -> str | None:
+        """Refuse the devices that the algorithm refuses."""
+        return self.inside.runs_on(device)
+
     def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes of copies, and of what forward problems take."""
         return self._room(problem, device).workspace

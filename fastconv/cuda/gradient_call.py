@@ -37,7 +37,7 @@ def compute(request: Request, first: object, second: object, bias: object, out: 
 
 def _prepare(request: Request, first: DeviceArray, second: DeviceArray) -> Call:
     problem, batched = request.asked(first, second)
-    limit = config.tolerance_in_force(problem.dtype, request.tolerance)
+    limit = config.tolerance_in_force(problem, request.tolerance)
     target = plans.target(first.device)
     stream = library_of(first.owner).stream(first)
     chosen = cast("Algorithm", places.chosen(problem, request.algorithm, limit, target, stream))

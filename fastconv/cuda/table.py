@@ -12,12 +12,20 @@ from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.gradient import gradients
 from fastconv.cuda.im2col import Im2col
+from fastconv.cuda.implicit_gemm_mma import ImplicitGemmMma
 from fastconv.cuda.padding import Bordered
 from fastconv.cuda.pooling import Pooling
 from fastconv.cuda.winograd import Winograd
 from fastconv.problem import ConvProblem
 
-_CONVOLUTIONS: tuple[Algorithm, ...] = (Direct(), Depthwise(), Im2col(), Winograd(2), Winograd(4))
+_CONVOLUTIONS: tuple[Algorithm, ...] = (
+    Direct(),
+    Depthwise(),
+    Im2col(),
+    ImplicitGemmMma(),
+    Winograd(2),
+    Winograd(4),
+)
 
 TABLE: tuple[Algorithm, ...] = tuple(map(Bordered, _CONVOLUTIONS))
 
@@ -26,7 +34,8 @@ GRADIENTS: Mapping[str, tuple[Algorithm, ...]] = MappingProxyType(
     {
         "input_gradient": gradients("input_gradient", _CONVOLUTIONS),
         "weight_gradient": gradients(
-            "weight_gradient", (Direct(), Depthwise(), Im2col(alike=False), Winograd(2), Winograd(4))
+            "weight_gradient",
+            tuple(Im2col(alike=False) if isinstance(each, Im2col) else each for each in _CONVOLUTIONS),
         ),
     }
 )

@@ -22,6 +22,9 @@ from fastconv.cpu.weight_gradient import WeightGradient
 from fastconv.cpu.winograd import Winograd
 from fastconv.problem import ConvProblem
 
+#: Algorithms that devices have and the processor lacks.
+ON_DEVICES = ("implicit_gemm_mma",)
+
 TABLE: tuple[Algorithm, ...] = (
     Direct(),
     Depthwise(),

@@ -25,7 +25,7 @@ __all__ = ["compile_kernels"]
 class _Nowhere:
     """As much of a driver as making plans takes: nobody runs them, they are made so that their kernels are compiled."""
 
-    def load(self, code: Code, ordinal: int) -> object:
+    def load(self, code: Code, ordinal: int, shared: int = 0) -> object:
         """Return the code as it is."""
         return code
 
@@ -61,7 +61,7 @@ def _compile(texts: Sequence[str], device: Device) -> None:
     for problem in map(parse, texts):
         for entry in table_of(problem):
             try:
-                if entry.supports(problem) is None:
+                if (entry.runs_on(device) or entry.supports(problem)) is None:
                     plan_of(entry, problem, target)
             except UnsupportedError:  # as the run will find, too
                 continue

@@ -30,13 +30,25 @@ from fastconv.cuda.intrinsics.registers import (
     zeros,
 )
 from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad
+from fastconv.cuda.intrinsics.tensor_cores import (
+    address_of,
+    commit_copies,
+    copy_async,
+    load_matrices,
+    put_sums,
+    shared_address,
+    wait_copies,
+)
 
 __all__ = [
     "add_outer",
+    "address_of",
     "advance",
     "block_x_again",
     "block_y_again",
     "block_z_again",
+    "commit_copies",
+    "copy_async",
     "division",
     "emit_load_if",
     "get",
@@ -46,15 +58,19 @@ __all__ = [
     "load4_inside",
     "load_if",
     "load_inside",
+    "load_matrices",
     "load_row",
     "mark",
     "put",
+    "put_sums",
     "quads",
     "quotient",
     "set_quad",
+    "shared_address",
     "slide",
     "store",
     "store_run",
     "thread_x_again",
+    "wait_copies",
     "zeros",
 ]
