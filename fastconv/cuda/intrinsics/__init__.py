@@ -15,11 +15,13 @@ from fastconv.cuda.intrinsics.memory import (
     load4_inside,
     load_if,
     load_inside,
+    load_quads,
     load_row,
     mark,
     store,
     store_run,
 )
+from fastconv.cuda.intrinsics.products import add_products
 from fastconv.cuda.intrinsics.registers import (
     add_outer,
     block_x_again,
@@ -29,10 +31,11 @@ from fastconv.cuda.intrinsics.registers import (
     thread_x_again,
     zeros,
 )
-from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad
+from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad, set_quads
 
 __all__ = [
     "add_outer",
+    "add_products",
     "advance",
     "block_x_again",
     "block_y_again",
@@ -46,12 +49,14 @@ __all__ = [
     "load4_inside",
     "load_if",
     "load_inside",
+    "load_quads",
     "load_row",
     "mark",
     "put",
     "quads",
     "quotient",
     "set_quad",
+    "set_quads",
     "slide",
     "store",
     "store_run",
