@@ -20,6 +20,9 @@ from fastconv.cuda.plan import Plan, Target
 from fastconv.problem import ConvProblem
 
 
+MOST_TILE = 9 * 9 * 8  # bytes of a tile of inputs, which with its transform is in a thread's 255 registers of 4
+
+
 class Winograd(Algorithm):
     """F(m x m, r x s)."""
 
@@ -32,8 +35,9 @@ class Winograd(Algorithm):
         reason = super().supports(problem) or winograd_tile.refusal(self.name, problem, self.outputs)
         if reason is not None:
             return reason
-        if max(problem.stride) > 1:
-            return f"{self.name} computes a stride of 1 on a device, not {'x'.join(map(str, problem.stride))}"
+        rows, columns = (axis.inputs for axis in winograd_tile.axes(problem, self.outputs))
+        if rows * columns * problem.itemsize > MOST_TILE:
+            return f"{self.name} computes tiles of at most {MOST_TILE} bytes on a device, not {rows}x{columns} elements"
         divided = winograd_plan.divide(problem, self.outputs)
         if divided.matrices > MOST_BLOCKS:
             most = MOST_BLOCKS * problem.groups // divided.matrices

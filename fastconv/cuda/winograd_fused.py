@@ -35,7 +35,8 @@ from fastconv.cuda.winograd_tiles import store_tile, tile_place
 THREADS = 256
 FILTERS, TILES, DEPTH = 64, 32, 4  # of a block, and channels at a time
 PITCH = 20  # from a filter's products of 16 tiles to the next one's: they begin in different banks
-ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS, ROWS, COLUMNS, FREQUENCIES = 2, 3, 2, 3, 4, 4, 16
+ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE = COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE = 2, 3, 1
+ROWS, COLUMNS, FREQUENCIES = 4, 4, 16
 RUN = 1  # outputs that are stored at once: 1 or 2
 
 BLOCK = {"FILTERS": FILTERS, "TILES": TILES, "DEPTH": DEPTH, "PITCH": PITCH}
@@ -131,7 +132,9 @@ def fused(
             place = int32(thread * 4 + buffer * (FREQUENCIES * DEPTH * FILTERS))
             set_quads(shared, place, THREADS * 4, next_weights)
             if transforms:
-                found = transform_input(next_tile, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+                found = transform_input(
+                    next_tile, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE
+                )
                 place = int32(put_tile + buffer * (FREQUENCIES * DEPTH * TILES))
                 for i in static_range(FREQUENCIES):
                     put(shared, place + i * (DEPTH * TILES), found[i])
@@ -162,7 +165,9 @@ def fused(
             filter_ = int32(first_filter + turn // 2 * 32 + in_round)
             if filter_ < filters and tile < tiles:
                 values = gather(shared, int32(in_round * PITCH + thread % 16), 32 * PITCH, FREQUENCIES)
-                found = transform_output(values, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+                found = transform_output(
+                    values, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE
+                )
                 filter_ = int32(group * filters + filter_)
                 begin = int64(image) * out_image_size + int64(filter_) * int64(out_height * out_width)
                 doubt = store_tile(

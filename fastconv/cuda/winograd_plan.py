@@ -151,10 +151,11 @@ class Division:
     @property
     def constants(self) -> dict[str, Constant]:
         """What all kernels are specialised by."""
-        (m, r, _), (n, s, _) = self.axes
+        (m, r, down), (n, s, across) = self.axes
         rows, columns = self.sizes
         return {
-            **{"ROW_OUTPUTS": m, "ROW_TAPS": r, "COLUMN_OUTPUTS": n, "COLUMN_TAPS": s},
+            **{"ROW_OUTPUTS": m, "ROW_TAPS": r, "ROW_STRIDE": down},
+            **{"COLUMN_OUTPUTS": n, "COLUMN_TAPS": s, "COLUMN_STRIDE": across},
             **{"ROWS": rows, "COLUMNS": columns, "FREQUENCIES": rows * columns, "TAPS": r * s},
             "THREADS": THREADS,
         }

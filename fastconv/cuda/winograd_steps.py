@@ -28,7 +28,7 @@ from fastconv.cuda.unroll import static_range
 from fastconv.cuda.winograd_tiles import store_tile, tile_place
 
 # What kernels are specialised by.
-ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS = 4, 3, 4, 3  # F(m, r) along each axis
+ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE = COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE = 4, 3, 1  # F(m, r) along each axis
 ROWS, COLUMNS, FREQUENCIES, TAPS = 6, 6, 36, 9  # of a tile of inputs, its elements, those of a kernel
 FLIP = False
 THREADS = 256
@@ -57,7 +57,7 @@ def weights(
     first = advance(weight, place * int64(TAPS) + int64(TAPS - 1 if FLIP else 0))
     limit = int32(TAPS) if channel < channels and filter_ < filters else int32(0)
     taps = load_row(first, int32(-1 if FLIP else 1), int32(0), limit, TAPS)
-    found = transform_weight(taps, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+    found = transform_weight(taps, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE)
     place = (group * int64(padded_channels) + int64(channel)) * int64(padded_filters) + int64(filter_)
     store_each(advance(transformed, place), frequency_step, found)
 
@@ -108,13 +108,13 @@ def inputs(
             store(marks, int32(image + 1), int32(0))
             if image == 0:
                 store(marks, int32(0), int32(0))
-        row = int32(row - padding_height)
-        column = int32(column - padding_width)
+        row = int32(row * ROW_STRIDE - padding_height)
+        column = int32(column * COLUMN_STRIDE - padding_width)
         start = int64(image) * image_size + int64(group * channels + channel) * int64(channel_step)
         rows = height if channel < channels else int32(0)
         source = advance(x, start)
         values = load_tile(source, row, column, rows, width, row_gap, column_gap, pixel_step, ROWS, COLUMNS)
-        found = transform_input(values, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+        found = transform_input(values, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE)
         start = int64(group * padded_channels + channel) * int64(padded_tiles) + int64(place)
         store_each(advance(transformed, start), frequency_step, found)
 
@@ -232,7 +232,7 @@ def outputs(
         )
         source = advance(products, int64(filter_) * int64(padded_tiles) + int64(place))
         values = load_row(source, frequency_step, int32(0), int32(FREQUENCIES), FREQUENCIES)
-        found = transform_output(values, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+        found = transform_output(values, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE)
         begin = int64(image) * image_size + int64(filter_) * int64(filter_step)
         doubt = store_tile(
             *(Float(0), found, filter_, bias, residual, out, begin, row, column),
