@@ -127,10 +127,10 @@ def _digest_of_helpers() -> str:
     """A digest of the source that ends up in kernels besides their own."""
     digest = hashlib.sha256()
     package = Path(fastconv.__file__).parent
-    names = ("activation", "compile", "epilogue", "inline", "padding", "transform", "unroll")
+    names = ("activation", "compile", "epilogue", "fourier", "inline", "padding", "transform", "unroll")
     files = [package / "cuda" / f"{name}.py" for name in names]
     files += sorted((package / "cuda" / "intrinsics").glob("*.py"))
-    files += [package / "codegen" / f"{name}.py" for name in ("cook_toom", "straight_line")]
+    files += [package / "codegen" / f"{name}.py" for name in ("cook_toom", "fourier", "straight_line")]
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()

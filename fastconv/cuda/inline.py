@@ -44,7 +44,8 @@ def inlined_part(function: Callable[..., object], results: int):
 
     @intrinsic
     def call(typing_context, *arguments):
-        result = arguments[0] if results == 1 else types.UniTuple(arguments[0], results)
+        none, one = types.none, arguments[0]
+        result = {0: none, 1: one}.get(results) or types.UniTuple(one, results)
 
         def generate(context, builder, signature, values):
             (packed,) = values

@@ -8,13 +8,14 @@ from fastconv.algorithm import P
 from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
 from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
+from fastconv.cuda.fft import FFT
 from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.padding import Bordered
 from fastconv.cuda.pooling import Pooling
 from fastconv.cuda.winograd import Winograd
 from fastconv.problem import ConvProblem
 
-TABLE: tuple[Algorithm, ...] = tuple(map(Bordered, (Direct(), Depthwise(), Im2col(), Winograd(2), Winograd(4))))
+TABLE: tuple[Algorithm, ...] = tuple(map(Bordered, (Direct(), Depthwise(), Im2col(), Winograd(2), Winograd(4), FFT())))
 
 POOLINGS: tuple[Pooling, ...] = (Pooling(),)
 

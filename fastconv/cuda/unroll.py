@@ -51,7 +51,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[object, object], bool]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """A function that kernels call, and how many results it has: more than one are a tuple."""
+    """A function that kernels call, and how many results it has: none, one, or a tuple of more."""
 
     function: Callable[..., object]
     results: int

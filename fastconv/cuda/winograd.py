@@ -19,7 +19,6 @@ from fastconv.cuda.im2col import MOST_BLOCKS
 from fastconv.cuda.plan import Plan, Target
 from fastconv.problem import ConvProblem
 
-
 MOST_TILE = 9 * 9 * 8  # bytes of a tile of inputs, which with its transform is in a thread's 255 registers of 4
 
 

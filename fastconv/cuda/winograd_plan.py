@@ -26,10 +26,11 @@ from fastconv.cuda import winograd_fused as fused
 from fastconv.cuda import winograd_steps as kernels
 from fastconv.cuda.algorithm import Place
 from fastconv.cuda.compile import Kernel
-from fastconv.cuda.driver import Device, Extent
+from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import Geometry, geometry
 from fastconv.cuda.im2col import MOST_BLOCKS, TILES, Tile
 from fastconv.cuda.intrinsics import division
+from fastconv.cuda.matrices import Matrices, multiply
 from fastconv.cuda.plan import Operand, Plan, Step, Target
 from fastconv.cuda.unroll import Constant
 from fastconv.problem import ConvProblem
@@ -272,21 +273,10 @@ def _inputs(divided: Division, target: Target) -> list[Step]:
 
 def _products(divided: Division, target: Target) -> list[Step]:
     """The products of the blocks."""
-    tile, filters = divided.tile, divided.padded_filters
-    weight_quads, column_quads = (tile.depth * count // 4 for count in (tile.filters, tile.pixels))
-    constants = {
-        **{"FILTERS": tile.filters, "PIXELS": tile.pixels},
-        **{"THREAD_FILTERS": tile.thread_filters, "THREAD_PIXELS": tile.thread_pixels},
-        **{"DEPTH": tile.depth, "THREADS": tile.threads},
-        **{"WEIGHT_QUADS": weight_quads, "WEIGHT_LOADS": -(-weight_quads // tile.threads)},
-        "COLUMN_LOADS": column_quads // tile.threads,
-    }
-    kernel = Kernel(kernels.multiply, divided.problem.dtype, tile.threads, tile.blocks, constants)
-    numbers = divided.shape.group_filters, filters, divided.padded_channels, divided.block_tiles
-    grids: list[Extent] = [
-        (-(-tiles // tile.pixels), filters // tile.filters, divided.matrices) for _, tiles in _blocks(divided)
-    ]
-    return target.steps(kernel, divided.places[:3], [(grid, numbers) for grid in grids])
+    filters, channels = divided.padded_filters, divided.padded_channels
+    sizes = Matrices(divided.shape.group_filters, filters, channels, divided.block_tiles, divided.matrices)
+    columns = [tiles for _, tiles in _blocks(divided)]
+    return multiply(target, divided.problem.dtype, divided.tile, sizes, divided.places[:3], columns)
 
 
 def _outputs(divided: Division, activation: str | None, target: Target) -> list[Step]:
@@ -308,8 +298,8 @@ def _outputs(divided: Division, activation: str | None, target: Target) -> list[
     )
     grids = [(-(-tiles // block), -(-filters * block // THREADS), groups) for _, tiles in _blocks(divided)]
     numbers = [(*before, first, tiles, *after) for first, tiles in _blocks(divided)]
-    _, _, products, marks = divided.places
-    pointers = products, *map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT)), marks
+    _, _, multiplied, marks = divided.places
+    pointers = multiplied, *map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT)), marks
     return target.steps(kernel, pointers, zip(grids, numbers, strict=True))
 
 

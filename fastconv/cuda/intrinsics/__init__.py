@@ -6,6 +6,7 @@ A change of CUDA's front end touches this folder alone: all inline PTX is here.
 from __future__ import annotations
 
 from fastconv.cuda.intrinsics.division import division, quotient
+from fastconv.cuda.intrinsics.emitting import fused_multiply_add as emit_fused_multiply_add
 from fastconv.cuda.intrinsics.memory import (
     advance,
     emit_load_if,
@@ -31,6 +32,7 @@ from fastconv.cuda.intrinsics.registers import (
     thread_x_again,
     zeros,
 )
+from fastconv.cuda.intrinsics.shared import element as emit_element
 from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad, set_quads
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "block_y_again",
     "block_z_again",
     "division",
+    "emit_element",
+    "emit_fused_multiply_add",
     "emit_load_if",
     "get",
     "is_given",
