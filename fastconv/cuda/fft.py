@@ -17,7 +17,8 @@ import math
 import numpy as np
 
 from fastconv.cuda import fft_plan
-from fastconv.cuda.algorithm import MOST_ELEMENTS, Algorithm
+from fastconv.cuda.algorithm import HALVES, MOST_ELEMENTS, Algorithm
+from fastconv.cuda.compile import computed
 from fastconv.cuda.driver import Device
 from fastconv.cuda.im2col import MOST_BLOCKS
 from fastconv.cuda.plan import Plan, Target
@@ -28,6 +29,7 @@ class FFT(Algorithm):
     """Tiles by their spectra."""
 
     name = "fft"
+    dtypes = (*HALVES, "float32", "float64")
 
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse kernels that are no kernels or too long, and more than grids and indices count."""
@@ -38,7 +40,7 @@ class FFT(Algorithm):
             return f"{self.name} computes one and two dimensions on a device, not three"
         if math.prod(problem.kernel) == 1:
             return f"{self.name} needs a kernel of more than one element"
-        most = max(fft_plan.SIZES[problem.dtype])
+        most = max(fft_plan.SIZES[computed(problem.dtype)])
         if max(fft_plan.spans(problem)) > most:
             spans = "x".join(map(str, fft_plan.spans(problem)))
             return f"{self.name} computes windows of at most {most} elements along an axis on a device, not {spans}"
@@ -63,6 +65,8 @@ class FFT(Algorithm):
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Return a bound for random data: rounding errors grow with the logarithm of the tile."""
+        if problem.dtype in HALVES:
+            return super().error_bound(problem)
         height, width = _divided(problem).size
         return 4 * float(np.finfo(problem.dtype).eps) * math.log2(height * width)
 

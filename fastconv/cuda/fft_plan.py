@@ -12,17 +12,16 @@ as in depthwise convolution, most of such a matrix would be padding, and `fft_st
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import ceil, prod
 
-import numpy as np
-
+from fastconv.arguments import itemsize
 from fastconv.cuda import direct, epilogue
 from fastconv.cuda import fft_steps as kernels
 from fastconv.cuda.algorithm import Place
-from fastconv.cuda.compile import Kernel
+from fastconv.cuda.compile import Kernel, computed
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import Geometry, geometry
 from fastconv.cuda.im2col import TILES, Tile
@@ -34,17 +33,21 @@ from fastconv.problem import ConvProblem
 
 #: Sizes of transforms. A line is in a thread's registers, two numbers an element: of the 255 of 4 bytes, 64 elements
 #: of float32 take 128 and their sums some more.
-SIZES = {"float32": (16, 20, 24, 32, 40, 48, 64), "float64": (16, 20, 24, 32)}
+SIZES = {"float32": (16, 20, 24, 32, 40, 48, 64), "float64": (16, 20, 24, 32, 40, 48)}
 
 MOST_SHARED = 48 << 10  # bytes of a block
 MOST_SCRATCH = 256 << 20  # bytes of V and M of a block of tiles, unless the least of them takes more
-_MOST_TILES, _MOST_THREADS = 8, 256  # of a block
+_MOST_TILES, _MOST_LINES, _MOST_THREADS = 8, 64, 256  # of a block: tiles, or those of one line
 _FEW_FILTERS = 4  # of a group: as many are not worth matrices
 _USUAL_BATCH = 8  # that a cut is made for: an image's result does not depend on how many there are
 
 #: Share of the multiprocessors' cycles that are products in transforms, and in the products of matrices by the tile.
 _BUSY_TRANSFORMS, _BUSY = 0.25, {(128, 128): 0.83, (64, 64): 0.80, (32, 128): 0.70}
 _ENOUGH_THREADS = 256  # of a multiprocessor
+
+#: Bytes that the second level cache moves at once, and its rate in that of memory: a block writes and reads as many
+#: numbers of a row of V and M as it has tiles, which is less where these are large.
+_SECTOR, _CACHE_RATE = 32, 1.6
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ class Division:
 
     @property
     def item(self) -> int:
-        """Bytes of a number."""
-        return np.dtype(self.problem.dtype).itemsize
+        """Bytes of a number of a spectrum; those of halves are float32."""
+        return itemsize(computed(self.problem.dtype))
 
     @property
     def groups(self) -> tuple[int, int, int]:
@@ -149,10 +152,10 @@ class Division:
         A power of two, so that it divides `block_tiles`.
         """
         height, width = self.size
-        together = _MOST_TILES
+        together = _MOST_TILES if height > 1 else _MOST_LINES
         while together > 1 and (
             2 * together * height * (width + 1) * self.item > MOST_SHARED
-            or together * max(height, width) > _MOST_THREADS
+            or (height > 1 and together * max(height, width) > _MOST_THREADS)
         ):
             together //= 2
         return together
@@ -160,7 +163,8 @@ class Division:
     @property
     def threads(self) -> int:
         """Of a block of a transform: one a line."""
-        return -(-self.together * (max(self.size) if self.size[0] > 1 else 1) // 32) * 32
+        lines = max(self.size) if self.size[0] > 1 else 1
+        return -(-self.together * lines // 32) * 32
 
     @property
     def constants(self) -> dict[str, Constant]:
@@ -181,17 +185,15 @@ def spans(problem: ConvProblem) -> tuple[int, ...]:
 
 def cuts(problem: ConvProblem) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """Every cut worth a look: the size of the transform, and outputs of a tile."""
-    shape = geometry(problem)
-    _, *along = ((1, *spans(problem))[-3:] if problem.rank > 1 else (1, 1, *spans(problem)))[-3:]
-    rows, columns = (
-        list(_along(span, stride, output, SIZES[problem.dtype]))
-        for span, stride, output in zip(along[-2:], shape.stride[1:], shape.output[1:], strict=True)
-    )
-    if problem.rank == 1:
-        rows = [(1, 1)]
+    shape, kind = geometry(problem), computed(problem.dtype)
+    axes = [
+        list(_along(span, stride, output, SIZES[kind]))
+        for span, stride, output in zip(spans(problem), shape.stride[-problem.rank :], problem.output_size, strict=True)
+    ]
+    rows, columns = axes if problem.rank == 2 else ([(1, 1)], *axes)
     for height, down in rows:
         for width, across in columns:
-            if 2 * height * (width + 1) * np.dtype(problem.dtype).itemsize <= MOST_SHARED:
+            if 2 * height * (width + 1) * itemsize(kind) <= MOST_SHARED:
                 yield (height, width), (down, across)
 
 
@@ -215,14 +217,16 @@ def terms(divided: Division, device: Device) -> dict[str, float]:
     problem, tile, (height, width) = divided.problem, divided.tile, divided.size
     u, v, m = (count * divided.item for count in divided.elements)
     blocks = -(-divided.tiles // divided.block_tiles)
-    lanes = 128 if problem.dtype == "float32" else device.doubles
+    lanes = 128 if divided.item == 4 else device.doubles
     rate = device.multiprocessors * device.clock * lanes  # multiply-adds a second
-    moved = (prod(problem.input_shape) + prod(problem.output_shape)) * divided.item / device.bandwidth
+    moved = (prod(problem.input_shape) + prod(problem.output_shape)) * problem.itemsize / device.bandwidth
     # of two real tiles 5 N log2 N operations, of which a multiply-add is one
     line = 2.5 * height * width * math.log2(height * width)
     planes = divided.tiles * (problem.channels + problem.filters)
+    scattered = max(1.0, _SECTOR / (divided.together * divided.item) / _CACHE_RATE)
+    between = blocks * (v + m) * scattered / device.bandwidth
     if tile is None:
-        sums = 4 * divided.frequencies * divided.block_tiles * problem.filters * divided.shape.group_channels
+        sums = 4.0 * divided.frequencies * divided.block_tiles * problem.filters * divided.shape.group_channels
         read = divided.shape.group_channels * m  # of V, a channel for each filter that takes it
         products = max(sums / (0.25 * rate), (read + m) / device.bandwidth)
     else:
@@ -234,8 +238,8 @@ def terms(divided: Division, device: Device) -> dict[str, float]:
         products = max(sums, (v + m + u) / device.bandwidth)
     return {
         "launches": (4 + 3 * blocks) * device.launch,
-        "weights": (prod(problem.weight_shape) * divided.item + 2 * u) / device.bandwidth,
-        "transforms": max(moved + blocks * (v + m) / device.bandwidth, planes * line / (_BUSY_TRANSFORMS * rate)),
+        "weights": (prod(problem.weight_shape) * problem.itemsize + 2 * u) / device.bandwidth,
+        "transforms": max(moved + between, planes * line / (_BUSY_TRANSFORMS * rate)),
         "products": blocks * products,
     }
 
@@ -257,11 +261,12 @@ def divide(problem: ConvProblem) -> Division | None:
 def _blocked(problem: ConvProblem, size: tuple[int, int], outputs: tuple[int, int]) -> Division:
     """Return the best division by a transform."""
     few = problem.filters // problem.groups <= _FEW_FILTERS
-    tiles: tuple[Tile | None, ...] = (None,) if few else TILES[problem.dtype]
+    tiles: tuple[Tile | None, ...] = (None,) if few else TILES[computed(problem.dtype)]
     found = []
     for tile in tiles:
-        least = _MOST_TILES if tile is None else tile.pixels
-        one = Division(problem, size, outputs, tile, least)
+        one = Division(problem, size, outputs, tile, 1)
+        least = one.together if tile is None else tile.pixels
+        one = replace(one, block_tiles=least)
         columns = max(1, -(-one.tiles // least))
         _, v, m = one.elements
         most = max(1, MOST_SCRATCH // ((v + m) * one.item))
@@ -274,7 +279,9 @@ def plan(divided: Division, activation: str | None, target: Target) -> Plan:
     marks = divided.places[3]
     clear = direct.clear(divided.problem, target, marks)
     again = direct.again(divided.problem, activation, target, marks)
-    blocks = zip(_inputs(divided, target), _products(divided, target), _outputs(divided, activation, target), strict=True)
+    blocks = zip(
+        _inputs(divided, target), _products(divided, target), _outputs(divided, activation, target), strict=True
+    )
     steps = [clear, *(step for block in blocks for step in block), again]
     return Plan(target, steps, divided.workspace, [_weights(divided, target)], divided.packed)
 
@@ -320,16 +327,14 @@ def _products(divided: Division, target: Target) -> list[Step]:
     if divided.tile is not None:
         sizes = 2 * filters, divided.padded_filters, divided.padded_rows, divided.block_tiles
         matrices = Matrices(*sizes, divided.frequencies * groups)
-        return multiply(target, problem.dtype, divided.tile, matrices, (u, v, m), columns)
+        return multiply(target, computed(problem.dtype), divided.tile, matrices, (u, v, m), columns)
     threads, shape = divided.threads, divided.shape
     steps = (
         *(divided.padded_rows * divided.block_tiles, filters * divided.weight_rows),
         2 * filters * divided.block_tiles,
     )
     after = divided.block_tiles, shape.group_channels, divided.weight_rows, shape.group_filters
-    launches = [
-        ((-(-tiles // threads), filters, divided.frequencies), (*steps, tiles, *after)) for tiles in columns
-    ]
+    launches = [((-(-tiles // threads), filters, divided.frequencies), (*steps, tiles, *after)) for tiles in columns]
     return target.steps(_kernel(divided, kernels.combine, {}), (v, u, m), launches)
 
 
@@ -351,9 +356,14 @@ def _outputs(divided: Division, activation: str | None, target: Target) -> list[
     return target.steps(kernel, pointers, zip(grids, numbers, strict=True))
 
 
-def _kernel(divided: Division, function: object, constants: dict[str, Constant], names: dict[str, str] | None = None) -> Kernel:
+def _kernel(
+    divided: Division,
+    function: Callable[..., None],
+    constants: Mapping[str, Constant],
+    names: Mapping[str, str] | None = None,
+) -> Kernel:
     every = {**divided.constants, **constants}
-    return Kernel(function, divided.problem.dtype, divided.threads, constants=every, names=names or {})  # type: ignore[arg-type]
+    return Kernel(function, divided.problem.dtype, divided.threads, constants=every, names=names or {})
 
 
 def _blocks(divided: Division) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from numba import cuda
 from numba.cuda.types import int32, int64
 
-from fastconv.cuda.compile import Array, Float, IntPointer, Pointer, Wide, finish
+from fastconv.cuda.compile import Array, Float, IntPointer, Pointer, RealPointer, Wide, finish
 from fastconv.cuda.fourier import transform_line
 from fastconv.cuda.intrinsics import advance, get, load, load_if, mark, put, quotient, store
 from fastconv.cuda.unroll import part
@@ -51,12 +51,13 @@ def mirrored(tile: int, row: int, column: int) -> int:
     """Return where the frequency is that has the sign of this one turned."""
     opposite_row = int32(HEIGHT - row) if row else int32(0)
     opposite_column = int32(WIDTH - column) if column else int32(0)
-    return int32(tile * TILE + opposite_row * PITCH + opposite_column)
+    place: int = int32(tile * TILE + opposite_row * PITCH + opposite_column)
+    return place
 
 
 def inputs(
     x: Pointer,
-    transformed: Pointer,
+    transformed: RealPointer,
     image_size: Wide,
     frequency_step: Wide,
     first_tile: int,
@@ -122,7 +123,7 @@ def inputs(
 
 def weights(
     weight: Pointer,
-    transformed: Pointer,
+    transformed: RealPointer,
     frequency_step: Wide,
     channels: int,
     padded_rows: int,
@@ -195,9 +196,9 @@ def weights(
 
 
 def combine(
-    transformed: Pointer,
-    weight: Pointer,
-    products: Pointer,
+    transformed: RealPointer,
+    weight: RealPointer,
+    products: RealPointer,
     frequency_step: Wide,
     weight_step: Wide,
     product_step: Wide,
@@ -228,7 +229,7 @@ def combine(
 
 
 def outputs(
-    products: Pointer,
+    products: RealPointer,
     bias: Pointer,
     residual: Pointer,
     out: Pointer,

@@ -62,7 +62,8 @@ def transform_line(typing_context, array, real, imaginary, step, count):
         lines = [[builder.gep(one, [ir.Constant(_INT32, i * distance)]) for one in first] for i in range(length)]
         values = [(builder.load(real), builder.load(imaginary)) for real, imaginary in lines]
         arithmetic = _Scalars(builder, first[0].type.pointee)
-        for place, value in zip(lines, fourier.transform(arithmetic, values), strict=True):
+        transformed = fourier.transform(arithmetic, values)  # type: ignore[arg-type]  # it has all that is called
+        for place, value in zip(lines, transformed, strict=True):
             for address, part in zip(place, value, strict=True):
                 builder.store(part, address)
         return context.get_dummy_value()

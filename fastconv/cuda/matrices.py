@@ -31,7 +31,7 @@ class Matrices(NamedTuple):
     padded_filters: int  # in whole tiles
     padded_channels: int  # in whole steps
     padded_tiles: int  # columns from one row of a factor and a result to the next
-    count: int
+    products: int
 
 
 def _multiply(
@@ -117,5 +117,5 @@ def multiply(
     }
     kernel = Kernel(_multiply, dtype, tile.threads, tile.blocks, constants)
     filters = matrices.padded_filters // tile.filters
-    grids: list[Extent] = [(-(-count // tile.pixels), filters, matrices.count) for count in columns]
+    grids: list[Extent] = [(-(-count // tile.pixels), filters, matrices.products) for count in columns]
     return target.steps(kernel, pointers, [(grid, matrices[:-1]) for grid in grids])

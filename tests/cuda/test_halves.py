@@ -17,6 +17,7 @@ CONVOLUTIONS = [
     ("direct", "conv2d,n2,c3,7x9,k5,3x3,s2,p1"),
     ("im2col", "conv2d,n2,c12,9x7,k9,3x3,p1,channels_last"),  # four channels at once
     ("im2col", "conv2d,n1,c25,6x6,k33,1x1,s2"),
+    ("fft", "conv2d,n2,c3,9x8,k3,3x3,p1"),
     ("depthwise", "conv2d,n2,c3,9x8,k6,3x3,s2,p1,g3,channels_last"),  # strips
     ("depthwise", "conv2d,n1,c3,9x20,k3,7x7,p3,g3"),  # tiles
     ("depthwise", "conv2d,n1,c3,9x20,k3,7x7,p3,g3,channels_last"),  # runs, of transposed weights

@@ -30,7 +30,7 @@ PROBLEMS = [
     ("winograd_2x2", "conv2d,n1,c9,5x3,k4,2x4,p3,d9x1,flip,float64"),  # a gap wider than the image is high
     ("winograd_2x2", "conv2d,n2,c3,9x12,k5,3x3,s2,p1,float32"),
     ("winograd_2x2", "conv2d,n1,c5,11x14,k4,7x7,s2,p3:2x3,channels_last,float32"),
-    ("winograd_2x2", "conv2d,n1,c4,9x10,k6,3x4,s2x1,p1,d1x2,g2,flip,float64"),  # a stride along rows, a gap along columns
+    ("winograd_2x2", "conv2d,n1,c4,9x10,k6,3x4,s2x1,p1,d1x2,g2,flip,float64"),  # a stride, and a gap
     ("winograd_4x4", "conv2d,n2,c3,17x13,k5,3x2,s2,p1,flip,float32"),
     ("winograd_4x4", "conv1d,n2,c6,41,k4,5,s2,p2:1,g2,float64"),
     ("winograd_4x4", "conv2d,n1,c3,8x9,k5,3x1,s1x2,p1x0,float32"),  # an axis without a transform, with a stride

@@ -49,6 +49,7 @@ VARIANTS = (
 def main() -> None:
     """Print a line for each kernel."""
     import test_depthwise
+    import test_fft
     import test_pooling
     from machine_code import machine_code
 
@@ -74,6 +75,14 @@ def main() -> None:
             code = max(codes, key=lambda one: one.share("FFMA", "DFMA"))  # others pack, or add parts of sums
             shape = "" if variant.algorithm == "direct" else f"{tile.filters}x{tile.pixels}"
             say(_line(variant.problem, variant.algorithm, shape, capability, code))
+    for text in test_fft.CODE:
+        for capability in ((8, 0), (9, 0)):
+            driver = _Keeping()
+            entries["fft"].plan(ConvProblem.parse(text), "relu", Target(driver, 0, Device(capability=capability)))
+            for code in driver.codes:
+                if code.name not in test_fft.OTHERS:
+                    name = f"fft {code.name.partition('_')[2]}"
+                    say(_line(text, name, "", capability, machine_code(code.machine_code)))
     for text in (*test_depthwise.CODE, *test_pooling.CODE):
         for capability in ((8, 0), (9, 0)):
             driver = _Keeping()
