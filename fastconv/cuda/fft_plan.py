@@ -14,20 +14,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import ceil, prod
 
 from fastconv.arguments import itemsize
-from fastconv.cuda import direct, epilogue
+from fastconv.cuda import direct, epilogue, matrices
 from fastconv.cuda import fft_steps as kernels
 from fastconv.cuda.algorithm import Place
 from fastconv.cuda.compile import Kernel, computed
 from fastconv.cuda.driver import Device
-from fastconv.cuda.geometry import Geometry, geometry
+from fastconv.cuda.geometry import geometry
 from fastconv.cuda.im2col import TILES, Tile
 from fastconv.cuda.intrinsics import division
-from fastconv.cuda.matrices import Matrices, multiply
+from fastconv.cuda.matrices import Matrices
 from fastconv.cuda.plan import Operand, Plan, Step, Target
+from fastconv.cuda.tiles import Tiled
 from fastconv.cuda.unroll import Constant
 from fastconv.problem import ConvProblem
 
@@ -41,9 +42,8 @@ _MOST_TILES, _MOST_LINES, _MOST_THREADS = 8, 64, 256  # of a block: tiles, or th
 _FEW_FILTERS = 4  # of a group: as many are not worth matrices
 _USUAL_BATCH = 8  # that a cut is made for: an image's result does not depend on how many there are
 
-#: Share of the multiprocessors' cycles that are products in transforms, and in the products of matrices by the tile.
-_BUSY_TRANSFORMS, _BUSY = 0.25, {(128, 128): 0.83, (64, 64): 0.80, (32, 128): 0.70}
-_ENOUGH_THREADS = 256  # of a multiprocessor
+#: Share of the multiprocessors' cycles that are operations in transforms, and in sums without matrices.
+_BUSY = 0.2
 
 #: Bytes that the second level cache moves at once, and its rate in that of memory: a block writes and reads as many
 #: numbers of a row of V and M as it has tiles, which is less where these are large.
@@ -51,7 +51,7 @@ _SECTOR, _CACHE_RATE = 32, 1.6
 
 
 @dataclass(frozen=True)
-class Division:
+class Division(Tiled):
     """How a problem is cut into tiles, and tiles into blocks."""
 
     problem: ConvProblem
@@ -60,21 +60,11 @@ class Division:
     tile: Tile | None  # of the products of matrices; None: each is a sum by itself
     block_tiles: int  # tiles of inputs in a block, in whole ones of those
 
-    @cached_property
-    def shape(self) -> Geometry:
-        """The problem's numbers."""
-        return geometry(self.problem)
-
     @property
     def image_tiles(self) -> tuple[int, int]:
         """Rows of tiles, and tiles of a row."""
         down, across = (-(-size // m) for size, m in zip(self.shape.output[1:], self.outputs, strict=True))
         return down, across
-
-    @property
-    def tiles(self) -> int:
-        """Of all images."""
-        return self.problem.batch * prod(self.image_tiles)
 
     @property
     def half(self) -> int:
@@ -85,11 +75,6 @@ class Division:
     def frequencies(self) -> int:
         """Of half a spectrum."""
         return self.size[0] * self.half
-
-    @property
-    def item(self) -> int:
-        """Bytes of a number of a spectrum; those of halves are float32."""
-        return itemsize(computed(self.problem.dtype))
 
     @property
     def groups(self) -> tuple[int, int, int]:
@@ -129,21 +114,11 @@ class Division:
         return rows * self.padded_filters, rows * self.block_tiles, m
 
     @property
-    def places(self) -> tuple[Operand, Operand, Operand, Operand]:
-        """Where U is, and in the workspace V, M and the marks of images."""
-        _, v, m = self.elements
-        first, second, third = (Operand(Place.WORKSPACE, end * self.item) for end in (0, v, v + m))
-        return Operand(Place.PACKED), first, second, third
-
-    @property
-    def packed(self) -> int:
-        """Bytes of U."""
-        return self.elements[0] * self.item
-
-    @property
-    def workspace(self) -> int:
-        """Bytes that a call needs besides; a mark is an int32, and there is one for all images together."""
-        return sum(self.elements[1:]) * self.item + 4 * (1 + self.problem.batch)
+    def matrices(self) -> Matrices:
+        """Sizes of the products, and how many there are."""
+        groups, _, filters = self.groups
+        sizes = 2 * filters, self.padded_filters, self.padded_rows, self.block_tiles
+        return Matrices(*sizes, self.frequencies * groups)
 
     @property
     def together(self) -> int:
@@ -216,7 +191,7 @@ def terms(divided: Division, device: Device) -> dict[str, float]:
     """Return what it is made of: transforms by what they move and compute, products by multiply-adds."""
     problem, tile, (height, width) = divided.problem, divided.tile, divided.size
     u, v, m = (count * divided.item for count in divided.elements)
-    blocks = -(-divided.tiles // divided.block_tiles)
+    blocks = len(divided.blocks)
     lanes = 128 if divided.item == 4 else device.doubles
     rate = device.multiprocessors * device.clock * lanes  # multiply-adds a second
     moved = (prod(problem.input_shape) + prod(problem.output_shape)) * problem.itemsize / device.bandwidth
@@ -228,18 +203,15 @@ def terms(divided: Division, device: Device) -> dict[str, float]:
     if tile is None:
         sums = 4.0 * divided.frequencies * divided.block_tiles * problem.filters * divided.shape.group_channels
         read = divided.shape.group_channels * m  # of V, a channel for each filter that takes it
-        products = max(sums / (0.25 * rate), (read + m) / device.bandwidth)
+        products = max(sums / (_BUSY * rate), (read + m) / device.bandwidth)
     else:
-        matrices = divided.frequencies * problem.groups
-        of_block = divided.block_tiles // tile.pixels * (divided.padded_filters // tile.filters) * matrices
-        on_one = -(-of_block // device.multiprocessors)
-        busy = _BUSY[tile.filters, tile.pixels] * min(1.0, min(on_one, tile.blocks) * tile.threads / _ENOUGH_THREADS)
-        sums = on_one * tile.filters * tile.pixels * divided.padded_rows / (lanes * busy * device.clock)
+        dtype = computed(problem.dtype)
+        sums = matrices.seconds(device, dtype, tile, divided.matrices, divided.block_tiles)
         products = max(sums, (v + m + u) / device.bandwidth)
     return {
-        "launches": (4 + 3 * blocks) * device.launch,
+        "launches": (3 + 3 * blocks) * device.launch,
         "weights": (prod(problem.weight_shape) * problem.itemsize + 2 * u) / device.bandwidth,
-        "transforms": max(moved + between, planes * line / (_BUSY_TRANSFORMS * rate)),
+        "transforms": max(moved + between, planes * line / (_BUSY * rate)),
         "products": blocks * products,
     }
 
@@ -310,24 +282,23 @@ def _inputs(divided: Division, target: Target) -> list[Step]:
     before = prod(divided.problem.input_shape[1:]), groups * rows * divided.block_tiles
     steps = (m * stride for m, stride in zip(divided.outputs, shape.stride[1:], strict=True))
     after = (
-        *(divided.block_tiles, channels, rows, *_tiling(divided), *steps),
+        *(divided.block_tiles, channels, rows, *divided.tiling, *steps),
         *(*shape.size[1:], *shape.padding[1:], shape.pixel_step, shape.channel_step),
     )
-    grids = [(-(-tiles // divided.together), rows // 4, groups) for _, tiles in _blocks(divided)]
-    numbers = [(*before, *block, *after) for block in _blocks(divided)]
+    grids = [(-(-tiles // divided.together), rows // 4, groups) for _, tiles in divided.blocks]
+    numbers = [(*before, *block, *after) for block in divided.blocks]
     pointers = Operand(Place.X), divided.places[1]
     return target.steps(_kernel(divided, kernels.inputs, {}), pointers, zip(grids, numbers, strict=True))
 
 
 def _products(divided: Division, target: Target) -> list[Step]:
     """The products of the blocks."""
-    problem, columns = divided.problem, [tiles for _, tiles in _blocks(divided)]
+    problem, columns = divided.problem, [tiles for _, tiles in divided.blocks]
     u, v, m, _ = divided.places
-    groups, _, filters = divided.groups
     if divided.tile is not None:
-        sizes = 2 * filters, divided.padded_filters, divided.padded_rows, divided.block_tiles
-        matrices = Matrices(*sizes, divided.frequencies * groups)
-        return multiply(target, computed(problem.dtype), divided.tile, matrices, (u, v, m), columns)
+        dtype = computed(problem.dtype)
+        return matrices.multiply(target, dtype, divided.tile, divided.matrices, (u, v, m), columns)
+    _, _, filters = divided.groups
     threads, shape = divided.threads, divided.shape
     steps = (
         *(divided.padded_rows * divided.block_tiles, filters * divided.weight_rows),
@@ -345,12 +316,12 @@ def _outputs(divided: Division, activation: str | None, target: Target) -> list[
     kernel = _kernel(divided, kernels.outputs, {}, {"finish": epilogue.place(activation)})
     before = prod(divided.problem.output_shape[1:]), groups * 2 * filters * divided.block_tiles
     after = (
-        *(divided.block_tiles, filters, *_tiling(divided)),
+        *(divided.block_tiles, filters, *divided.tiling),
         *(down * across, *division(down * across), down, across, *division(across)),
         *(*shape.stride[1:], *shape.output[1:], shape.out_pixel_step, shape.out_filter_step),
     )
-    grids = [(-(-tiles // divided.together), -(-filters // 2), groups) for _, tiles in _blocks(divided)]
-    numbers = [(*before, *block, *after) for block in _blocks(divided)]
+    grids = [(-(-tiles // divided.together), -(-filters // 2), groups) for _, tiles in divided.blocks]
+    numbers = [(*before, *block, *after) for block in divided.blocks]
     _, _, products, marks = divided.places
     pointers = products, *map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT)), marks
     return target.steps(kernel, pointers, zip(grids, numbers, strict=True))
@@ -364,15 +335,3 @@ def _kernel(
 ) -> Kernel:
     every = {**divided.constants, **constants}
     return Kernel(function, divided.problem.dtype, divided.threads, constants=every, names=names or {})
-
-
-def _blocks(divided: Division) -> list[tuple[int, int]]:
-    """The first tile of each block, and how many it has."""
-    firsts = range(0, divided.tiles, divided.block_tiles)
-    return [(first, min(divided.block_tiles, divided.tiles - first)) for first in firsts]
-
-
-def _tiling(divided: Division) -> tuple[int, ...]:
-    """Which tile of which image a number means."""
-    down, across = divided.image_tiles
-    return down * across, *division(down * across), across, *division(across)

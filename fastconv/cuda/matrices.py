@@ -9,7 +9,7 @@ from numba import cuda
 from numba.cuda.types import int32, int64
 
 from fastconv.cuda.compile import Float, Kernel, Pointer
-from fastconv.cuda.driver import Extent
+from fastconv.cuda.driver import Device, Extent
 from fastconv.cuda.im2col import Tile
 from fastconv.cuda.intrinsics import add_products, advance, load_quads, set_quads, store_run, zeros
 from fastconv.cuda.plan import Operand, Step, Target
@@ -22,6 +22,12 @@ DEPTH = 8
 THREADS = 256
 WEIGHT_QUADS = 256
 WEIGHT_LOADS = COLUMN_LOADS = 1
+
+
+#: Share of the multiprocessors' cycles that are products, by the tile: that of the loop's instructions, less what the
+#: blocks' ends take.
+_BUSY = {(128, 128): 0.83, (64, 64): 0.80, (32, 128): 0.70}
+_ENOUGH_THREADS = 256  # of a multiprocessor
 
 
 class Matrices(NamedTuple):
@@ -119,3 +125,12 @@ def multiply(
     filters = matrices.padded_filters // tile.filters
     grids: list[Extent] = [(-(-count // tile.pixels), filters, matrices.products) for count in columns]
     return target.steps(kernel, pointers, [(grid, matrices[:-1]) for grid in grids])
+
+
+def seconds(device: Device, dtype: str, tile: Tile, matrices: Matrices, columns: int) -> float:
+    """Return the predicted time of the multiply-adds, for columns in whole tiles."""
+    blocks = columns // tile.pixels * (matrices.padded_filters // tile.filters) * matrices.products
+    on_one = -(-blocks // device.multiprocessors)  # of them, on the multiprocessor that has the most
+    busy = _BUSY[tile.filters, tile.pixels] * min(1.0, min(on_one, tile.blocks) * tile.threads / _ENOUGH_THREADS)
+    lanes = 128 if dtype == "float32" else device.doubles
+    return on_one * tile.filters * tile.pixels * matrices.padded_channels / (lanes * busy * device.clock)

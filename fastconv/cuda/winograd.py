@@ -38,8 +38,8 @@ class Winograd(Algorithm):
         if rows * columns * problem.itemsize > MOST_TILE:
             return f"{self.name} computes tiles of at most {MOST_TILE} bytes on a device, not {rows}x{columns} elements"
         divided = winograd_plan.divide(problem, self.outputs)
-        if divided.matrices > MOST_BLOCKS:
-            most = MOST_BLOCKS * problem.groups // divided.matrices
+        if divided.count > MOST_BLOCKS:
+            most = MOST_BLOCKS * problem.groups // divided.count
             return f"{self.name} takes at most {most} groups on a device, not {problem.groups}"
         if max(divided.elements) > MOST_ELEMENTS:
             return f"{self.name} takes transformed weights and tiles of at most {MOST_ELEMENTS} elements"

@@ -162,7 +162,7 @@ def test_blocks_of_tiles_and_an_image_alone(groups, sized, interpreting, monkeyp
     interpreting.launches.clear()
     y = convolve(interpreting, problem, x, weight)
     names = [launch.name[9:] for launch in interpreting.launches]
-    blocks = -(-2 * batch // fft_plan.divide(problem).block_tiles)
+    blocks = len(fft_plan.divide(problem).blocks)
     assert blocks > 1
     product = "multiply" if groups == 1 else "combine"
     assert names == ["weights", "clear", *["inputs", product, "outputs"] * blocks, "direct"]
@@ -236,8 +236,8 @@ def test_the_workspace_is_bounded_and_said(text, compiler):
     divided = fft_plan.divide(problem)
     u, v, m = (divided.item * count for count in divided.elements)
     assert v + m <= fft_plan.MOST_SCRATCH
-    blocks = -(-divided.tiles // divided.block_tiles)
-    assert (blocks - 1) * divided.block_tiles < divided.tiles <= blocks * divided.block_tiles
+    assert sum(tiles for _, tiles in divided.blocks) == divided.tiles
+    assert {tiles for _, tiles in divided.blocks[:-1]} <= {divided.block_tiles}
     assert divided.block_tiles % divided.together == 0
     assert FFT().workspace(problem, Device()) == u + v + m + 4 * (1 + problem.batch)
 
