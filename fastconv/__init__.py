@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastconv.config import get_deterministic as get_deterministic
     from fastconv.config import get_mode as get_mode
     from fastconv.config import get_num_threads as get_num_threads
+    from fastconv.config import get_precision as get_precision
     from fastconv.config import get_tolerance as get_tolerance
     from fastconv.config import get_workspace_limit as get_workspace_limit
     from fastconv.config import options as options
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fastconv.config import set_deterministic as set_deterministic
     from fastconv.config import set_mode as set_mode
     from fastconv.config import set_num_threads as set_num_threads
+    from fastconv.config import set_precision as set_precision
     from fastconv.config import set_tolerance as set_tolerance
     from fastconv.config import set_workspace_limit as set_workspace_limit
     from fastconv.convolution import clear_cache as clear_cache
@@ -117,6 +119,7 @@ _HOME = {
     "get_deterministic": "config",
     "get_mode": "config",
     "get_num_threads": "config",
+    "get_precision": "config",
     "get_tolerance": "config",
     "get_workspace_limit": "config",
     "global_avg_pool": "pooling",
@@ -143,6 +146,7 @@ _HOME = {
     "set_deterministic": "config",
     "set_mode": "config",
     "set_num_threads": "config",
+    "set_precision": "config",
     "set_tolerance": "config",
     "set_workspace_limit": "config",
     "tune": "selection.tuning",

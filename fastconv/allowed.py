@@ -40,7 +40,7 @@ def names(value: object, name: str) -> frozenset[str]:
     if not isinstance(value, Iterable):
         raise TypeError(f"{name} must be names of algorithms, got {value!r} of type {type(value).__name__}")
     given = (value,) if isinstance(value, str) else tuple(value)
-    known = selection.algorithms()
+    known = (*selection.algorithms(), *selection.ON_DEVICES)
     for each in given:
         if not isinstance(each, str):
             raise TypeError(f"{name} must be names of algorithms, got {each!r} of type {type(each).__name__}")

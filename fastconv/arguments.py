@@ -23,6 +23,9 @@ DTYPES = (
 BFLOAT16 = "bfloat16"
 PROBLEM_DTYPES = (*DTYPES, BFLOAT16)
 
+#: What the factors of products of float32 numbers may be rounded to; the first: to nothing.
+PRECISIONS = ("ieee", "tf32", "bf16", "fp16")
+
 MAX_INT64 = 2**63 - 1  # sizes, strides and byte offsets are signed 64-bit integers in the kernels
 MAX_ELEMENTS = MAX_INT64 // 8  # 8 bytes: the widest element, and the widest accumulator
 

@@ -59,7 +59,7 @@ class _Call:
     operand: np.dtype[np.generic]  # of x and weight
     result: np.dtype[np.generic]
     shape: tuple[int, ...]  # of the result
-    empty: Callable[[], Array]  # makes one
+    empty: Callable[[Array], Array]  # makes one, beside the images
     bias_shape: tuple[int, ...]
     run: Run | None  # None: there are no images
     bind: Callable[[Array], Bound | None]  # `run` with a weight, see `Algorithm.bind`; None: there are no images
@@ -78,11 +78,11 @@ def _result(
     addend = None if residual is None else as_addend(residual, shape, result, "residual")
     images = dense(images, call.operand)
     if out is None:
-        target = written = call.empty()
+        target = written = call.empty(images)
     else:
         target = written = checked_out(out, shape, result)
         if needs_a_copy(target, (images, *constants, addend)):
-            written = call.empty()
+            written = call.empty(images)
     if run is not None:
         run(images, *constants, addend, written)
     if written is not target:
@@ -237,7 +237,7 @@ def called(rank: int, x: Shaped, weight: Shaped, arguments: tuple[object, ...]) 
     problem = problem_of(x.shape if batched else (1, *x.shape), weight.shape, x.dtype, weight.dtype, of_problem)
     if activation is not None:
         check_activation(activation, problem)
-    limit = config.tolerance_in_force(problem.dtype, tolerance)
+    limit = config.tolerance_in_force(problem, tolerance)
     return Called(problem, batched, cast("str | None", activation), algorithm, limit)
 
 
@@ -346,9 +346,9 @@ def problem_of(
     weight_dtype: np.dtype[np.generic] | str,
     arguments: Sequence[object],
 ) -> ConvProblem:
-    """Return the problem of two shapes and types, and the arguments from stride to layout."""
+    """Return the problem of two shapes and types, and the arguments from stride to precision."""
     common = dtype if dtype == weight_dtype else _common_type(dtype, weight_dtype)
-    stride, padding, dilation, groups, padding_mode, flip, layout = arguments
+    stride, padding, dilation, groups, padding_mode, flip, layout, precision = arguments
     return ConvProblem.from_shapes(
         shape,
         weight_shape,
@@ -360,6 +360,7 @@ def problem_of(
         padding_mode=cast(str, padding_mode),
         flip=cast(bool, flip),
         layout=cast(str, layout),
+        precision=cast(str, config.precision_in_force(precision)),
     )
 
 

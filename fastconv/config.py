@@ -1,23 +1,28 @@
-"""Settings: mode, threads, tolerance, workspace, algorithms, determinism, vector width; also ``FASTCONV_*`` variables.
+"""Settings: mode, threads, workspace, algorithms, determinism, vector width; also ``FASTCONV_*`` variables.
 
 What an argument of a call says comes first, then the innermost `options` around it that says something, then what was
 set for the process, then the variable, then the default. Variables are read when a setting is first needed, never at
-import.
+import. Tolerance and precision are in `accuracy`; they are settings as the others.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-import numpy.typing as npt
-
-from fastconv import environment
+from fastconv import environment, scopes
+from fastconv.accuracy import get_precision as get_precision
+from fastconv.accuracy import get_tolerance as get_tolerance
+from fastconv.accuracy import precision_in_force as precision_in_force
+from fastconv.accuracy import requested_tolerance as requested_tolerance
+from fastconv.accuracy import set_precision as set_precision
+from fastconv.accuracy import set_tolerance as set_tolerance
+from fastconv.accuracy import tolerance_in_force as tolerance_in_force
+from fastconv.accuracy import tolerance_of as tolerance_of
 from fastconv.allowed import Algorithms, checked
-from fastconv.arguments import dtype_name, integer, one_of, positive_number, truth
+from fastconv.arguments import PRECISIONS, integer, one_of, positive_number, truth
 from fastconv.directories import answers_directory as answers_directory
 from fastconv.directories import cache_directory as cache_directory
 from fastconv.directories import source_digest as source_digest
@@ -41,7 +46,7 @@ def get_num_threads() -> int:
     >>> fastconv.get_num_threads() >= 1
     True
     """
-    scope = _scope.get()
+    scope = scopes.current()
     if scope is not None and scope.threads is not None:
         return scope.threads
     return _threads if _threads is not None else environment.threads()
@@ -71,89 +76,9 @@ def set_num_threads(count: int) -> None:
     1
     >>> fastconv.set_num_threads(before)
     """
-    global _threads, _outermost
-    _threads, _outermost = integer(count, "count", 1), []
-
-
-# Room for algorithms that round more than plain sums do: about 10, 80 and 450 units in the last place.
-_TOLERANCES = {"bfloat16": 8e-2, "float16": 1e-2, "float32": 3e-5, "float64": 1e-13}
-_EXACT = 0.0  # integers
-_tolerance: float | None = None
-
-
-def get_tolerance(dtype: npt.DTypeLike = "float32") -> float:
-    """Return the largest error bound of an algorithm that ``"auto"`` may choose.
-
-    The default is ``FASTCONV_TOLERANCE`` if set, else 3e-5 for float32, 1e-13 for float64, 1e-2 for
-    float16, 8e-2 for bfloat16, and 0 for integers, whose results are exact. Errors are relative, in the 2-norm.
-
-    Parameters
-    ----------
-    dtype : data type
-        Of the problem: each has a default of its own.
-
-    Raises
-    ------
-    TypeError
-        If `dtype` is no data type that is computed.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> fastconv.get_tolerance("float64") <= fastconv.get_tolerance("float32")
-    True
-    """
-    return tolerance_in_force(dtype_name(dtype))
-
-
-def set_tolerance(tolerance: float | None) -> None:
-    """Set the largest error bound of an algorithm that ``"auto"`` may choose; None restores the defaults.
-
-    It is one number for float32 and float64 alike. Error bounds of float64 are far below those of
-    float32: a limit that is meant for float32 excludes nothing there.
-
-    Parameters
-    ----------
-    tolerance : float or None
-        Relative error in the 2-norm, positive and finite. Where no algorithm is so accurate, the
-        most accurate one runs.
-
-    Raises
-    ------
-    TypeError
-        If `tolerance` is no number.
-    ValueError
-        If it is not positive and finite.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> fastconv.set_tolerance(1e-3)
-    >>> fastconv.get_tolerance("float32"), fastconv.get_tolerance("float64")
-    (0.001, 0.001)
-    >>> fastconv.set_tolerance(None)
-    """
-    global _tolerance, _outermost
-    _tolerance = None if tolerance is None else positive_number(tolerance, "tolerance")
-    _outermost = []
-
-
-def requested_tolerance() -> float | None:
-    """Return the tolerance that was set in one of the ways, None where each data type has its default."""
-    scope = _scope.get()
-    if scope is not None and scope.tolerance is not None:
-        return scope.tolerance
-    return _tolerance if _tolerance is not None else environment.tolerance()
-
-
-def tolerance_of(dtype: str, requested: object) -> float:
-    """Return the tolerance that was requested, checked; the default of a data type where it is None."""
-    return _TOLERANCES.get(dtype, _EXACT) if requested is None else positive_number(requested, "tolerance")
-
-
-def tolerance_in_force(dtype: str, argument: object = None) -> float:
-    """Return the tolerance of a call with this argument; None: it has none."""
-    return tolerance_of(dtype, requested_tolerance() if argument is None else argument)
+    global _threads
+    _threads = integer(count, "count", 1)
+    scopes.changed()
 
 
 _workspace_limit: int | None = None
@@ -171,7 +96,7 @@ def get_workspace_limit() -> int | None:
     ...     fastconv.get_workspace_limit()
     1048576
     """
-    scope = _scope.get()
+    scope = scopes.current()
     if scope is not None and scope.workspace_limit is not None:
         return scope.workspace_limit
     return _workspace_limit if _workspace_limit is not None else environment.workspace_limit()
@@ -203,9 +128,9 @@ def set_workspace_limit(limit: int | None) -> None:
     1048576
     >>> fastconv.set_workspace_limit(None)
     """
-    global _workspace_limit, _outermost
+    global _workspace_limit
     _workspace_limit = None if limit is None else integer(limit, "limit", 0)
-    _outermost = []
+    scopes.changed()
 
 
 _mode: str | None = None
@@ -221,7 +146,7 @@ def get_mode() -> str:
     ...     fastconv.get_mode()
     'measure'
     """
-    scope = _scope.get()
+    scope = scopes.current()
     if scope is not None and scope.mode is not None:
         return scope.mode
     return _mode or environment.mode() or MODES[0]
@@ -250,8 +175,9 @@ def set_mode(mode: str | None) -> None:
     >>> fastconv.set_mode("predict")
     >>> fastconv.set_mode(None)
     """
-    global _mode, _outermost
-    _mode, _outermost = None if mode is None else one_of(mode, MODES, "mode"), []
+    global _mode
+    _mode = None if mode is None else one_of(mode, MODES, "mode")
+    scopes.changed()
 
 
 _deterministic: bool | None = None
@@ -267,7 +193,7 @@ def get_deterministic() -> bool:
     ...     fastconv.get_deterministic()
     True
     """
-    scope = _scope.get()
+    scope = scopes.current()
     if scope is not None and scope.deterministic is not None:
         return scope.deterministic
     return _deterministic if _deterministic is not None else environment.deterministic() or False
@@ -297,8 +223,9 @@ def set_deterministic(deterministic: bool | None) -> None:
     >>> fastconv.set_deterministic(True)
     >>> fastconv.set_deterministic(None)
     """
-    global _deterministic, _outermost
-    _deterministic, _outermost = None if deterministic is None else truth(deterministic, "deterministic"), []
+    global _deterministic
+    _deterministic = None if deterministic is None else truth(deterministic, "deterministic")
+    scopes.changed()
 
 
 _forced_vector_bits: int | None = None
@@ -321,10 +248,11 @@ def set_vector_bits(bits: int | None) -> None:
     ValueError
         If `bits` is another number.
     """
-    global _forced_vector_bits, _outermost
+    global _forced_vector_bits
     if bits is not None and integer(bits, "bits", 0) not in VECTOR_BITS:
         raise ValueError(f"bits must be None or one of {VECTOR_BITS}, got {bits!r}")
-    _forced_vector_bits, _outermost = bits, []
+    _forced_vector_bits = bits
+    scopes.changed()
 
 
 _algorithms: Algorithms | None = None
@@ -332,7 +260,7 @@ _algorithms: Algorithms | None = None
 
 def allowed_algorithms() -> Algorithms:
     """Return which algorithms ``"auto"`` may choose."""
-    scope = _scope.get()
+    scope = scopes.current()
     if scope is not None and scope.algorithms is not None:
         return scope.algorithms
     return _algorithms if _algorithms is not None else environment.algorithms()
@@ -346,7 +274,7 @@ def set_algorithms(allow: Iterable[str] | None = None, deny: Iterable[str] = ())
     Parameters
     ----------
     allow : iterable of str, optional
-        Names of :func:`fastconv.algorithms`; None for all.
+        Names of :func:`fastconv.algorithms`, or of those that devices alone have; None for all.
     deny : iterable of str, optional
         Names of those that are never chosen.
 
@@ -366,8 +294,9 @@ def set_algorithms(allow: Iterable[str] | None = None, deny: Iterable[str] = ())
     'im2col'
     >>> fastconv.set_algorithms()
     """
-    global _algorithms, _outermost
-    _algorithms, _outermost = checked(allow, deny), []
+    global _algorithms
+    _algorithms = checked(allow, deny)
+    scopes.changed()
 
 
 class Settings(NamedTuple):
@@ -380,29 +309,12 @@ class Settings(NamedTuple):
     workspace_limit: int | None  # None: there is none
     mode: str  # of `MODES`
     deterministic: bool
-
-
-class _Scope(NamedTuple):
-    """What `options` say, those around them included; None where they say nothing."""
-
-    threads: int | None
-    tolerance: float | None
-    algorithms: Algorithms | None
-    workspace_limit: int | None
-    mode: str | None
-    deterministic: bool | None
-
-
-#: A context variable: threads that are started within a scope do not see it, tasks of asyncio do.
-_scope: ContextVar[_Scope | None] = ContextVar("fastconv options", default=None)
-#: What is in force outside of all scopes, once somebody asked. Each change begins a new list, after the change is made:
-#: whoever was just reading adds what is outdated to a list that nobody looks at.
-_outermost: list[Settings] = []
+    precision: str  # of `PRECISIONS`
 
 
 def settings() -> Settings:
     """Return what is in force here; ValueError if it contradicts itself."""
-    inside, kept = _scope.get() is not None, _outermost
+    inside, kept = scopes.current() is not None, scopes.outermost()
     if kept and not inside:
         return kept[0]
     now = Settings(
@@ -413,6 +325,7 @@ def settings() -> Settings:
         get_workspace_limit(),
         get_mode(),
         get_deterministic(),
+        get_precision(),
     )
     _refuse_both(now.mode, now.deterministic)
     if not inside:
@@ -434,6 +347,7 @@ def options(
     workspace_limit: int | None = None,
     mode: str | None = None,
     deterministic: bool | None = None,
+    precision: str | None = None,
 ) -> AbstractContextManager[None]:
     """Return a context manager: settings for the calls within.
 
@@ -455,6 +369,8 @@ def options(
         As in :func:`fastconv.set_mode`.
     deterministic : bool, optional
         As in :func:`fastconv.set_deterministic`.
+    precision : str, optional
+        As in :func:`fastconv.set_precision`.
 
     Raises
     ------
@@ -471,25 +387,14 @@ def options(
     ...     fastconv.get_num_threads(), fastconv.select(problem) in ("direct", "im2col")
     (1, True)
     """
-    scope = _Scope(
+    scope = scopes.Scope(
         None if threads is None else integer(threads, "threads", 1),
         None if tolerance is None else positive_number(tolerance, "tolerance"),
         None if allow is None and deny is None else checked(allow, deny),
         None if workspace_limit is None else integer(workspace_limit, "workspace_limit", 0),
         None if mode is None else one_of(mode, MODES, "mode"),
         None if deterministic is None else truth(deterministic, "deterministic"),
+        None if precision is None else one_of(precision, PRECISIONS, "precision"),
     )
     _refuse_both(scope.mode, scope.deterministic)
-    return _scoped(scope)
-
-
-@contextmanager
-def _scoped(scope: _Scope) -> Iterator[None]:
-    around = _scope.get()
-    if around is not None:
-        scope = around._replace(**{name: own for name, own in scope._asdict().items() if own is not None})
-    token = _scope.set(scope)
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+    return scopes.scoped(scope)

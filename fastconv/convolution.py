@@ -49,6 +49,10 @@ _ARGUMENTS = """
         The largest error bound, relative and in the 2-norm, of an algorithm that ``"auto"`` may
         choose; None takes that of :func:`fastconv.get_tolerance`. Where no algorithm is so accurate,
         the most accurate one runs. One that is asked for by name runs whatever its bound.
+    precision : str, optional
+        What the factors of products of float32 arrays may be rounded to: ``"ieee"``, to nothing, ``"tf32"``,
+        ``"bf16"`` or ``"fp16"``; sums stay float32. None takes that of :func:`fastconv.get_precision`. It is a
+        permission, which the processor makes no use of.
     out : array, optional
         Receives the result and is returned; its shape and type must be the result's, its strides
         may be any (a slice of channels of a larger array). It may overlap an input.
@@ -97,6 +101,7 @@ def conv1d(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve along one spatial axis.
@@ -111,7 +116,8 @@ def conv1d(
     >>> fastconv.conv1d(x, difference, padding="same", padding_mode="replicate")
     array([[[1., 2., 2., 2., 1.]]])
     """
-    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
+    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
+    arguments = (*of_problem, activation, algorithm, tolerance)
     return convolve(1, x, weight, bias, residual, arguments, out)
 
 
@@ -132,6 +138,7 @@ def conv2d(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve along two spatial axes.
@@ -146,7 +153,8 @@ def conv2d(
     array([[[[ 8.5, 12.5],
              [20.5, 24.5]]]])
     """
-    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
+    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
+    arguments = (*of_problem, activation, algorithm, tolerance)
     return convolve(2, x, weight, bias, residual, arguments, out)
 
 
@@ -167,6 +175,7 @@ def conv3d(
     layout: str = "channels_first",
     algorithm: str = "auto",
     tolerance: float | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve along three spatial axes.
@@ -180,7 +189,8 @@ def conv3d(
     >>> fastconv.conv3d(x, np.ones((1, 2, 3, 3, 3))).shape
     (1, 2, 2, 2)
     """
-    arguments = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
+    of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
+    arguments = (*of_problem, activation, algorithm, tolerance)
     return convolve(3, x, weight, bias, residual, arguments, out)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fastconv import allowed
-from fastconv.arguments import integer, one_of, positive_number
+from fastconv.arguments import PRECISIONS, integer, one_of, positive_number
 
 T = TypeVar("T")
 
@@ -85,6 +85,13 @@ def workspace_limit() -> int | None:
 def mode() -> str | None:
     """``FASTCONV_MODE``."""
     return _variable("FASTCONV_MODE", lambda text: one_of(text, MODES, "text"), " or ".join(MODES))
+
+
+@cache
+def precision() -> str | None:
+    """``FASTCONV_PRECISION``."""
+    expected = f"one of {', '.join(PRECISIONS)}"
+    return _variable("FASTCONV_PRECISION", lambda text: one_of(text, PRECISIONS, "text"), expected)
 
 
 @cache

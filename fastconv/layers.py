@@ -20,7 +20,7 @@ from fastconv.problem import ACTIVATIONS
 
 # In the order in which `fastconv.call` takes them
 _NAMES = (
-    *("stride", "padding", "dilation", "groups", "padding_mode", "flip", "layout"),
+    *("stride", "padding", "dilation", "groups", "padding_mode", "flip", "layout", "precision"),
     *("activation", "algorithm", "tolerance"),
 )
 
@@ -41,7 +41,7 @@ _CONSTRUCTOR = """
         Shape ``(K, C / groups, *kernel)`` in either layout. Copied: what happens to it later does not matter.
     bias : array, optional
         Shape ``(K,)``. Copied, too.
-    stride, padding, dilation, groups, padding_mode, flip, activation, layout, algorithm, tolerance : optional
+    stride, padding, dilation, groups, padding_mode, flip, activation, layout, algorithm, tolerance, precision: optional
         As in :func:`fastconv.%(function)s`.
 
     Raises
@@ -73,8 +73,10 @@ class Layer:
         layout: str = "channels_first",
         algorithm: str = "auto",
         tolerance: float | None = None,
+        precision: str | None = None,
     ) -> None:
-        given = (stride, padding, dilation, groups, padding_mode, flip, layout, activation, algorithm, tolerance)
+        of_problem = (stride, padding, dilation, groups, padding_mode, flip, layout, precision)
+        given = (*of_problem, activation, algorithm, tolerance)
         self._arguments = arguments = copy.deepcopy(given)  # there may be lists among them
         if all_on_device(weight=weight, bias=bias):
             from fastconv.cuda import layer as device  # not before such an array arrives
@@ -227,7 +229,7 @@ def check(rank: int, weight: Shaped, arguments: tuple[object, ...]) -> None:
     The algorithm is not looked at: which ones there are depends on where the weights are.
     """
     *of_problem, activation, _, tolerance = arguments
-    stride, padding, dilation, groups, _, _, layout = of_problem
+    stride, padding, dilation, groups, _, _, layout, _ = of_problem
     check_weight_axes(weight, rank)
     dtype = dtype_name(weight.dtype, "weight")
     kernel = weight.shape[2:]

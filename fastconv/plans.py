@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy.typing as npt
 
@@ -128,6 +128,7 @@ def plan(
     algorithm: str = "auto",
     tolerance: float | None = None,
     activation: str | None = None,
+    precision: str | None = None,
     device: int | None = None,
 ) -> Plan:
     """Return what computes a problem: the algorithm and what it takes, ready to be called.
@@ -138,6 +139,8 @@ def plan(
         The convolution.
     algorithm, tolerance, activation : optional
         As in :func:`fastconv.conv2d`.
+    precision : str, optional
+        Takes the place of the problem's.
     device : int, optional
         The number of the CUDA device that computes; without it, the processor.
 
@@ -164,9 +167,11 @@ def plan(
     """
     if not isinstance(problem, ConvProblem):
         raise TypeError(f"problem must be a ConvProblem, got {problem!r} of type {type(problem).__name__}")
+    if precision is not None:
+        problem = replace(problem, precision=precision)
     if activation is not None:
         check_activation(activation, problem)
-    limit = config.tolerance_in_force(problem.dtype, tolerance)
+    limit = config.tolerance_in_force(problem, tolerance)
     place = place_of(device)
     # Before the explanation, which says what this may have measured.
     name = options(problem, algorithm, limit, place)[-1].name

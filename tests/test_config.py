@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import config, directories
+from fastconv import accuracy, config, directories, scopes
 
 
 @pytest.fixture(autouse=True)
 def _restored():
-    """Leave threads, tolerance and vector width as they were."""
-    names = "_threads", "_tolerance", "_forced_vector_bits", "_algorithms", "_workspace_limit", "_mode"
-    before = {name: getattr(config, name) for name in (*names, "_deterministic")}
+    """Leave settings as they were."""
+    names = "_threads", "_forced_vector_bits", "_algorithms", "_workspace_limit", "_mode", "_deterministic"
+    places = [*((config, name) for name in names), (accuracy, "_tolerance"), (accuracy, "_precision")]
+    before = [getattr(module, name) for module, name in places]
     yield
-    for name, value in before.items():
-        setattr(config, name, value)
-    config._outermost = []
+    for (module, name), value in zip(places, before, strict=True):
+        setattr(module, name, value)
+    scopes.changed()
 
 
 def evaluate(expression: str, prelude: str = "", **variables: str) -> tuple[object, list[str]]:
@@ -407,6 +408,36 @@ def test_the_directory_of_answers(tmp_path):
     if sys.platform == "linux":
         assert Path(str(found)) == tmp_path / "fastconv"
     assert list(tmp_path.iterdir()) == []  # made when there is something to store
+
+
+# ---------------------------------------------------------------------------------- precision
+
+
+@pytest.mark.parametrize("precision", ["ieee", "tf32", "bf16", "fp16"])
+def test_the_precision_from_the_environment(precision):
+    assert evaluate("fastconv.get_precision()", FASTCONV_PRECISION=precision) == (precision, [])
+
+
+def test_what_is_no_precision_is_warned_about_once():
+    text = "[fastconv.get_precision(), fastconv.get_precision()]"
+    message = "FASTCONV_PRECISION must be one of ieee, tf32, bf16, fp16, got 'tf19': ignored"
+    assert evaluate(text, FASTCONV_PRECISION="tf19") == (["ieee", "ieee"], [message])
+
+
+def test_set_precision_has_the_last_word_until_none_takes_it_back():
+    prelude = "    fastconv.set_precision('bf16')\n    set_first = config.settings().precision"
+    prelude += "\n    fastconv.set_precision(None)"
+    found, _ = evaluate("[set_first, config.settings().precision]", prelude, FASTCONV_PRECISION="tf32")
+    assert found == ["bf16", "tf32"]
+
+
+def test_what_set_precision_refuses():
+    with pytest.raises(TypeError, match="precision must be a str"):
+        fastconv.set_precision(32)
+    with pytest.raises(ValueError, match="precision must be one of ieee, tf32, bf16, fp16, got 'single'"):
+        fastconv.set_precision("single")
+    with pytest.raises(ValueError, match="precision must be one of"):
+        fastconv.options(precision="single")
 
 
 # ---------------------------------------------------------------------------------- algorithms

@@ -113,7 +113,7 @@ def ours(
     limits = {REFERENCE: operation.error_limit(problem)}
     for algorithm in place.entries(problem):
         name = algorithm.name
-        reason = algorithm.supports(problem)
+        reason = place.refusal(algorithm, problem)
         if reason is None and not algorithm.any_weights:
             reason = algorithm.fits(cast("ConvProblem", problem), arrays[1])
         if reason is None:

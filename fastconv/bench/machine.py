@@ -39,6 +39,7 @@ def describe() -> dict[str, object]:
             "available_to_process": _available_processors(),
         },
         "threads": fastconv.get_num_threads(),
+        "precision": fastconv.get_precision(),
         "tolerance": {dtype: fastconv.get_tolerance(dtype) for dtype in ("float32", "float64")},
         "deterministic": fastconv.get_deterministic(),
         "constants": {"source": constants.source, **asdict(constants.machine)},

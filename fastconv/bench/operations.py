@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 import fastconv
-from fastconv import reference
+from fastconv import config, reference
+from fastconv.arguments import PRECISIONS
 from fastconv.problem import ConvProblem, PoolProblem, Problem
 
 __all__ = ["ERROR_LIMITS", "OPERATIONS", "Array", "Operation", "draw", "operation_of", "relative_error"]
@@ -83,6 +84,8 @@ class Operation:
 
     def error_limit(self, problem: Problem) -> float:
         """Return the relative 2-norm by which a result may differ from the reference's."""
+        if isinstance(problem, ConvProblem) and problem.precision != PRECISIONS[0]:
+            return config.tolerance_of(problem.dtype, None, problem.precision)
         return ERROR_LIMITS.get(problem.dtype, 0.0) if self.rounds else 0.0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 import fastconv
+from fastconv.arguments import PRECISIONS
 from fastconv.cli.device import device_option
 from fastconv.cli.output import as_text
 from fastconv.cli.problems import forward_convolution
@@ -30,6 +31,7 @@ __all__ = ["explain"]
 @click.option("--flip", is_flag=True, help="The mathematical convolution.")
 @click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0])
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32")
+@click.option("--precision", type=click.Choice(PRECISIONS), default=PRECISIONS[0], help="Of factors of float32.")
 @click.option("--tolerance", type=float, help="The largest error bound to choose; the configuration's by default.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")

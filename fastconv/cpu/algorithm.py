@@ -180,16 +180,16 @@ def _by_strides(
     ready: dict[tuple[int, ...] | None, Callable[..., None]] = {}
     sizes: dict[tuple[int, ...] | None, int] = {}  # apart from what runs, which each call looks up
 
-    def run(*operands: Array | None) -> None:
+    def run(x: Array, *operands: Array | None) -> None:
         out = operands[-1]
         assert out is not None
         strides = None if out.flags.c_contiguous else _strides(problem, out)
         run_so = ready.get(strides)
         if run_so is not None:
-            run_so(*operands)
+            run_so(x, *operands)
         elif strides == ():
-            contiguous = memory.empty(out.shape, out.dtype)
-            run(*operands[:-1], contiguous)
+            contiguous = memory.empty(out.shape, out.dtype, x)
+            run(x, *operands[:-1], contiguous)
             out[...] = contiguous
         else:
             if len(ready) >= MOST_STRIDES:
@@ -197,7 +197,7 @@ def _by_strides(
                 sizes.clear()
             run_so, sizes[strides] = make(strides)
             ready[strides] = run_so
-            run_so(*operands)
+            run_so(x, *operands)
 
     return run, lambda: sum(tuple(sizes.values()))  # a copy: other threads may add to them
 

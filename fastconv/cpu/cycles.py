@@ -11,7 +11,7 @@ from fastconv.algorithm import Machine
 from fastconv.codegen import target as targets
 from fastconv.problem import ConvProblem
 
-#: Of the time that memory would take, what computing does not hide.
+#: Of the time that memory would take, what computing row by row does not hide.
 EXPOSED = 0.3
 
 
@@ -30,12 +30,12 @@ def of_planes(cycles: Cycles, cycle: float, problem: ConvProblem, machine: Machi
         "products": cycle * cycles.products,
         "tiles": cycle * cycles.tiles,
         "copies": cycle * cycles.copies,
-        "memory": _memory_seconds(problem, machine),
+        "memory": EXPOSED * memory_seconds(problem, machine),
     }
 
 
-def _memory_seconds(problem: ConvProblem, machine: Machine) -> float:
-    """Return what computing does not hide of the time that memory takes, where a call exceeds the cache."""
+def memory_seconds(problem: ConvProblem, machine: Machine) -> float:
+    """Return the time that memory takes to read the input and to write the result, where they exceed the cache."""
     elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
     moved = elements * np.dtype(problem.dtype).itemsize
-    return EXPOSED * moved / machine.bandwidth if moved > targets.caches().level2 else 0.0
+    return moved / machine.bandwidth if moved > targets.caches().level2 else 0.0

@@ -20,6 +20,7 @@ from fastconv.algorithm import Machine
 from fastconv.codegen import target as targets
 from fastconv.cpu import fft_plan
 from fastconv.cpu.algorithm import AnyPlan, Planned
+from fastconv.cpu.cycles import memory_seconds
 from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.plan import Request
@@ -53,6 +54,7 @@ class FFT(Planned):
             "transforms": machine.cycle * cycles.transforms,
             "products": machine.cycle * cycles.products,
             "weights": machine.cycle * cycles.weights,
+            "memory": memory_seconds(problem, machine),
         }
 
     def error_bound(self, problem: ConvProblem) -> float:

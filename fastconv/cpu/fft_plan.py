@@ -32,21 +32,28 @@ Numbers = npt.NDArray[np.int64]
 #: Sizes of transforms along an axis.
 LEAST_SIZE, MOST_SIZE, LONGEST = 16, 512, 2**18
 
-#: Cycles of a vector element: to gather it, to scatter it, to multiply it in the first cache and beyond.
-GATHER, SCATTER, PRODUCT, FAR_PRODUCT = 7.0, 10.0, 4.0, 12.0
+#: Cycles of a vector element: to gather it, to scatter it if it is a result, to multiply it in the first cache and
+#: beyond. These and the next two were fitted to 270 cuts of planes of 224x224 to 1500x1500, kernels of 7x7 to 63x63.
+GATHER, SCATTER, PRODUCT, FAR_PRODUCT = 11.0, 30.0, 4.0, 12.0
+
+#: Of a row of all tiles, to begin to gather or to scatter it.
+BEGIN = 145.0
+
+#: What passes take where they wait for the second level cache, of what they take in the first.
+WAIT = 1.16
 
 #: Cycles of one lane: to begin to copy a row of a tile that reaches beyond the input, to move a pixel where pixels lie
 #: apart, and to place a weight where weights are not read as they lie.
 COPY_ROW, APART, TAP = 30.0, 5.0, 6.0
-
-#: Cycles of a vector element and pass over a spectrum that exceeds the second level cache.
-FAR = 8.0
 
 #: Bytes of spectra of the input, and of a worker's results, that are held at once where lanes are channels.
 MOST_INPUT, MOST_RESULTS = 64 * 1024 * 1024, 16 * 1024 * 1024
 
 #: Bytes of spectra of weights that are kept.
 MOST_WEIGHTS = 64 * 1024 * 1024
+
+#: Numbers of threads that a cut should be good for.
+THREADS = (1, 2)
 
 #: Channels summed in one pass where lanes are channels.
 CHUNK = 4
@@ -106,9 +113,19 @@ def slices(problem: ConvProblem) -> Geometry:
 
 @lru_cache(maxsize=1024)
 def best(problem: ConvProblem, lanes: int, cache: int) -> Tiling:
-    """Return the cut that takes the fewest cycles; `cache` is bytes of the second level."""
+    """Return the cut that takes the fewest cycles; `cache` is bytes of the second level.
+
+    What is computed must not depend on the threads, so that it is the product of the cycles on one, two and more.
+    """
     shape = slices(problem)
-    return min(candidates(shape, lanes), key=lambda cut: sum(_cycles(cut, problem, shape, cache)))
+
+    def cost(cut: Tiling) -> float:
+        cycles, tasks = _cycles(cut, problem, shape, cache), problem.groups * shape.output[0]
+        tasks *= -(-cut.pairs // lanes) if cut.planes else cut.pairs
+        of_tiles = cycles.transforms + cycles.products
+        return math.prod(of_tiles / tasks * -(-tasks // count) + cycles.weights / count for count in THREADS)
+
+    return min(candidates(shape, lanes), key=cost)
 
 
 def candidates(shape: Geometry, lanes: int) -> Iterator[Tiling]:
@@ -153,16 +170,15 @@ def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> C
     height, width = cut.size
     elements = height * width
     lanes, item = cut.lanes, np.dtype(problem.dtype).itemsize
-    rows, columns = height * fourier.cycles(width), width * fourier.cycles(height)
-    far = FAR * elements if cut.spectrum * item > cache // 2 else 0.0
-    there = rows + columns + GATHER * elements + 2 * far + 2 * lanes * _copied(cut, problem, shape)
-    back = (rows + SCATTER * elements) * cut.tile[0] / height + columns + 2 * far
+    rows, columns = WAIT * height * fourier.cycles(width), WAIT * width * fourier.cycles(height)
+    there = rows + columns + GATHER * elements + BEGIN * height + 2 * lanes * _copied(cut, problem, shape)
+    back = (rows / height + BEGIN) * cut.tile[0] + columns + SCATTER * math.prod(cut.tile)
     if pixels_lie_apart(problem) or max(shape.stride) > 1:
         back += 2 * lanes * APART * math.prod(cut.tile) / math.prod(shape.stride)
     taps = GATHER * shape.kernel[1] * -(-shape.kernel[2] // lanes) * lanes
     if not _adjacent(shape):
         taps = GATHER * shape.kernel[1] * width + TAP * lanes * shape.taps
-    weights = rows * shape.kernel[1] / height + columns + elements + far + taps
+    weights = rows * shape.kernel[1] / height + columns + elements + taps
     pairs = problem.batch * shape.output[0] * cut.pairs
     filter_vectors = -(-shape.filters // lanes)
     if cut.planes:
@@ -171,7 +187,7 @@ def _cycles(cut: Tiling, problem: ConvProblem, shape: Geometry, cache: int) -> C
         return Cycles(
             sets * (shape.channels * there + shape.filters * back),
             sets * shape.filters * shape.channels * product * elements,
-            problem.groups * filter_vectors * shape.channels * (weights + 8 * elements * lanes),
+            problem.groups * filter_vectors * shape.channels * (weights + 8 * elements * min(lanes, shape.filters)),
         )
     if _depthwise(problem, shape):
         vectors = -(-problem.channels // lanes)

@@ -134,7 +134,7 @@ class _Plan:
         if self.between is None:
             self.passes[0].run(address(x), address(out), places)
             return
-        between = memory.empty(*self.between)
+        between = memory.empty(*self.between, x)
         self.passes[0].run(address(x), address(between), 0)
         self.passes[1].run(address(between), address(out), 0)
 

@@ -64,7 +64,7 @@ class PlannedPooling(PoolAlgorithm):
         def run(x: Array, out: Array, indices: Array | None) -> None:
             strides = natural if out.flags.c_contiguous else _strides(problem, out)
             if strides is None:
-                contiguous = memory.empty(out.shape, out.dtype)
+                contiguous = memory.empty(out.shape, out.dtype, x)
                 run(x, contiguous, indices)
                 out[...] = contiguous
                 return

@@ -14,6 +14,7 @@ from fastconv.problem import BFLOAT16, ConvProblem
 HALVES = ("float16", BFLOAT16)
 
 MOST_ELEMENTS = 2**31 - 1  # of an image, in or out, and of the weights: kernels count them in 32 bits
+MOST_BLOCKS = 65535  # along a grid's second and third axis
 MOST_PIXELS = 2**30 - 1  # of all outputs' planes together: what `intrinsics.quotient` divides
 
 
@@ -40,6 +41,10 @@ class AnyAlgorithm(Priced[P, Device]):
 
     #: Elements' types. Those of two bytes are computed with as float32, and rounded once: `compile.computed`.
     dtypes: tuple[str, ...] = ("float32", "float64")
+
+    def runs_on(self, device: Device) -> str | None:
+        """Return None if a device has the instructions that the algorithm is made of, else the reason why not."""
+        return None
 
     @abstractmethod
     def workspace(self, problem: P, device: Device) -> int:

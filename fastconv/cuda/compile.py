@@ -127,7 +127,7 @@ def _digest_of_helpers() -> str:
     """A digest of the source that ends up in kernels besides their own."""
     digest = hashlib.sha256()
     package = Path(fastconv.__file__).parent
-    names = ("activation", "compile", "epilogue", "fourier", "inline", "padding", "transform", "unroll")
+    names = ("activation", "compile", "epilogue", "fourier", "inline", "padding", "transform", "unroll", "window")
     files = [package / "cuda" / f"{name}.py" for name in names]
     files += sorted((package / "cuda" / "intrinsics").glob("*.py"))
     files += [package / "codegen" / f"{name}.py" for name in ("cook_toom", "fourier", "straight_line")]

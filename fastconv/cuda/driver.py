@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: What a launch's grid and blocks are counted in: x, y, z.
 Extent = tuple[int, int, int]
 
+UNASKED = 48 << 10  # bytes of shared memory that a block gets without its function's asking for more
+
 _FILLING = 0x3F  # of memory that is measured with
 
 
@@ -38,11 +40,20 @@ class Device:
     memory: int = 80 << 30  # bytes
     driver: int = 0  # version
     launch: float = 3e-6  # seconds from one small kernel's begin to the next one's
+    shared: int = 227 << 10  # bytes of shared memory that a block can have
 
     @property
     def doubles(self) -> int:
         """Products of float64 that a multiprocessor computes in a cycle."""
         return {(8, 0): 32, (9, 0): 64, (10, 0): 64}.get(self.capability, 2)
+
+    @property
+    def halves(self) -> int:
+        """Products of halves that a multiprocessor's tensor cores add up in a cycle, told by ``mma.sync``.
+
+        On Hopper that is about six tenths of what they do, told otherwise. Of tf32 it is half as many.
+        """
+        return {(8, 0): 1024, (9, 0): 1228, (10, 0): 1024}.get(self.capability, 512)
 
 
 class Parameters:
@@ -73,8 +84,11 @@ class Driver(Protocol):
     def device(self, ordinal: int) -> Device:
         """Return a device's figures."""
 
-    def load(self, code: Code, ordinal: int) -> object:
-        """Return the function of a compiled kernel, for a device."""
+    def load(self, code: Code, ordinal: int, shared: int = 0) -> object:
+        """Return the function of a compiled kernel, for a device.
+
+        Its launches may use so many bytes of shared memory besides what the kernel declares.
+        """
 
     def launch(self, launch: Launch, ordinal: int, stream: int) -> None:
         """Launch on a device's stream, and do not wait."""
@@ -132,12 +146,14 @@ class NvidiaDriver:
             attribute("L2_CACHE_SIZE"),
             int(_checked(api.cuDeviceTotalMem(device))),
             int(_checked(api.cuDriverGetVersion())),
+            shared=attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"),
         )
 
-    def load(self, code: Code, ordinal: int) -> object:
+    def load(self, code: Code, ordinal: int, shared: int = 0) -> object:
         """Load machine code, or where there is none let the driver compile the PTX.
 
-        It is on the device afterwards: the driver would put it there in the first launch, which may be captured.
+        It is on the device afterwards: the driver would put it there in the first launch, which may be captured. A
+        block gets more shared memory than `UNASKED` only if its function asks for it.
         """
         api = self._driver
         with self._lock, self._allowed_while_capturing():
@@ -146,7 +162,11 @@ class NvidiaDriver:
             library = _checked(api.cuLibraryLoadData(image, [], [], 0, [], [], 0))
             self._libraries.append(library)
             kernel = _checked(api.cuLibraryGetKernel(library, code.name.encode()))
-            return _checked(api.cuKernelGetFunction(kernel))
+            function = _checked(api.cuKernelGetFunction(kernel))
+            if shared:
+                limit = api.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+                _checked(api.cuFuncSetAttribute(function, limit, shared))
+            return function
 
     @contextmanager
     def _allowed_while_capturing(self) -> Iterator[None]:

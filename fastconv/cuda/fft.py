@@ -17,10 +17,9 @@ import math
 import numpy as np
 
 from fastconv.cuda import fft_plan
-from fastconv.cuda.algorithm import HALVES, MOST_ELEMENTS, Algorithm
+from fastconv.cuda.algorithm import HALVES, MOST_BLOCKS, MOST_ELEMENTS, Algorithm
 from fastconv.cuda.compile import computed
 from fastconv.cuda.driver import Device
-from fastconv.cuda.im2col import MOST_BLOCKS
 from fastconv.cuda.plan import Plan, Target
 from fastconv.problem import ConvProblem
 

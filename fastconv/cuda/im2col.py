@@ -7,24 +7,24 @@ are in no memory: a table says for each k how far its element lies from a window
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
 from fastconv.arguments import itemsize
 from fastconv.cuda import epilogue, product
-from fastconv.cuda.algorithm import HALVES, Algorithm, Place, longer
+from fastconv.cuda.algorithm import HALVES, MOST_BLOCKS, Algorithm, Place, longer
 from fastconv.cuda.compile import Kernel, computed
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.packing import pack, reduce
 from fastconv.cuda.plan import Operand, Plan, Target
+from fastconv.cuda.splitting import split_for_any_batch
 from fastconv.problem import ConvProblem
 
 MOST_PLACES = 31  # bits of a window's depths, rows and columns; the sign bit stays free
-MOST_BLOCKS = 65535  # along a grid's second and third axis
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,6 @@ TILES = {
 }
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-BATCHES = (1, 32)  # that sums are split for
 LEAST_TILES = 8  # of a split: below, a block begins and ends more than it multiplies
 
 #: Share of a multiprocessor's cycles that are products while it has enough threads: that of the main loop's
@@ -178,19 +177,9 @@ class Im2col(Algorithm):
 def divide(problem: ConvProblem, device: Device) -> Division:
     """Return the division that is predicted to take the least time; the choice, the limit and the plan ask for it.
 
-    How sums are split does not depend on the batch, and so neither does what is rounded where: whatever the tile, an
-    element's products are added in the order of the steps. One image wants more splits than many, which write and read
-    all of them: what is least is the product of both times.
+    Whatever the tile, an element's products are added in the order of the steps.
     """
-    batches = [replace(problem, batch=batch) for batch in BATCHES]
-    seconds: dict[int, float] = {}
-    for splits in SPLITS:
-        found = [_best(each, device, splits) for each in batches]
-        if all(found):
-            seconds[splits] = prod(one.seconds for one in found if one is not None)
-    best = _best(problem, device, min(seconds, key=seconds.__getitem__))
-    assert best is not None  # what can be split for one batch can for another
-    return best
+    return split_for_any_batch(problem, SPLITS, lambda one, splits: _best(one, device, splits))
 
 
 def _best(problem: ConvProblem, device: Device, splits: int) -> Division | None:

@@ -127,6 +127,10 @@ class Bordered(Algorithm):
         """Refuse what the algorithm refuses of the padded input."""
         return self.inside.supports(without_border(problem))
 
+    def runs_on(self, device: Device) -> str | None:
+        """Refuse the devices that the algorithm refuses."""
+        return self.inside.runs_on(device)
+
     def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes that the algorithm allocates, and those of the copy."""
         return self.inside.workspace(without_border(problem), device) + _room(problem)

@@ -58,6 +58,10 @@ class DevicePlace(places.Place):
         """Return the algorithms for a problem's kind, in order."""
         return table.table_of(problem)
 
+    def refusal(self, entry: Limits[P], problem: P) -> str | None:
+        """Ask for the device, too."""
+        return cast("AnyAlgorithm[P]", entry).runs_on(self.device) or entry.supports(problem)
+
     def terms(self, entry: Limits[P], problem: P, now: Settings) -> dict[str, float]:
         """Return the predicted seconds on the device alone."""
         return cast("AnyAlgorithm[P]", entry).terms(problem, self.device)

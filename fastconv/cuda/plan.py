@@ -60,7 +60,7 @@ class Target:
         """Do what `step` does for several launches of one kernel: grids, and numbers."""
         kinds = kernel.parameters
         assert kernel.pointers == len(pointers)
-        function = self._load(compiled(kernel, self.device.capability))
+        function = self._load(compiled(kernel, self.device.capability), shared)
         found = []
         for grid, numbers in launches:
             of_numbers = zip(numbers, kinds[len(pointers) :], strict=True)
@@ -69,15 +69,15 @@ class Target:
             found.append(Step(launch, tuple(pointers)))
         return found
 
-    def _load(self, code: Code) -> object:
-        place = self.driver, self.ordinal, code
+    def _load(self, code: Code, shared: int) -> object:
+        place = self.driver, self.ordinal, code, shared
         function = _functions.get(place)
         if function is None:
-            function = _functions[place] = self.driver.load(code, self.ordinal)
+            function = _functions[place] = self.driver.load(code, self.ordinal, shared)
         return function
 
 
-_functions: dict[tuple[Driver, int, Code], object] = {}
+_functions: dict[tuple[Driver, int, Code, int], object] = {}
 
 
 def target(ordinal: int) -> Target:

@@ -118,7 +118,7 @@ def _prepare(
 ) -> _Call:
     problem, batched = called(operation, rank, x, arguments, return_indices, layout)
     target = plans.target(x.device)
-    limit = config.tolerance_in_force(problem.dtype)
+    limit = config.tolerance_in_force(problem)
     chosen = cast("Pooling", places.chosen(problem, algorithm, limit, target, library_of(x.owner).stream(x)))
     plan = None if 0 in problem.output_shape else chosen.plan(problem, target)
     found = problem.output_shape if batched else problem.output_shape[1:]

@@ -10,12 +10,15 @@ from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.fft import FFT
 from fastconv.cuda.im2col import Im2col
+from fastconv.cuda.implicit_gemm_mma import ImplicitGemmMma
 from fastconv.cuda.padding import Bordered
 from fastconv.cuda.pooling import Pooling
 from fastconv.cuda.winograd import Winograd
 from fastconv.problem import ConvProblem
 
-TABLE: tuple[Algorithm, ...] = tuple(map(Bordered, (Direct(), Depthwise(), Im2col(), Winograd(2), Winograd(4), FFT())))
+TABLE: tuple[Algorithm, ...] = tuple(
+    map(Bordered, (Direct(), Depthwise(), Im2col(), ImplicitGemmMma(), Winograd(2), Winograd(4), FFT()))
+)
 
 POOLINGS: tuple[Pooling, ...] = (Pooling(),)
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 from fastconv.codegen import winograd_tile
 from fastconv.codegen.winograd_error import relative_error
 from fastconv.cuda import winograd_plan
-from fastconv.cuda.algorithm import MOST_ELEMENTS, Algorithm
+from fastconv.cuda.algorithm import MOST_BLOCKS, MOST_ELEMENTS, Algorithm
 from fastconv.cuda.driver import Device
 from fastconv.cuda.geometry import geometry
-from fastconv.cuda.im2col import MOST_BLOCKS
 from fastconv.cuda.plan import Plan, Target
 from fastconv.problem import ConvProblem
 

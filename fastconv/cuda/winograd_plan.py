@@ -22,10 +22,10 @@ from fastconv.codegen.winograd_tile import Axis, axes
 from fastconv.cuda import direct, epilogue, matrices
 from fastconv.cuda import winograd_fused as fused
 from fastconv.cuda import winograd_steps as kernels
-from fastconv.cuda.algorithm import Place
+from fastconv.cuda.algorithm import MOST_BLOCKS, Place
 from fastconv.cuda.compile import Kernel
 from fastconv.cuda.driver import Device
-from fastconv.cuda.im2col import MOST_BLOCKS, TILES, Tile
+from fastconv.cuda.im2col import TILES, Tile
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.matrices import Matrices
 from fastconv.cuda.plan import Operand, Plan, Step, Target

@@ -50,7 +50,7 @@ class _Call:
 
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]  # of the result
-    empty: Callable[[], Array]  # makes one
+    empty: Callable[[Array], Array]  # makes one, beside the images
     run: PoolRun | None  # None: the result is empty
     indices: bool
 
@@ -91,12 +91,12 @@ def pool(
         call = keep(_calls, place, _prepare(operation, rank, images, arguments, return_indices, layout, algorithm))
     images = dense(images, call.dtype)
     if out is None:
-        target = written = call.empty()
+        target = written = call.empty(images)
     else:
         target = written = checked_out(out, call.shape, call.dtype)
         if needs_a_copy(target, (images,)):
-            written = call.empty()
-    indices = memory.empty(call.shape, np.int64) if call.indices else None
+            written = call.empty(images)
+    indices = memory.empty(call.shape, np.int64, images) if call.indices else None
     if call.run is not None:
         call.run(images, written, indices)
     if written is not target:
@@ -114,7 +114,7 @@ def _prepare(
     algorithm: object,
 ) -> _Call:
     problem, batched = called(operation, rank, x, arguments, return_indices, layout)
-    limit = config.tolerance_in_force(problem.dtype)
+    limit = config.tolerance_in_force(problem)
     chosen = cast("PoolAlgorithm", options(problem, algorithm, limit)[-1])
     empty = 0 in problem.output_shape
     run = None if empty else verbose.told(chosen.prepared(problem), problem, chosen.name)

@@ -15,6 +15,7 @@ from typing import SupportsIndex, cast
 import numpy.typing as npt
 
 from fastconv.arguments import (
+    PRECISIONS,
     PROBLEM_DTYPES,
     Padding,
     Pairs,
@@ -65,6 +66,7 @@ _TAIL = {
     "flip": "(flip)",
     "layout": f"({'|'.join(LAYOUTS)})",
     "direction": f"({'|'.join(DIRECTIONS)})",
+    "precision": f"({'|'.join(PRECISIONS)})",
     "dtype": f"({'|'.join(PROBLEM_DTYPES)})",
 }
 
@@ -125,6 +127,9 @@ class ConvProblem(WindowedProblem):
         Where the channel axis of input and output is, one of `LAYOUTS`.
     direction : str
         One of `DIRECTIONS`. The shapes are the forward convolution's in each.
+    precision : str
+        What the factors of products may be rounded to, see :func:`fastconv.set_precision`: one of `PRECISIONS` for
+        float32. For other types it is ``"ieee"``, whatever is given.
 
     Attributes
     ----------
@@ -163,6 +168,7 @@ class ConvProblem(WindowedProblem):
     flip: bool = False
     layout: str = "channels_first"
     direction: str = "forward"
+    precision: str = "ieee"
     output_size: tuple[int, ...] = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
@@ -188,6 +194,7 @@ class ConvProblem(WindowedProblem):
             truth(self.flip, "flip"),
             one_of(self.layout, LAYOUTS, "layout"),
             one_of(self.direction, DIRECTIONS, "direction"),
+            self._checked_precision(),
         )
         if self.channels % self.groups or self.filters % self.groups:
             raise ValueError(
@@ -197,6 +204,11 @@ class ConvProblem(WindowedProblem):
         check_padding_mode(self.padding_mode, self.padding, size)
         object.__setattr__(self, "output_size", self._checked_output_size())
         self._check_addressable()
+
+    def _checked_precision(self) -> str:
+        """Return what a permission to round comes to: of other types than float32 nothing is rounded."""
+        precision = one_of(self.precision, PRECISIONS, "precision")
+        return precision if dtype_name(self.dtype) == "float32" else PRECISIONS[0]
 
     def _checked_output_size(self) -> tuple[int, ...]:
         """Return floor((W + before + after - D * (F - 1) - 1) / S) + 1, at least 1 an axis."""
@@ -252,9 +264,9 @@ class ConvProblem(WindowedProblem):
         Returns
         -------
         dict
-            `stride`, `padding`, `dilation`, `groups`, `padding_mode`, `flip` and `layout`.
+            `stride`, `padding`, `dilation`, `groups`, `padding_mode`, `flip`, `layout` and `precision`.
         """
-        names = ("stride", "padding", "dilation", "groups", "padding_mode", "flip", "layout")
+        names = ("stride", "padding", "dilation", "groups", "padding_mode", "flip", "layout", "precision")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -271,6 +283,7 @@ class ConvProblem(WindowedProblem):
         padding_mode: str = "zeros",
         flip: bool = False,
         layout: str = "channels_first",
+        precision: str = "ieee",
     ) -> ConvProblem:
         """Make a problem of two shapes and the arguments of a convolution as a user gives them.
 
@@ -286,7 +299,7 @@ class ConvProblem(WindowedProblem):
             One for all axes, or one an axis.
         padding : int, sequence or str, optional
             See :func:`padding_pairs`.
-        groups, padding_mode, flip, layout : optional
+        groups, padding_mode, flip, layout, precision : optional
             As in the class.
 
         Raises
@@ -328,6 +341,7 @@ class ConvProblem(WindowedProblem):
             padding_mode=padding_mode,
             flip=flip,
             layout=layout,
+            precision=precision,
         )
 
     def __str__(self) -> str:
@@ -347,6 +361,7 @@ class ConvProblem(WindowedProblem):
             "flip" if self.flip else "",
             unless("channels_first", self.layout),
             unless("forward", self.direction),
+            unless("ieee", self.precision),
             self.dtype,
         )
 
@@ -389,4 +404,5 @@ class ConvProblem(WindowedProblem):
             flip="flip" in found,
             layout=found.get("layout", "channels_first"),
             direction=found.get("direction", "forward"),
+            precision=found.get("precision", "ieee"),
         )

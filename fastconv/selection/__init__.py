@@ -15,10 +15,11 @@ from fastconv.selection.choice import (
 )
 from fastconv.selection.explanation import Candidate, Explanation
 from fastconv.selection.place import HOST, Place
-from fastconv.selection.table import POOLINGS, TABLE, table_of
+from fastconv.selection.table import ON_DEVICES, POOLINGS, TABLE, table_of
 
 __all__ = [
     "HOST",
+    "ON_DEVICES",
     "POOLINGS",
     "TABLE",
     "Candidate",

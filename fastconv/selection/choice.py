@@ -73,7 +73,7 @@ def named(problem: P, name: str, place: Place = HOST) -> Limits[P]:
         If it does not compute the problem, or not within the limit of workspace.
     """
     entry = called(name, place.entries(problem))
-    reason = entry.supports(problem) or _excess(entry, problem, get_workspace_limit(), place)
+    reason = place.refusal(entry, problem) or _excess(entry, problem, get_workspace_limit(), place)
     if reason is not None:
         raise UnsupportedError(f"algorithm {entry.name!r} does not compute {problem}: {reason}")
     return entry
@@ -151,7 +151,7 @@ def _checked(problem: Problem) -> Problem:
 
 
 def _limit(problem: Problem, tolerance: float | None) -> float:
-    return tolerance_in_force(problem.dtype, tolerance)
+    return tolerance_in_force(problem, tolerance)
 
 
 def contenders(problem: P, tolerance: float, now: Settings, place: Place = HOST) -> list[Limits[P]]:
@@ -171,7 +171,7 @@ def contenders(problem: P, tolerance: float, now: Settings, place: Place = HOST)
 
 def _refusal(entry: Limits[P], problem: P, now: Settings, place: Place) -> str | None:
     """Return why `entry` cannot compute `problem`, or else why it may not; None if it can and may."""
-    reason = entry.supports(problem) or _prohibition(entry, problem, now)
+    reason = place.refusal(entry, problem) or _prohibition(entry, problem, now)
     return reason or _excess(entry, problem, now.workspace_limit, place)
 
 
@@ -265,7 +265,7 @@ def _candidates(
     """Return every algorithm's case with the settings in force."""
 
     def case(entry: Limits[P]) -> Candidate:
-        reason = entry.supports(problem)
+        reason = place.refusal(entry, problem)
         if reason is not None:
             return Candidate(entry.name, reason, None, None, None, None, None)
         bound, workspace = entry.error_bound(problem), place.workspace(entry, problem)

@@ -33,6 +33,10 @@ class Place(ABC):
     def entries(self, problem: P) -> Sequence[Limits[P]]:
         """Return the algorithms for a problem's kind, in order."""
 
+    def refusal(self, entry: Limits[P], problem: P) -> str | None:
+        """Return None if an algorithm computes a problem here, else the reason why not."""
+        return entry.supports(problem)
+
     @abstractmethod
     def terms(self, entry: Limits[P], problem: P, now: Settings) -> dict[str, float]:
         """Return the seconds that a call is predicted to take here, by what they are spent on."""

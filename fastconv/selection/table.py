@@ -18,6 +18,9 @@ from fastconv.cpu.separable import Separable
 from fastconv.cpu.winograd import Winograd
 from fastconv.problem import ConvProblem
 
+#: Algorithms that devices have and the processor lacks.
+ON_DEVICES = ("implicit_gemm_mma",)
+
 TABLE: tuple[Algorithm, ...] = (
     Direct(),
     Depthwise(),

@@ -107,7 +107,7 @@ def tune(
     for done, problem in enumerate(wanted):
         if before is not None:
             before(problem, done, len(wanted))
-        among = contenders(problem, tolerance_in_force(problem.dtype, tolerance), place)
+        among = contenders(problem, tolerance_in_force(problem, tolerance), place)
         answer = None if again else _known(problem, among, rigour, place)
         if answer is None:
             answer = _measure(problem, among, rigour, end, place)

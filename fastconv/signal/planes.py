@@ -73,7 +73,7 @@ def _convolved(images: np.ndarray, filters: np.ndarray, border: Border, choice: 
     (first, _), *_ = border.padding
     alike = border.padding == ((first, first),) * rank  # as one number it is the sooner found among earlier calls
     arguments = (1, first if alike else border.padding, 1, groups, border.mode, False, "channels_first", None)
-    y = convolve(rank, images, weight, None, None, (*arguments, choice.algorithm, choice.tolerance), None)
+    y = convolve(rank, images, weight, None, None, (*arguments, None, choice.algorithm, choice.tolerance), None)
     return y.reshape(len(images), groups, each, *y.shape[2:])
 
 

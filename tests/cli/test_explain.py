@@ -32,11 +32,12 @@ def test_explain_shows_the_numbers() -> None:
         assert name in result.stdout
 
 
-def test_explain_options_and_problem_say_the_same() -> None:
-    problem = "conv2d,n1,c4,9x8,k6,3x3,s1x2,p0:1x2,d2,g2,reflect,flip,channels_last,float64"
+@pytest.mark.parametrize(("token", "option"), [("float64", "--dtype float64"), ("tf32,float32", "--precision tf32")])
+def test_explain_options_and_problem_say_the_same(token: str, option: str) -> None:
+    problem = f"conv2d,n1,c4,9x8,k6,3x3,s1x2,p0:1x2,d2,g2,reflect,flip,channels_last,{token}"
     options = (
         "--input 1,9,8,4 --weight 6,2,3,3 --stride 1,2 --padding 0:1,2:2 --dilation 2 --groups 2 "
-        "--padding-mode reflect --flip --layout channels_last --dtype float64"
+        f"--padding-mode reflect --flip --layout channels_last {option}"
     )
     by_options = call(*options.split())
     assert by_options.exit_code == 0, by_options.output

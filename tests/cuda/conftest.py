@@ -64,7 +64,7 @@ class _Compiling:
     def __init__(self) -> None:
         self.codes: list[object] = []
 
-    def load(self, code: object, ordinal: int) -> object:
+    def load(self, code: object, ordinal: int, shared: int = 0) -> object:
         """Keep it."""
         self.codes.append(code)
         return code

@@ -27,9 +27,7 @@ from interpreter.conversions import from_bfloat16, to_bfloat16
 
 from fastconv.cuda.arrays import DeviceArray
 from fastconv.cuda.compile import Code
-from fastconv.cuda.driver import Device, Extent, Launch
-
-MOST_SHARED = 48 << 10  # bytes that a block gets unless its function's attribute asks for more
+from fastconv.cuda.driver import UNASKED, Device, Extent, Launch
 
 STREAM = 7  # of every call
 
@@ -83,6 +81,19 @@ class _Allocation:
         weakref.finalize(self, memory.free, self.address)
 
 
+class Loaded(NamedTuple):
+    """A function: a kernel, and the bytes of shared memory that it declares, and that launches may add."""
+
+    kernel: Kernel
+    declared: int
+    shared: int
+
+    @property
+    def name(self) -> str:
+        """The kernel's entry point."""
+        return self.kernel.name
+
+
 class Launched(NamedTuple):
     """What was launched."""
 
@@ -105,17 +116,21 @@ class InterpretingDriver:
         """Return the figures of a real device."""
         return self.figures
 
-    def load(self, code: Code, ordinal: int) -> Kernel:
+    def load(self, code: Code, ordinal: int, shared: int = 0) -> Loaded:
         """Read the PTX."""
-        return parse(code.ptx)[code.name]
+        kernel = parse(code.ptx)[code.name]
+        declared = sum(one.size or 0 for one in kernel.variables.values() if one.space == "shared")
+        if declared + shared > self.figures.shared:
+            raise InterpreterError(f"{declared} + {shared} bytes of shared memory, a block has {self.figures.shared}")
+        return Loaded(kernel, declared, shared)
 
     def launch(self, launch_: Launch, ordinal: int, stream: int) -> None:
         """Interpret."""
-        kernel = launch_.function
-        assert isinstance(kernel, Kernel)
-        declared = sum(one.size or 0 for one in kernel.variables.values() if one.space == "shared")
-        if declared + launch_.shared > MOST_SHARED:
-            raise InterpreterError(f"{declared} + {launch_.shared} bytes of shared memory are more than {MOST_SHARED}")
+        assert isinstance(launch_.function, Loaded)
+        kernel, declared, shared = launch_.function
+        most = max(shared, UNASKED - declared)
+        if launch_.shared > most:
+            raise InterpreterError(f"{launch_.shared} bytes of shared memory besides {declared}, at most {most}")
         self.launches.append(Launched(kernel.name, launch_.grid, launch_.block, stream))
         words = memoryview(launch_.parameters.words).cast("B").cast("q")
         parameters = _packed(kernel, list(words))

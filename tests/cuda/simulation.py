@@ -95,7 +95,7 @@ STAND_INS = {one.__name__: one for one in (advance, is_given, load, load_if, loa
 class SimulatingDriver(InterpretingDriver):
     """A driver that runs kernels as Python."""
 
-    def load(self, code: object, ordinal: int) -> object:
+    def load(self, code: object, ordinal: int, shared: int = 0) -> object:
         """Specialise, with stand-ins for all that is not Python."""
         kernel = code.kernel
         names = {**compile._names(kernel), **STAND_INS}

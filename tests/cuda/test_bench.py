@@ -179,7 +179,7 @@ def test_the_peak_is_multiply_adds_and_little_else(compiler):
     from fastconv.cuda.plan import Target
 
     class Keeping:
-        def load(self, code, ordinal):
+        def load(self, code, ordinal, shared=0):
             self.code = code
 
     driver = Keeping()

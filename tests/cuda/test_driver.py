@@ -22,6 +22,7 @@ ATTRIBUTES = {
     "MEMORY_CLOCK_RATE": 2619000,
     "GLOBAL_MEMORY_BUS_WIDTH": 5120,
     "L2_CACHE_SIZE": 50 << 20,
+    "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 227 << 10,
 }
 
 
@@ -60,6 +61,7 @@ def api(monkeypatch):
         ("cuLibraryGetKernel", 5),
         ("cuStreamSynchronize",),
         ("cuKernelGetFunction", ("function", 5)),
+        ("cuFuncSetAttribute",),
         ("cuThreadExchangeStreamCaptureMode", "before"),
         ("cuMemAlloc", 4096),
         ("cuMemsetD8",),
@@ -75,6 +77,7 @@ def api(monkeypatch):
     module.CUdevice_attribute = SimpleNamespace(**{f"CU_DEVICE_ATTRIBUTE_{name}": name for name in ATTRIBUTES})
     module.cuCtxGetCurrent = lambda: (0, module.context)
     module.cuCtxSetCurrent = set_context
+    module.CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES="most shared")
     module.cuLaunchKernel = launch
     module.CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED="relaxed")
     module.cuStreamIsCapturing = lambda stream: (0, int(stream == 9))
@@ -105,6 +108,39 @@ def test_code_is_loaded_and_launched(api):
     plan = Plan(Target(driver, 0, driver.device(0)), (step,), 0)
     plan.run((1000, 2000), 9)
     assert api.told[-1] == ("cuLaunchKernel", function, 4, 5, 6, 256, 1, 1, 0, 9, [2000, 1016, -3])
+
+
+def test_a_function_asks_for_shared_memory_of_its_launches(api):
+    driver = drivers.current()
+    driver.load(Code("kernel", "ptx", b"machine code"), 0)
+    assert "cuFuncSetAttribute" not in [name for name, *_ in api.told]
+    function = driver.load(Code("kernel", "ptx", b"machine code"), 0, 96 << 10)
+    assert api.told[-2] == ("cuFuncSetAttribute", function, "most shared", 96 << 10)
+    assert api.told[-1] == ("cuThreadExchangeStreamCaptureMode", "before")
+    assert driver.device(0).shared == 227 << 10
+
+
+def test_a_plan_loads_with_what_its_launches_use(monkeypatch):
+    def kernel(x: Pointer) -> None: ...
+
+    from fastconv.cuda import plan as plans
+    from fastconv.cuda.compile import Kernel
+
+    class Listening:
+        def __init__(self):
+            self.loaded = []
+
+        def load(self, code, ordinal, shared=0):
+            self.loaded.append(shared)
+            return shared
+
+    monkeypatch.setattr(plans, "compiled", lambda kernel, capability: Code("kernel", "ptx", b""))
+    target = Target(Listening(), 0, drivers.Device())
+    steps = [
+        target.step(Kernel(kernel, "float32", 32), (1, 1, 1), [Operand(0)], (), size) for size in (0, 65536, 65536)
+    ]
+    assert [step.launch.function for step in steps] == [0, 65536, 65536]
+    assert target.driver.loaded == [0, 65536]
 
 
 def test_a_stream_is_waited_for(api):

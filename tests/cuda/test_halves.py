@@ -18,6 +18,8 @@ CONVOLUTIONS = [
     ("im2col", "conv2d,n2,c12,9x7,k9,3x3,p1,channels_last"),  # four channels at once
     ("im2col", "conv2d,n1,c25,6x6,k33,1x1,s2"),
     ("fft", "conv2d,n2,c3,9x8,k3,3x3,p1"),
+    ("implicit_gemm_mma", "conv2d,n2,c12,9x7,k9,3x3,p1,channels_last"),  # four channels at once
+    ("implicit_gemm_mma", "conv2d,n1,c25,6x6,k33,1x1,s2"),  # after a transposition, one channel at once
     ("depthwise", "conv2d,n2,c3,9x8,k6,3x3,s2,p1,g3,channels_last"),  # strips
     ("depthwise", "conv2d,n1,c3,9x20,k3,7x7,p3,g3"),  # tiles
     ("depthwise", "conv2d,n1,c3,9x20,k3,7x7,p3,g3,channels_last"),  # runs, of transposed weights
@@ -54,9 +56,11 @@ def made(dtype, interpreting):
 @pytest.fixture
 def least_tile(compiler, monkeypatch):
     """The tile that compiles in the least time."""
-    from fastconv.cuda import im2col
+    from fastconv.cuda import im2col, implicit_gemm_mma
 
     def divide(splits=1):
+        implicit_gemm_mma.divide.cache_clear()
+        monkeypatch.setattr(implicit_gemm_mma, "TILES", (implicit_gemm_mma.TILES[-1],))
         monkeypatch.setitem(im2col.TILES, "float32", (im2col.TILES["float32"][-1],))
         monkeypatch.setattr(im2col, "SPLITS", (splits,))
         monkeypatch.setattr(im2col, "LEAST_TILES", 1)
@@ -155,7 +159,7 @@ def test_conversions_of_the_interpreter():
 
 
 # Widths of loads from global memory, in bits: elements have 16, four channels 64, packed weights of float32 128.
-WIDTHS = {"im2col": {16, 64, 128}}
+WIDTHS = {"im2col": {16, 64, 128}, "implicit_gemm_mma": {16, 64}}
 CODE = [(name, text, WIDTHS.get(name, {16})) for name, text in CONVOLUTIONS] + [
     ("auto", text, {16}) for text in POOLINGS
 ]

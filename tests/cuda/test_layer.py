@@ -17,6 +17,7 @@ LAYERS = [
     ("depthwise", "fastconv_copy", {"groups": 4, "layout": "channels_last", "padding": 3}),
     ("direct", None, {"padding": "same", "stride": 2}),
     ("winograd_4x4", "fastconv_weights", {"padding": 1}),
+    ("implicit_gemm_mma", "fastconv_pack_fragments", {"padding": 1, "precision": "tf32"}),
 ]
 
 

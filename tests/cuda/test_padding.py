@@ -57,8 +57,9 @@ def test_modes(mode, algorithm, text, device):
     compare(device, ConvProblem.parse(text.replace("float", f"{mode},float")), algorithm)
 
 
-def test_a_matrix_product(device):
-    compare(device, ConvProblem.parse("conv2d,n1,c8,9x7,k9,3x3,p1x2:0,reflect,channels_last,float32"), "im2col")
+@pytest.mark.parametrize(("algorithm", "dtype"), [("im2col", "float32"), ("implicit_gemm_mma", "float16")])
+def test_a_matrix_product(algorithm, dtype, device):
+    compare(device, ConvProblem.parse(f"conv2d,n1,c8,9x7,k9,3x3,p1x2:0,reflect,channels_last,{dtype}"), algorithm)
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)

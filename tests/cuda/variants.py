@@ -1,7 +1,8 @@
 """Kernels, each by a problem it computes; ``python tests/cuda/variants.py`` prints their figures.
 
 For each: registers and stack bytes of a thread, loads and stores of local memory, the main loop's instructions and
-which share of them are products.
+which share of them are products; of kernels for tensor cores, also how many of the loop's instructions are products of
+fragments (HMMA), loads of fragments (LDSM) and copies to shared memory (LDGSTS).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from machine_code import MachineCode
 
 
@@ -43,6 +46,36 @@ VARIANTS = (
     Variant("conv2d,n8,c64,28x28,k128,7x7,s2,p3,float64", "winograd_2x2", 0, 0.81),
     Variant(f"{FIRST},{LAST},float32", "winograd_4x4", 2, 0.79),
     Variant(f"{FIRST},float64", "winograd_4x4", 0, 0.81),
+)
+
+
+class TensorCores(NamedTuple):
+    """A kernel for tensor cores, and what its main loop must be made of."""
+
+    problem: str
+    tile: int
+    products: int  # HMMA
+    loads: int  # LDSM
+    copies: int  # LDGSTS
+    loop: int  # instructions, at most
+    registers: int  # at most
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """By the names of the instructions."""
+        return {"HMMA": self.products, "LDSM": self.loads, "LDGSTS": self.copies}
+
+
+TENSOR_CORES = (
+    TensorCores(f"{FIRST},{LAST},bfloat16", 0, 64, 24, 8, 175, 128),
+    TensorCores(f"{FIRST},{LAST},float16", 1, 64, 24, 12, 190, 168),
+    TensorCores(f"{FIRST},float16", 2, 32, 16, 8, 130, 128),
+    TensorCores(f"{FIRST},{LAST},tf32,float32", 0, 64, 24, 8, 310, 128),
+    TensorCores(f"{FIRST},tf32,float32", 2, 32, 16, 8, 195, 128),
+    TensorCores(f"{FIRST},{LAST},bf16,float32", 0, 32, 20, 6, 165, 128),
+    TensorCores(f"{FIRST},{LAST},fp16,float32", 1, 32, 20, 10, 175, 168),
+    TensorCores(f"{ODD},{LAST},tf32,float32", 0, 64, 24, 20, 370, 128),
+    TensorCores(f"{ODD},{LAST},float16", 0, 64, 24, 4, 380, 128),  # of channels one at a time: no such copies
 )
 
 
@@ -95,12 +128,36 @@ def main() -> None:
                 name = entry.name
                 entry.plan(PoolProblem.parse(text), target)
             say(_line(text, name, "", capability, machine_code(driver.codes[-1].machine_code)))
+    _say_tensor_cores(say)
+
+
+def _say_tensor_cores(say: Callable[[str], object]) -> None:
+    from machine_code import machine_code
+
+    from fastconv.cuda import implicit_gemm_mma
+    from fastconv.cuda.driver import Device
+    from fastconv.cuda.plan import Target
+    from fastconv.problem import ConvProblem
+
+    tiles, implicit_gemm_mma.SPLITS = implicit_gemm_mma.TILES, (1,)
+    entry = implicit_gemm_mma.ImplicitGemmMma()
+    for variant in TENSOR_CORES:
+        implicit_gemm_mma.TILES = (tile,) = (tiles[variant.tile],)
+        implicit_gemm_mma.divide.cache_clear()
+        for capability in ((8, 0), (9, 0)):
+            driver = _Keeping()
+            problem = ConvProblem.parse(variant.problem)
+            entry.plan(problem, None, Target(driver, 0, Device(capability=capability)))
+            code = machine_code(driver.codes[-1].machine_code)  # before it, others pack and transpose
+            counts = [sum(opcode.startswith(name) for opcode in code.main_loop) for name in variant.counts]
+            line = _line(variant.problem, "mma", f"{tile.pixels}x{tile.filters}", capability, code)
+            say(f"{line.rstrip()} HMMA {counts[0]} LDSM {counts[1]} LDGSTS {counts[2]}\n")
 
 
 def _line(problem: str, algorithm: str, tile: str, capability: tuple[int, int], code: MachineCode) -> str:
     return (
         f"{problem:64} {algorithm:12} {tile:>7} {capability[0]}{capability[1]:<2} {code.registers:9} {code.stack:5} "
-        f"{code.local_accesses:5} {len(code.main_loop):5} {code.share('FFMA', 'DFMA'):.3f}\n"
+        f"{code.local_accesses:5} {len(code.main_loop):5} {code.share('FFMA', 'DFMA', 'HMMA'):.3f}\n"
     )
 
 
@@ -110,7 +167,7 @@ class _Keeping:
     def __init__(self) -> None:
         self.codes: list[object] = []
 
-    def load(self, code: object, ordinal: int) -> object:
+    def load(self, code: object, ordinal: int, shared: int = 0) -> object:
         self.codes.append(code)
         return code
 

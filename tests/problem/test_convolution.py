@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import UnsupportedError
+from fastconv.arguments import PRECISIONS
 from fastconv.problem import DIRECTIONS, DTYPES, LAYOUTS, PADDING_MODES, ConvProblem
 
 
@@ -152,6 +153,7 @@ def test_equal_problems_are_one_key():
         {"flip": True},
         {"layout": "channels_last"},
         {"direction": "input_gradient"},
+        {"precision": "bf16"},
     ],
 )
 def test_every_field_counts(change):
@@ -198,11 +200,24 @@ def test_arguments_pose_the_problem_again():
         "padding_mode": "reflect",
         "flip": True,
         "layout": "channels_first",
+        "precision": "ieee",
     }
     again = ConvProblem.from_shapes(
         problem.input_shape, problem.weight_shape, problem.dtype, **problem.arguments()
     )
     assert again == problem
+
+
+def test_precision_is_part_of_a_problem_of_float32_alone():
+    problems = {make(precision=precision) for precision in PRECISIONS}
+    assert {problem.precision for problem in problems} == set(PRECISIONS)
+    assert len(set(map(hash, problems))) == len(PRECISIONS)
+    for dtype in ("float16", "bfloat16", "float64", "int32"):
+        assert make(dtype=dtype, precision="tf32") == make(dtype=dtype)
+    with pytest.raises(ValueError, match="precision must be one of ieee, tf32, bf16, fp16, got 'fp32'"):
+        make(precision="fp32")
+    with pytest.raises(TypeError, match="precision must be a str"):
+        make(dtype="float64", precision=None)
 
 
 # --- the string form ------------------------------------------------------------------------------
@@ -228,6 +243,13 @@ def test_arguments_pose_the_problem_again():
         (
             dataclasses.replace(make((4, 5, 6), (1, 1, 1)), direction="weight_gradient"),
             "conv3d,n1,c2,4x5x6,k4,1x1x1,weight_gradient,float32",
+        ),
+        (
+            ConvProblem(
+                *("float32", 1, 2, (8, 8), 4, (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+                *("zeros", False, "channels_last", "forward", "tf32"),
+            ),
+            "conv2d,n1,c2,8x8,k4,3x3,channels_last,tf32,float32",
         ),
     ],
 )
@@ -276,6 +298,7 @@ def problems(draw):
         flip=draw(st.booleans()),
         layout=draw(st.sampled_from(LAYOUTS)),
         direction=draw(st.sampled_from(DIRECTIONS)),
+        precision=draw(st.sampled_from(PRECISIONS)),
     )
 
 

@@ -61,7 +61,7 @@ def _compile(texts: Sequence[str], device: Device) -> None:
     for problem in map(parse, texts):
         for entry in table_of(problem):
             try:
-                if entry.supports(problem) is None:
+                if (entry.runs_on(device) or entry.supports(problem)) is None:
                     plan_of(entry, problem, target)
             except UnsupportedError:  # as the run will find, too
                 continue

@@ -167,7 +167,7 @@ def _place(target: Target) -> DevicePlace:
 
 
 def _picked(problem: Problem, target: Target) -> str:
-    limit = config.tolerance_in_force(problem.dtype)
+    limit = config.tolerance_in_force(problem)
     return choice.chosen(problem, limit, place=_place(target)).name
 
 

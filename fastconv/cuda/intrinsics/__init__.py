@@ -34,14 +34,26 @@ from fastconv.cuda.intrinsics.registers import (
 )
 from fastconv.cuda.intrinsics.shared import element as emit_element
 from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad, set_quads
+from fastconv.cuda.intrinsics.tensor_cores import (
+    address_of,
+    commit_copies,
+    copy_async,
+    load_matrices,
+    put_sums,
+    shared_address,
+    wait_copies,
+)
 
 __all__ = [
     "add_outer",
     "add_products",
+    "address_of",
     "advance",
     "block_x_again",
     "block_y_again",
     "block_z_again",
+    "commit_copies",
+    "copy_async",
     "division",
     "emit_element",
     "emit_fused_multiply_add",
@@ -53,17 +65,21 @@ __all__ = [
     "load4_inside",
     "load_if",
     "load_inside",
+    "load_matrices",
     "load_quads",
     "load_row",
     "mark",
     "put",
+    "put_sums",
     "quads",
     "quotient",
     "set_quad",
     "set_quads",
+    "shared_address",
     "slide",
     "store",
     "store_run",
     "thread_x_again",
+    "wait_copies",
     "zeros",
 ]

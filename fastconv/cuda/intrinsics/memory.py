@@ -226,8 +226,9 @@ def store_run(typing_context, pointer, index, values, first, count):
         address, values = _address(builder, arguments[0], arguments[1], _GLOBAL), arguments[2]
         run = ir.Constant(ir.VectorType(address.type.pointee, length), ir.Undefined)
         for i in range(length):
-            run = builder.insert_element(run, builder.extract_value(values, begin + i), ir.Constant(INT32, i))
-        size = length * (4 if isinstance(run.type.element, ir.FloatType) else 8)
+            value = narrowed(builder, pointer.dtype, builder.extract_value(values, begin + i))
+            run = builder.insert_element(run, value, ir.Constant(INT32, i))
+        size = length * _ELEMENTS[type(run.type.element)][0]
         builder.store(run, builder.bitcast(address, ir.PointerType(run.type, _GLOBAL)), align=min(16, size))
         return context.get_dummy_value()
 

@@ -122,11 +122,10 @@ def copy_async(instruction: Instruction, kernel: Kernel) -> Step:
         most = int(instruction.operands[0]) if instruction.operands else 0
 
         def group(machine: Machine, active: Active) -> None:
-            if active is not None:
-                raise UnknownInstructionError(f"not interpreted in divergent code: {instruction.text}")
-            machine.copies.commit() if kind != "wait_group" else None
+            if kind != "wait_group":
+                machine.copies.commit(active)
             if kind != "commit_group":
-                machine.copies.land(most)
+                machine.copies.land(most, active, machine.shared)
 
         return group
     if "bulk" in instruction.modifiers:
@@ -144,6 +143,6 @@ def copy_async(instruction: Instruction, kernel: Kernel) -> Step:
         targets = places[lanes, None] + np.arange(size)
         data = np.where(np.arange(size) < wanted[lanes, None], memory[sources[lanes, None] + np.arange(size)], 0)
         shared[targets] = 0xFF
-        machine.copies.begin(shared, targets, data.astype(np.uint8))
+        machine.copies.begin(lanes, targets, data.astype(np.uint8))
 
     return step

@@ -8,12 +8,13 @@ import numpy as np
 
 Function = Callable[..., np.ndarray]
 
-#: bfloat16, which NumPy lacks, is held as its bits.
+#: bfloat16 and tf32, which NumPy lacks, are held as their bits.
 TYPES = {
     **{f"{kind}{bits}": np.dtype(f"uint{bits}") for kind in "bu" for bits in (8, 16, 32, 64)},
     **{f"s{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
     **{f"f{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
     "bf16": np.dtype("uint16"),
+    "tf32": np.dtype("uint32"),
     "pred": np.dtype(bool),
 }
 UNSIGNED = {1: TYPES["u8"], 2: TYPES["u16"], 4: TYPES["u32"], 8: TYPES["u64"]}
@@ -42,10 +43,18 @@ def to_bfloat16(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), 0x7FFF, rounded).astype(np.uint16)
 
 
+def to_tf32(values: np.ndarray) -> np.ndarray:
+    """Round float32 to the nearest of 11 significant bits, ties away from zero: the lower 13 bits become zeros."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return np.where(np.isnan(values), np.uint32(0x7FFFFFFF), (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000))
+
+
 def conversion(modifiers: list[str]) -> tuple[np.dtype[np.generic], np.dtype[np.generic], Function]:
     """Return the types of the result and the operand of a `cvt`, and what it does."""
     target, source = modifiers[-2:]
     result, operand = TYPES[target], TYPES[source]
+    if target == "tf32":
+        return result, operand, to_tf32
     if target == "bf16":
         return result, operand, to_bfloat16
     if source == "bf16":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interpreter import access, warps
+from interpreter import access, tensor_cores, warps
 from interpreter.arithmetic import Signature, signature
 from interpreter.conversions import TYPES, UNSIGNED
 from interpreter.errors import InterpreterError, UnknownInstructionError
@@ -99,6 +99,8 @@ _SPECIAL: dict[str, Callable[[Instruction, Kernel], Step]] = {
     "atom": access.atomic,
     "red": access.atomic,
     "cp": access.copy_async,
+    "ldmatrix": tensor_cores.load_matrices,
+    "mma": tensor_cores.multiply,
     "shfl": warps.shuffle,
     "vote": warps.vote,
     "activemask": warps.active_mask,

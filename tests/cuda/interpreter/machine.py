@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,26 +23,47 @@ Triple = tuple[int, int, int]
 
 
 @dataclass(slots=True)
+class _Copy:
+    """What some lanes sent with one instruction; all as arrays, the first axis of which is lanes."""
+
+    lanes: np.ndarray
+    group: np.ndarray  # that it belongs to, by the number of those that its thread committed before
+    targets: np.ndarray
+    data: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> _Copy:
+        """Return what some of the lanes sent."""
+        return _Copy(self.lanes[chosen], self.group[chosen], self.targets[chosen], self.data[chosen])
+
+
 class Copies:
-    """Data on its way from global to shared memory, in groups."""
+    """Data on its way from global to shared memory, in groups of each thread."""
 
-    groups: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = field(default_factory=list)
-    open: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+    def __init__(self, count: int) -> None:
+        self._committed = np.zeros(count, np.int64)  # groups of each thread
+        self._pending: list[_Copy] = []
 
-    def begin(self, memory: np.ndarray, targets: np.ndarray, data: np.ndarray) -> None:
+    def begin(self, lanes: np.ndarray, targets: np.ndarray, data: np.ndarray) -> None:
         """Send data on its way."""
-        self.open.append((memory, targets, data))
+        self._pending.append(_Copy(lanes, self._committed[lanes], targets, data))
 
-    def commit(self) -> None:
+    def commit(self, active: Active) -> None:
         """Close a group."""
-        self.groups.append(self.open)
-        self.open = []
+        self._committed[slice(None) if active is None else active] += 1
 
-    def land(self, most: int) -> None:
-        """Wait until no more than so many groups are on their way."""
-        while len(self.groups) > most:
-            for memory, targets, data in self.groups.pop(0):
-                memory[targets] = data
+    def land(self, most: int, active: Active, memory: np.ndarray) -> None:
+        """Let threads wait until no more than so many of their groups are on their way."""
+        limit = self._committed - most
+        if active is not None:
+            limit = np.where(active, limit, 0)
+        rest = []
+        for copy in self._pending:
+            landed = copy.group < limit[copy.lanes]
+            arrived = copy.of(landed)
+            memory[arrived.targets] = arrived.data
+            if not landed.all():
+                rest.append(copy.of(~landed))
+        self._pending = rest
 
 
 @dataclass(slots=True)
@@ -135,7 +156,7 @@ class Machine:
         self.block_size, self.blocks = size, len(blocks)
         self.registers: dict[str, np.ndarray] = {}
         self.watches: dict[str, Watch] = {}
-        self.copies = Copies()
+        self.copies = Copies(self.count)
         inside = np.tile(np.arange(size), len(blocks))
         slot = np.repeat(np.arange(len(blocks)), size)
         warps = -(-size // WARP)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from interpreter.machine import Machine
 
 
-def _in_warps(machine: Machine, active: Active, text: str, members: np.ndarray) -> None:
+def in_warps(machine: Machine, active: Active, text: str, members: np.ndarray) -> None:
     """Raise unless each warp executes with all the threads that an instruction names."""
     here = np.ones(machine.count, bool) if active is None else active
     named = (members >> machine.special["%laneid"]) & 1 == 1
@@ -38,7 +38,7 @@ def shuffle(instruction: Instruction, kernel: Kernel) -> Step:
     mode = instruction.modifiers[1]
 
     def step(machine: Machine, active: Active) -> None:
-        _in_warps(machine, active, instruction.text, members(machine))
+        in_warps(machine, active, instruction.text, members(machine))
         own = machine.special["%laneid"].astype(np.int64)
         operand, limits = lane(machine).astype(np.int64), clamp(machine).astype(np.int64)
         segment, limit = limits >> 8 & 31, limits & 31
@@ -66,7 +66,7 @@ def vote(instruction: Instruction, kernel: Kernel) -> Step:
     mode = instruction.modifiers[1]
 
     def step(machine: Machine, active: Active) -> None:
-        _in_warps(machine, active, instruction.text, named(machine))
+        in_warps(machine, active, instruction.text, named(machine))
         here = np.ones(machine.count, bool) if active is None else active
         ballots = np.zeros((2, machine.warps), np.uint32)
         bit = np.uint32(1) << machine.special["%laneid"]
@@ -97,7 +97,7 @@ def warp_barrier(instruction: Instruction, kernel: Kernel) -> Step:
     members = reader(instruction.operands[0], kernel, TYPES["b32"])
 
     def step(machine: Machine, active: Active) -> None:
-        _in_warps(machine, active, instruction.text, members(machine))
+        in_warps(machine, active, instruction.text, members(machine))
         machine.threads.pass_warp_barrier(slice(None) if active is None else active)
 
     return step

@@ -1,0 +1,40 @@
+"""How many parts sums are split into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Protocol, TypeVar
+
+from fastconv.problem import ConvProblem
+
+BATCHES = (1, 32)  # that sums are split for
+
+
+class _Timed(Protocol):
+    @property
+    def seconds(self) -> float:
+        """That it is predicted to take."""
+
+
+D = TypeVar("D", bound=_Timed)
+
+
+def split_for_any_batch(
+    problem: ConvProblem, choices: Sequence[int], best: Callable[[ConvProblem, int], D | None]
+) -> D:
+    """Return the best division of a problem, `best(problem, splits)`, with the splits that are good for any batch.
+
+    How sums are split does not depend on the batch, and so neither does what is rounded where. One image wants more
+    splits than many, which write and read all of them: what is least is the product of both times.
+    """
+    batches = [replace(problem, batch=batch) for batch in BATCHES]
+    seconds: dict[int, float] = {}
+    for splits in choices:
+        found = [best(each, splits) for each in batches]
+        if all(found):
+            seconds[splits] = prod(one.seconds for one in found if one is not None)
+    division = best(problem, min(seconds, key=seconds.__getitem__))
+    assert division is not None  # what can be split for one batch can for another
+    return division

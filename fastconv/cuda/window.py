@@ -1,0 +1,66 @@
+"""Which elements of a pixel's window are inside the image: a bit for each depth, row and column of taps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numba.cuda.types import int32
+
+from fastconv.cuda.inline import inlined
+
+
+def _bits(*types: object) -> Callable[..., int]:
+    def bits(before: int, first: int, taps: int, dilation: int, extent: int) -> int:
+        found: int = int32(0)
+        for i in range(taps):
+            if first + i * dilation >= 0 and first + i * dilation < extent:
+                found |= int32(1) << int32(before + i)
+        return found
+
+    return bits
+
+
+#: ``bits(before, first, taps, dilation, extent)`` of an axis: bit ``before + i`` is whether tap i, which lies at
+#: ``first + i * dilation``, is in an image of that extent.
+bits = inlined(_bits)
+
+
+def _needed(*types: object) -> Callable[..., int]:
+    def needed(tap: int, kernel_depth: int, kernel_height: int, kernel_width: int) -> int:
+        plane = tap // (kernel_width * kernel_height)
+        row = tap // kernel_width % kernel_height
+        in_row = tap % kernel_width
+        found: int = int32(1) << int32(kernel_depth + kernel_height + in_row)
+        found |= int32(1) << int32(kernel_depth + row)
+        found |= int32(1) << int32(plane)
+        return found
+
+    return needed
+
+
+#: ``needed(tap, kernel_depth, kernel_height, kernel_width)``: the bits that an element under a tap needs.
+needed = inlined(_needed)
+
+
+def _distance(*types: object) -> Callable[..., int]:
+    def distance(
+        tap: int,
+        kernel_height: int,
+        kernel_width: int,
+        dilation_depth: int,
+        dilation_height: int,
+        dilation_width: int,
+        height: int,
+        width: int,
+    ) -> int:
+        plane = tap // (kernel_width * kernel_height)
+        row = tap // kernel_width % kernel_height
+        in_row = tap % kernel_width
+        far: int = int32((plane * dilation_depth * height + row * dilation_height) * width + in_row * dilation_width)
+        return far
+
+    return distance
+
+
+#: How many pixels an element under a tap lies behind the window's first one.
+distance = inlined(_distance)
