@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
-from math import gcd
+from math import gcd, prod
 from typing import NamedTuple
 
 from fastconv.problem import ConvProblem
@@ -52,6 +52,24 @@ def pieces(problem: ConvProblem) -> tuple[Piece, ...]:
     if not problem.batch:
         return (Piece(None, _NOTHING, _NOTHING, _NOTHING, Strided.dense(problem.result_shape)),)
     return tuple(_input_pieces(problem)) if problem.direction == "input_gradient" else (_weight_piece(problem),)
+
+
+#: Phases of strides that one gradient by the input is put together of, at most.
+MOST_PHASES = 1024
+
+
+def refusal(problem: ConvProblem) -> str | None:
+    """Return why a gradient is not put together of forward problems; None if it is."""
+    axes = zip(problem.stride, problem.size, strict=True)
+    phases = prod(min(stride, size) for stride, size in axes) if problem.direction == "input_gradient" else 1
+    if phases > MOST_PHASES:
+        return f"gradients by the input are put together of {MOST_PHASES} phases of strides at most, not {phases}"
+    return None
+
+
+def smallest(problem: ConvProblem) -> ConvProblem:
+    """Return the smallest convolution of a problem's type: what computes others of that type computes it, too."""
+    return ConvProblem(problem.dtype, 1, 1, (1,), 1, (1,), (1,), ((0, 0),), (1,), 1, precision=problem.precision)
 
 
 def without_border(problem: ConvProblem) -> ConvProblem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -379,6 +380,54 @@ def test_what_is_said_of_a_gradient(direction):
     assert (cases_["winograd_4x4"].reason is None) == (direction == "input_gradient")
     assert cases_["depthwise"].reason.startswith("depthwise reads one channel a filter, not ")
     assert ", in conv" in cases_["depthwise"].reason
+
+
+@pytest.mark.parametrize("text", [
+    "conv2d,n1,c3,20000x20000,k64,7x7,s2,p3",
+    "conv2d,n1,c16384,7x7,k16,1x1",
+    "conv2d,n1,c4096,64x64,k4096,3x3,g4096",
+    "conv2d,n1000000,c3,8x8,k4,3x3,p1",
+    "conv1d,n1,c2,1000000,k300,65536,d3,s2",
+    "conv2d,n1,c3,4096x4096,k4,64x64,s64",
+    "conv3d,n1,c64,200x200x200,k64,5x5x5,p2,reflect",
+])  # fmt: skip
+@pytest.mark.parametrize("direction", GRADIENTS)
+def test_something_is_said_of_extreme_problems(text, direction):
+    explained = fastconv.explain(ConvProblem.parse(f"{text},{direction},float32"))
+    (picked,) = (case for case in explained.candidates if case.name == explained.picked)
+    assert picked.predicted_seconds > 0
+    assert picked.workspace_bytes >= 0
+
+
+@pytest.mark.parametrize("text", [
+    "conv2d,n3,c16,40x40,k8,3x3,p1",
+    "conv2d,n2,c8,31x30,k24,5x5,s2,p2,channels_last",
+    "conv2d,n2,c16,9x7,k16,3x3,p1,reflect",
+    "conv1d,n4,c8,3000,k8,9,g2",
+])  # fmt: skip
+@pytest.mark.parametrize("direction", GRADIENTS)
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "reference"])
+def test_no_more_memory_is_taken_than_is_said(text, direction, algorithm):
+    problem = ConvProblem.parse(f"{text},{direction},float32")
+    (entry,) = (one for one in table.GRADIENTS[direction] if one.name == algorithm)
+    operands, out = whole_numbers(problem), np.empty(problem.result_shape, np.float32)
+    run = entry.prepared(problem, None)
+    run(*operands, None, None, out)
+    tracemalloc.start()
+    try:
+        run(*operands, None, None, out)
+        assert tracemalloc.get_traced_memory()[1] <= entry.workspace(problem) + 100_000  # of Python's objects
+    finally:
+        tracemalloc.stop()
+
+
+def test_phases_are_counted():
+    problem = ConvProblem.parse("conv2d,n1,c1,128x128,k1,64x64,s64,input_gradient,float64")
+    grad, weight = whole_numbers(problem)
+    with pytest.raises(fastconv.UnsupportedError, match="1024 phases of strides at most, not 4096"):
+        call(problem, grad, weight, algorithm="direct")
+    assert fastconv.select(problem) == "reference"
+    assert call(problem, grad, weight).tolist() == np.kron(grad[0, 0], weight[0, 0])[np.newaxis, np.newaxis].tolist()
 
 
 @pytest.mark.parametrize("direction", GRADIENTS)

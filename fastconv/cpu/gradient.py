@@ -16,7 +16,7 @@ import numpy as np
 from fastconv import memory
 from fastconv.algorithm import Algorithm, Array, Machine, Run
 from fastconv.cpu.copies import copy_seconds, dense
-from fastconv.derivation import Piece, pieces, without_border
+from fastconv.derivation import Piece, pieces, refusal, smallest, without_border
 from fastconv.problem import ConvProblem
 from fastconv.reference.padding import fold_planes
 from fastconv.strided import Strided
@@ -53,7 +53,9 @@ class Gradient(Algorithm):
         """Refuse the other directions, and what the algorithm refuses of the forward problems."""
         if problem.direction != self.direction:
             return f"{self.name} is there for the {self.direction}, not for {problem.direction}"
-        refusals = ((self.inside.supports(each), each) for each in self.convolutions(problem) or (_pixel(problem),))
+        if reason := refusal(problem):
+            return reason
+        refusals = ((self.inside.supports(each), each) for each in self.convolutions(problem) or (smallest(problem),))
         return next((f"{reason}, in {each}" for reason, each in refusals if reason), None)
 
     def workspace(self, problem: ConvProblem) -> int:
@@ -85,11 +87,6 @@ class Gradient(Algorithm):
     ) -> None:
         """Compute into `out`, from operands in the order of `ConvProblem.operand_shapes`."""
         self.prepared(problem, activation)(x, weight, bias, residual, out)
-
-
-def _pixel(problem: ConvProblem) -> ConvProblem:
-    """The smallest problem of a problem's type: what computes no other one must compute that."""
-    return ConvProblem(problem.dtype, 1, 1, (1,), 1, (1,), (1,), ((0, 0),), (1,), 1)
 
 
 class InputGradient(Gradient):

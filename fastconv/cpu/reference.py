@@ -31,6 +31,8 @@ class Reference(Algorithm):
         """Return the most of float64 copies that NumPy holds at once: of weights, an image, and results so far."""
         if not problem.batch:
             return 0
+        if problem.direction != "forward":
+            return _of_gradient(problem)
         padded, result = _elements(problem)
         image, pixels = math.prod(problem.input_shape) // problem.batch, math.prod(problem.output_size)
         of_tap = problem.channels * pixels  # what one tap sees; that of the tap before is there, or its products
@@ -81,6 +83,18 @@ class Reference(Algorithm):
                 results = [reference.conv_input_gradient(alone, weight, x[i], bias) for i in images]
             for i, result in zip(images, results, strict=True):
                 out[i] = result
+
+
+def _of_gradient(problem: ConvProblem) -> int:
+    """The most bytes that NumPy holds at once of a gradient: image by image, or by the weight of all images."""
+    padded, output = _elements(problem)
+    of_tap = problem.channels * math.prod(problem.output_size)  # what one tap sees, or gives
+    if problem.direction == "input_gradient":
+        image = math.prod(problem.size) * problem.channels
+        return 8 * (2 * problem.parameters + output + 2 * padded + 2 * of_tap + (2 + problem.batch) * image)
+    products = math.prod(problem.weight_shape[:2])  # of a tap, before images are summed
+    images = 3 * padded + output + 2 * of_tap + products
+    return 8 * (3 * problem.parameters + problem.batch * images)
 
 
 def _elements(problem: ConvProblem) -> tuple[int, int]:

@@ -37,6 +37,9 @@ from fastconv.strided import Strided
 #: Pixels that are summed at once, about: with fewer, sums are read and written more often than they are worth.
 PIXELS = 2048
 
+#: Blocks of pixels, about, at most: of more pixels they are larger.
+MOST_BLOCKS = 1024
+
 #: Pixels of an image whose patches are read where they lie, at least: with fewer, several images are worth a copy.
 FEWEST_PIXELS = 512
 
@@ -75,13 +78,21 @@ class WeightGradient(Gradient):
     def convolutions(self, problem: ConvProblem) -> Counter[ConvProblem]:
         """Return those of all blocks."""
         divided = divide(problem)
-        return Counter(_convolution(problem, one, other) for one in divided.pixels for other in divided.channels)
+        some = {each.places: each for each in divided.pixels}, {_sizes(each): each for each in divided.channels}
+        times = Counter(each.places for each in divided.pixels), Counter(map(_sizes, divided.channels))
+        return Counter(
+            {
+                _convolution(problem, some[0][places], some[1][sizes]): times[0][places] * times[1][sizes]
+                for places, sizes in product(*times)
+            }
+        )
 
     def copying(self, problem: ConvProblem) -> float:
         """Predict that of the padded input, of patches, of the output's gradient, and of the sums."""
         views = _Views(problem)
         copied = copy_seconds(views.inside) * views.copied + copy_seconds(views.pixels)
-        if any(not _lies(views.patches_of(*block)) for block in product(*divide(problem))):
+        divided = divide(problem)
+        if divided.pixels and not _lies(views.patches_of(divided.pixels[0], divided.channels[0])):
             copied += copy_seconds(views.patches)
         return copied + 2 * SINGLE_SECONDS * problem.parameters
 
@@ -114,6 +125,7 @@ def divide(problem: ConvProblem) -> Division:
     """
     first, *others = problem.output_size
     row, image = prod(others), prod(problem.output_size)
+    wanted = max(PIXELS, problem.batch * image // MOST_BLOCKS)
     pixels: list[Pixels] = []
     group = problem.channels // problem.groups
     if are_input(problem) and image >= FEWEST_PIXELS:
@@ -123,11 +135,11 @@ def divide(problem: ConvProblem) -> Division:
         )
     if not problem.batch:
         pass  # there are none
-    elif image > PIXELS:
-        rows = _even(first, max(1, PIXELS // row))
+    elif image > wanted:
+        rows = _even(first, max(1, wanted // row))
         pixels += [Pixels(range(n, n + 1), each, len(each) * row) for n in range(problem.batch) for each in rows]
     else:
-        images = _even(problem.batch, max(1, PIXELS // image))
+        images = _even(problem.batch, max(1, wanted // image))
         pixels += [Pixels(each, range(first), len(each) * image) for each in images]
     room = SHARE * targets.caches().level2 / (problem.itemsize * prod(problem.kernel))
     most = max(1, int(room / max((each.places for each in pixels), default=1)))  # channels
@@ -150,6 +162,10 @@ def _even(count: int, most: int) -> list[range]:
     parts = -(-count // most)
     ends = [count * part // parts for part in range(parts + 1)]
     return [range(*ends[part : part + 2]) for part in range(parts)]
+
+
+def _sizes(block: Channels) -> tuple[int, int]:
+    return len(block.groups), len(block.channels)
 
 
 def _patches(problem: ConvProblem, block: Channels) -> int:
@@ -297,9 +313,11 @@ class _Product:
         count = len(self._divided.channels)
         sums: list[Array | None] = [None] * count
         spare = [np.empty(step.convolution.output_shape, room.dtype) for step in self._steps[:count]]
-        run: BoundRun
+        run: BoundRun | None = None
+        factors: Array | None = None
         for step in self._steps:
             if step.weights is not None:
+                run = factors = None  # before there are others
                 factors = dense(gradient, step.weights).reshape(step.convolution.weight_shape)
                 run = self._inside.bind(step.convolution, None, factors).run
             end = prod(step.seen.shape)
@@ -309,6 +327,7 @@ class _Product:
             else:
                 patches = flat[step.seen.offset : step.seen.offset + end]
             patches = patches.reshape(step.convolution.input_shape)
+            assert run is not None
             before, target = sums[step.sums], spare[step.sums]
             run(patches, None, before, target)
             sums[step.sums] = target

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 import fastconv
 from fastconv import config
 from fastconv.codegen import jit
-from fastconv.cuda.unroll import Constant, Specialised, specialise
+from fastconv.cuda.unroll import Constant, specialise
 from fastconv.devices import UnavailableError, check_compiler
 from fastconv.problem import BFLOAT16
 
@@ -34,6 +34,10 @@ IntPointer: TypeAlias = int
 WidePointer: TypeAlias = int
 Wide: TypeAlias = int
 TensorMap: TypeAlias = int
+
+# What parts of kernels take besides: an array in shared memory, and a tuple of numbers, which are in registers.
+Array: TypeAlias = MutableSequence[float]
+Tuple: TypeAlias = tuple[float, ...]
 
 
 def _absent(*values: float) -> float:
@@ -104,7 +108,7 @@ def compiled(kernel: Kernel, capability: tuple[int, int]) -> Code:
         place = _key(kernel, specialised.source, capability), capability
         found = _codes.get(place)
         if found is None:
-            found = _codes[place] = _load_or_compile(kernel, specialised, *place)
+            found = _codes[place] = _load_or_compile(kernel, *place)
         return found
 
 
@@ -132,16 +136,16 @@ def _digest_of_helpers() -> str:
     """A digest of the source that ends up in kernels besides their own."""
     digest = hashlib.sha256()
     package = Path(fastconv.__file__).parent
-    names = ("activation", "compile", "epilogue", "inline", "padding", "transform", "unroll", "window")
+    names = ("activation", "compile", "epilogue", "fourier", "inline", "padding", "transform", "unroll", "window")
     files = [package / "cuda" / f"{name}.py" for name in names]
     files += sorted((package / "cuda" / "intrinsics").glob("*.py"))
-    files += [package / "codegen" / f"{name}.py" for name in ("cook_toom", "straight_line")]
+    files += [package / "codegen" / f"{name}.py" for name in ("cook_toom", "fourier", "straight_line")]
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def _load_or_compile(kernel: Kernel, specialised: Specialised, key: str, capability: tuple[int, int]) -> Code:
+def _load_or_compile(kernel: Kernel, key: str, capability: tuple[int, int]) -> Code:
     directory = config.cache_directory()
     place = None if directory is None else directory / "cuda" / key
     stored = jit.read(place and place.with_suffix(".ptx"))
@@ -151,7 +155,7 @@ def _load_or_compile(kernel: Kernel, specialised: Specialised, key: str, capabil
         ptx = stored.decode()
     else:
         jit.counts["compiled"] += 1
-        ptx, machine_code = _compile(kernel, specialised, capability)
+        ptx, machine_code = _compile(kernel, capability)
         jit.write(place and place.with_suffix(".ptx"), ptx.encode())
         stored = None
     if machine_code is None:
@@ -167,25 +171,27 @@ def _of_ptx(place: Path | None, ptx: bytes) -> Path | None:
     return place and place.with_name(f"{place.name}-{hashlib.sha256(ptx).hexdigest()[:16]}.cubin")
 
 
-def _compile(kernel: Kernel, specialised: Specialised, capability: tuple[int, int]) -> tuple[str, bytes | None]:
+def _compile(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, bytes | None]:
     """Return PTX, and machine code if that is made of something else than PTX.
 
     The linker compiles PTX as a part of a program, in which warpgroups cannot share out registers: `setmaxnreg` would
     be ignored. What has such instructions is handed to it as LTO-IR, of which it makes a whole program.
     """
     if kernel.suffix and _linker() is not None:
-        whole = _front_end(kernel, specialised, capability, "ltoir")
+        whole = _front_end(kernel, capability, "ltoir")
         assert isinstance(whole, bytes)
         ptx = _linked(whole, "LTOIR", capability, kernel.suffix, "-ptx").rstrip(b"\0").decode()
         return ptx, _linked(whole, "LTOIR", capability, kernel.suffix)
-    ptx = str(_front_end(kernel, specialised, capability, "ptx"))
+    ptx = str(_front_end(kernel, capability, "ptx"))
     # Numba's names count what the process compiled before
     return ptx.replace(_entry_point(ptx), f"fastconv_{kernel.function.__name__.strip('_')}"), None
 
 
-def _front_end(kernel: Kernel, specialised: Specialised, capability: tuple[int, int], output: str) -> str | bytes:
+def _front_end(kernel: Kernel, capability: tuple[int, int], output: str) -> str | bytes:
     """Return what Numba makes of a kernel: "ptx" or "ltoir"."""
     cuda, types = import_module("numba.cuda"), import_module("numba.cuda.types")
+    inline = import_module("fastconv.cuda.inline").inlined_part
+    specialised = specialise(kernel.function, kernel.constants, _names(kernel), inline)
     element, real = (getattr(types, dtype) for dtype in (kernel.dtype, computed(kernel.dtype)))
     kinds = {
         "Pointer": types.CPointer(element),

@@ -23,7 +23,7 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import is_given, load, store
 from fastconv.cuda.padding import shown
 from fastconv.cuda.plan import Operand, Plan, Step, Target
-from fastconv.derivation import Piece, pieces, without_border
+from fastconv.derivation import Piece, pieces, refusal, smallest, without_border
 from fastconv.problem import ConvProblem
 from fastconv.strided import Strided, merged
 
@@ -124,7 +124,9 @@ class Gradient(Algorithm):
         """Refuse other directions, and what the algorithm refuses of the forward problems."""
         if problem.direction != self.direction:
             return f"{self.name} is there for the {self.direction}, not for {problem.direction}"
-        refusals = ((self.inside.supports(each), each) for each in self._convolutions(problem) or (_pixel(problem),))
+        if reason := refusal(problem):
+            return reason
+        refusals = ((self.inside.supports(each), each) for each in self._convolutions(problem) or (smallest(problem),))
         return next((f"{reason}, in {each}" for reason, each in refusals if reason), None)
 
     def runs_on(self, device: Device) -> str | None:
@@ -277,11 +279,6 @@ def _copied(piece: Piece) -> list[Strided]:
 
 def _bytes(shape: tuple[int, ...], item: int) -> int:
     return prod(shape) * item
-
-
-def _pixel(problem: ConvProblem) -> ConvProblem:
-    """The smallest problem of a problem's type: what computes no other one must compute that."""
-    return ConvProblem(problem.dtype, 1, 1, (1,), 1, (1,), (1,), ((0, 0),), (1,), 1)
 
 
 def gradients(direction: str, among: Iterable[Algorithm]) -> tuple[Gradient, ...]:

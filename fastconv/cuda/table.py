@@ -10,6 +10,7 @@ from fastconv.algorithm import P
 from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
 from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
+from fastconv.cuda.fft import FFT
 from fastconv.cuda.gradient import gradients
 from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.implicit_gemm_mma import ImplicitGemmMma
@@ -27,6 +28,7 @@ _CONVOLUTIONS: tuple[Algorithm, ...] = (
     ImplicitGemmWgmma(),
     Winograd(2),
     Winograd(4),
+    FFT(),
 )
 
 TABLE: tuple[Algorithm, ...] = tuple(map(Bordered, _CONVOLUTIONS))

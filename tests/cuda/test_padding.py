@@ -86,7 +86,7 @@ def test_in_a_layer_and_without_any_border(interpreting):
     assert [launch.name for launch in interpreting.launches[before:]] == ["fastconv_direct"]
 
 
-@pytest.mark.parametrize("name", ["direct", "depthwise", "im2col", "winograd_2x2"])
+@pytest.mark.parametrize("name", ["direct", "depthwise", "im2col", "winograd_2x2", "fft"])
 def test_the_copy_is_in_what_is_said_of_a_problem(name, interpreting):
     from fastconv.cuda import plan, table
 

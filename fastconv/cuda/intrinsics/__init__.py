@@ -6,6 +6,7 @@ A change of CUDA's front end touches this folder alone: all inline PTX is here.
 from __future__ import annotations
 
 from fastconv.cuda.intrinsics.division import division, quotient
+from fastconv.cuda.intrinsics.emitting import fused_multiply_add as emit_fused_multiply_add
 from fastconv.cuda.intrinsics.hopper import (
     announce_barriers,
     arrive,
@@ -41,12 +42,14 @@ from fastconv.cuda.intrinsics.memory import (
     load4_inside,
     load_if,
     load_inside,
+    load_quads,
     load_row,
     load_run,
     mark,
     store,
     store_run,
 )
+from fastconv.cuda.intrinsics.products import add_products
 from fastconv.cuda.intrinsics.registers import (
     add_each,
     add_outer,
@@ -58,7 +61,8 @@ from fastconv.cuda.intrinsics.registers import (
     thread_x_again,
     zeros,
 )
-from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad
+from fastconv.cuda.intrinsics.shared import element as emit_element
+from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad, set_quads
 from fastconv.cuda.intrinsics.tensor_cores import (
     address_of,
     commit_copies,
@@ -72,6 +76,7 @@ from fastconv.cuda.intrinsics.tensor_cores import (
 __all__ = [
     "add_each",
     "add_outer",
+    "add_products",
     "address_of",
     "advance",
     "announce_barriers",
@@ -85,6 +90,8 @@ __all__ = [
     "copy_async",
     "descriptor",
     "division",
+    "emit_element",
+    "emit_fused_multiply_add",
     "emit_load_if",
     "expect",
     "fence_products",
@@ -99,6 +106,7 @@ __all__ = [
     "load_im2col",
     "load_inside",
     "load_matrices",
+    "load_quads",
     "load_row",
     "load_run",
     "load_tile",
@@ -116,6 +124,7 @@ __all__ = [
     "quads",
     "quotient",
     "set_quad",
+    "set_quads",
     "settled",
     "shared_address",
     "slide",
