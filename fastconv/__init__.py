@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from fastconv.convolution import conv2d as conv2d
     from fastconv.convolution import conv3d as conv3d
     from fastconv.errors import UnsupportedError as UnsupportedError
+    from fastconv.gradients import conv1d_input as conv1d_input
+    from fastconv.gradients import conv1d_weight as conv1d_weight
+    from fastconv.gradients import conv2d_input as conv2d_input
+    from fastconv.gradients import conv2d_weight as conv2d_weight
+    from fastconv.gradients import conv3d_input as conv3d_input
+    from fastconv.gradients import conv3d_weight as conv3d_weight
     from fastconv.layers import Conv1d as Conv1d
     from fastconv.layers import Conv2d as Conv2d
     from fastconv.layers import Conv3d as Conv3d
@@ -84,6 +90,9 @@ if TYPE_CHECKING:
     from fastconv.selection.keeping import import_answers as import_answers
     from fastconv.selection.keeping import remembered as remembered
     from fastconv.selection.tuning import tune as tune
+    from fastconv.transposed import conv_transpose1d as conv_transpose1d
+    from fastconv.transposed import conv_transpose2d as conv_transpose2d
+    from fastconv.transposed import conv_transpose3d as conv_transpose3d
 
 _HOME = {
     "Conv1d": "layers",
@@ -110,8 +119,17 @@ _HOME = {
     "channel_pool_gradient": "pooling",
     "clear_cache": "convolution",
     "conv1d": "convolution",
+    "conv1d_input": "gradients",
+    "conv1d_weight": "gradients",
     "conv2d": "convolution",
+    "conv2d_input": "gradients",
+    "conv2d_weight": "gradients",
     "conv3d": "convolution",
+    "conv3d_input": "gradients",
+    "conv3d_weight": "gradients",
+    "conv_transpose1d": "transposed",
+    "conv_transpose2d": "transposed",
+    "conv_transpose3d": "transposed",
     "explain": "selection",
     "export_answers": "selection.keeping",
     "forget_answers": "selection.keeping",

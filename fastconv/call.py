@@ -469,11 +469,12 @@ def _fitting(entries: tuple[Algorithm, ...], problem: ConvProblem, weight: Array
 
 def clear_calls() -> None:
     """Forget calls, and all that they hold on to."""
-    from fastconv import selection
+    from fastconv import gradient_call, selection
     from fastconv.pooling import call as pooling
 
     _calls.clear()
-    for name in ("call", "pooling_call"):  # whose plans hold parameters, and no memory of a device
+    gradient_call.clear()
+    for name in ("call", "gradient_call", "pooling_call"):  # whose plans hold parameters, and no memory of a device
         device = sys.modules.get(f"fastconv.cuda.{name}")
         if device is not None:
             device.clear()

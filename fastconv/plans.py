@@ -11,6 +11,7 @@ from fastconv import config
 from fastconv.arguments import dtype_name
 from fastconv.call import Array, Shaped, array, check_activation, convolve, options
 from fastconv.devices import is_on_device, kind
+from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
 from fastconv.selection import explain
 from fastconv.selection.place import place_of
@@ -151,7 +152,7 @@ def plan(
     ValueError
         If a value is not possible.
     UnsupportedError
-        If the algorithm asked for, or any, does not compute the problem.
+        If the algorithm asked for, or any, does not compute the problem, or if that is a gradient.
     UnavailableError
         If there is no such device.
 
@@ -169,6 +170,8 @@ def plan(
         raise TypeError(f"problem must be a ConvProblem, got {problem!r} of type {type(problem).__name__}")
     if precision is not None:
         problem = replace(problem, precision=precision)
+    if problem.direction != "forward":
+        raise UnsupportedError(f"fastconv.plan makes plans of forward convolutions, got {problem}")
     if activation is not None:
         check_activation(activation, problem)
     limit = config.tolerance_in_force(problem, tolerance)

@@ -343,6 +343,15 @@ def test_out_is_filled_and_returned(algorithm, dtype, layout):
     assert (np.moveaxis(out, -1, 1) if layout == "channels_last" else out).tolist() == (expected.tolist())
 
 
+def test_out_whose_axis_of_one_element_has_any_stride(algorithm, inexact):
+    x, weight = whole_numbers(1, 1, 3, 1, 3), np.ones((1, 1, 2, 1, 2), np.float32)
+    memory = np.full((1, 1, 2, 2, 2), 77, np.float32)
+    fastconv.conv3d(x, weight, algorithm=algorithm, out=memory[:, :, :, ::2])
+    expected = fastconv.conv3d(x, weight, algorithm="reference")
+    np.testing.assert_allclose(memory[:, :, :, :1], expected, atol=inexact)
+    assert (memory[:, :, :, 1] == 77).all()
+
+
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_branches_of_a_block_written_side_by_side(algorithm, inexact, layout, kernel):
     # Three branches of 5, 3 and 9 filters write their channels of one array; 18 and 19 stay.

@@ -11,7 +11,6 @@ import fastconv
 from fastconv.arguments import PRECISIONS
 from fastconv.cli.device import device_option
 from fastconv.cli.output import as_text
-from fastconv.cli.problems import forward_convolution
 from fastconv.cli.problems import problem as as_problem
 from fastconv.devices import UnavailableError
 from fastconv.problem import DTYPES, LAYOUTS, PADDING_MODES, ConvProblem, PoolProblem, Problem
@@ -51,8 +50,6 @@ def explain(
     """
     if problem is not None and input_shape is None and weight_shape is None:
         parsed: Problem = as_problem(problem)
-        if isinstance(parsed, ConvProblem):
-            parsed = forward_convolution(problem)
     elif problem is None and input_shape is not None and weight_shape is not None:
         parsed = _from_options(input_shape, weight_shape, arguments)
     else:

@@ -180,6 +180,17 @@ def _by_strides(
     ready: dict[tuple[int, ...] | None, Callable[..., None]] = {}
     sizes: dict[tuple[int, ...] | None, int] = {}  # apart from what runs, which each call looks up
 
+    def made(strides: tuple[int, ...] | None) -> Callable[..., None]:
+        run_so = ready.get(strides)
+        if run_so is None:
+            if len(ready) >= MOST_STRIDES:
+                ready.clear()
+                sizes.clear()
+            run_so, sizes[strides] = make(strides)
+            ready[strides] = run_so
+        return run_so
+
+    # It must not hold itself: packed weights go with the last who has it.
     def run(x: Array, *operands: Array | None) -> None:
         out = operands[-1]
         assert out is not None
@@ -189,15 +200,10 @@ def _by_strides(
             run_so(x, *operands)
         elif strides == ():
             contiguous = memory.empty(out.shape, out.dtype, x)
-            run(x, *operands[:-1], contiguous)
+            made(None)(x, *operands[:-1], contiguous)
             out[...] = contiguous
         else:
-            if len(ready) >= MOST_STRIDES:
-                ready.clear()
-                sizes.clear()
-            run_so, sizes[strides] = make(strides)
-            ready[strides] = run_so
-            run_so(x, *operands)
+            made(strides)(x, *operands)
 
     return run, lambda: sum(tuple(sizes.values()))  # a copy: other threads may add to them
 
@@ -221,6 +227,6 @@ def _strides(problem: ConvProblem, out: Array) -> tuple[int, ...]:
     for size, stride in zip(problem.output_size[::-1], spatial[::-1], strict=True):
         if stride != expected and size > 1:
             return ()
-        expected = stride * size
+        expected *= size  # an axis of one element may have any stride
     dense = filter_ if pixels_lie_apart(problem) else pixel
     return (image, filter_, pixel) if dense == 1 else ()

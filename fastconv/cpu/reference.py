@@ -19,20 +19,20 @@ RESULTS_OF_GELU = 11
 
 
 class Reference(Algorithm):
-    """`fastconv.reference.conv`, rounded once to the result's type."""
+    """`fastconv.reference.conv` and its gradients, rounded once to the result's type."""
 
     name = "reference"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse nothing but other directions than forward, and what NumPy has no type for."""
-        if problem.direction != "forward":
-            return f"{self.name} computes the forward direction, not {problem.direction}"
+        """Refuse nothing but what NumPy has no type for."""
         return not_in_memory(problem)
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return the most of float64 copies that NumPy holds at once: of weights, an image, and results so far."""
         if not problem.batch:
             return 0
+        if problem.direction != "forward":
+            return _of_gradient(problem)
         padded, result = _elements(problem)
         image, pixels = math.prod(problem.input_shape) // problem.batch, math.prod(problem.output_size)
         of_tap = problem.channels * pixels  # what one tap sees; that of the tap before is there, or its products
@@ -68,15 +68,33 @@ class Reference(Algorithm):
 
         Image by image: NumPy's products sum in an order that depends on the shapes.
         """
-        alone = dataclasses.replace(problem, batch=1)
-        images = [slice(i, i + 1) for i in range(problem.batch)]
         with np.errstate(over="ignore", invalid="ignore"):
-            results = [
-                reference.conv(alone, x[i], weight, bias, None if residual is None else residual[i], activation)
-                for i in images
-            ]
+            if problem.direction == "weight_gradient":  # summed over images
+                out[...] = reference.conv_weight_gradient(problem, x, weight)
+                return
+            alone = dataclasses.replace(problem, batch=1)
+            images = [slice(i, i + 1) for i in range(problem.batch)]
+            if problem.direction == "forward":
+                results = [
+                    reference.conv(alone, x[i], weight, bias, None if residual is None else residual[i], activation)
+                    for i in images
+                ]
+            else:
+                results = [reference.conv_input_gradient(alone, weight, x[i], bias) for i in images]
             for i, result in zip(images, results, strict=True):
                 out[i] = result
+
+
+def _of_gradient(problem: ConvProblem) -> int:
+    """The most bytes that NumPy holds at once of a gradient: image by image, or by the weight of all images."""
+    padded, output = _elements(problem)
+    of_tap = problem.channels * math.prod(problem.output_size)  # what one tap sees, or gives
+    if problem.direction == "input_gradient":
+        image = math.prod(problem.size) * problem.channels
+        return 8 * (2 * problem.parameters + output + 2 * padded + 2 * of_tap + (2 + problem.batch) * image)
+    products = math.prod(problem.weight_shape[:2])  # of a tap, before images are summed
+    images = 3 * padded + output + 2 * of_tap + products
+    return 8 * (3 * problem.parameters + problem.batch * images)
 
 
 def _elements(problem: ConvProblem) -> tuple[int, int]:

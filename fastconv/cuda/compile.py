@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 import fastconv
 from fastconv import config
 from fastconv.codegen import jit
-from fastconv.cuda.unroll import Constant, Specialised, specialise
+from fastconv.cuda.unroll import Constant, specialise
 from fastconv.devices import UnavailableError, check_compiler
 from fastconv.problem import BFLOAT16
 
@@ -31,6 +31,10 @@ RealPointer: TypeAlias = int
 IntPointer: TypeAlias = int
 WidePointer: TypeAlias = int
 Wide: TypeAlias = int
+
+# What parts of kernels take besides: an array in shared memory, and a tuple of numbers, which are in registers.
+Array: TypeAlias = MutableSequence[float]
+Tuple: TypeAlias = tuple[float, ...]
 
 
 def _absent(*values: float) -> float:
@@ -95,7 +99,7 @@ def compiled(kernel: Kernel, capability: tuple[int, int]) -> Code:
         place = _key(kernel, specialised.source, capability), capability
         found = _codes.get(place)
         if found is None:
-            found = _codes[place] = _load_or_compile(kernel, specialised, *place)
+            found = _codes[place] = _load_or_compile(kernel, *place)
         return found
 
 
@@ -123,16 +127,16 @@ def _digest_of_helpers() -> str:
     """A digest of the source that ends up in kernels besides their own."""
     digest = hashlib.sha256()
     package = Path(fastconv.__file__).parent
-    names = ("activation", "compile", "epilogue", "inline", "padding", "transform", "unroll", "window")
+    names = ("activation", "compile", "epilogue", "fourier", "inline", "padding", "transform", "unroll", "window")
     files = [package / "cuda" / f"{name}.py" for name in names]
     files += sorted((package / "cuda" / "intrinsics").glob("*.py"))
-    files += [package / "codegen" / f"{name}.py" for name in ("cook_toom", "straight_line")]
+    files += [package / "codegen" / f"{name}.py" for name in ("cook_toom", "fourier", "straight_line")]
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def _load_or_compile(kernel: Kernel, specialised: Specialised, key: str, capability: tuple[int, int]) -> Code:
+def _load_or_compile(kernel: Kernel, key: str, capability: tuple[int, int]) -> Code:
     directory = config.cache_directory()
     place = None if directory is None else directory / "cuda" / key
     stored = jit.read(place and place.with_suffix(".ptx"))
@@ -141,7 +145,7 @@ def _load_or_compile(kernel: Kernel, specialised: Specialised, key: str, capabil
         ptx = stored.decode()
     else:
         jit.counts["compiled"] += 1
-        ptx = _ptx(kernel, specialised, capability)
+        ptx = _ptx(kernel, capability)
         jit.write(place and place.with_suffix(".ptx"), ptx.encode())
     machine_code = jit.read(place and place.with_suffix(".cubin"))
     if machine_code is None:
@@ -151,8 +155,10 @@ def _load_or_compile(kernel: Kernel, specialised: Specialised, key: str, capabil
     return Code(_entry_point(ptx), ptx, machine_code)
 
 
-def _ptx(kernel: Kernel, specialised: Specialised, capability: tuple[int, int]) -> str:
+def _ptx(kernel: Kernel, capability: tuple[int, int]) -> str:
     cuda, types = import_module("numba.cuda"), import_module("numba.cuda.types")
+    inline = import_module("fastconv.cuda.inline").inlined_part
+    specialised = specialise(kernel.function, kernel.constants, _names(kernel), inline)
     element, real = (getattr(types, dtype) for dtype in (kernel.dtype, computed(kernel.dtype)))
     kinds = {
         "Pointer": types.CPointer(element),

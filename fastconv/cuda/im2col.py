@@ -21,7 +21,7 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.packing import pack, reduce
 from fastconv.cuda.plan import Operand, Plan, Target
-from fastconv.cuda.splitting import split_for_any_batch
+from fastconv.cuda.splitting import BATCHES, split_for_any_batch
 from fastconv.problem import ConvProblem
 
 MOST_PLACES = 31  # bits of a window's depths, rows and columns; the sign bit stays free
@@ -97,41 +97,56 @@ class Division(NamedTuple):
 
 
 class Im2col(Algorithm):
-    """The implicit matrix product."""
+    """The implicit matrix product.
+
+    Parameters
+    ----------
+    alike : bool, optional
+        Whether an image's result must not depend on how many there are.
+    """
 
     name = "im2col"
     dtypes = (*HALVES, "float32", "float64")
+
+    def __init__(self, *, alike: bool = True) -> None:
+        self._alike = alike
 
     def supports(self, problem: ConvProblem) -> str | None:
         """Refuse windows of too many places, and more groups and filters than a grid has blocks."""
         reason = super().supports(problem)
         if reason is not None:
             return reason
-        if sum(problem.kernel) > MOST_PLACES - (3 - problem.rank):
+        if _crowded(problem) and any(map(any, problem.padding)):
             sizes = "x".join(map(str, problem.kernel))
-            return f"im2col takes kernels whose sizes add up to {MOST_PLACES - (3 - problem.rank)} at most, not {sizes}"
+            most = MOST_PLACES - (3 - problem.rank)
+            return f"im2col takes kernels whose sizes add up to {most} at most where there is padding, not {sizes}"
         if problem.groups > MOST_BLOCKS or problem.filters > MOST_BLOCKS * 32:
             return f"im2col takes at most {MOST_BLOCKS} groups and {MOST_BLOCKS * 32} filters on a device"
         return None
 
     def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes of packed weights, the table and split sums."""
-        divided = divide(problem, device)
+        divided = divide(problem, device, self._alike)
         return divided.packed + divided.parts
 
     def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict the time of the best division."""
-        return divide(problem, machine).terms
+        return divide(problem, machine, self._alike).terms
 
     def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return launches that pack, multiply and, where sums are split, add."""
-        divided = divide(problem, target.device)
+        divided = divide(problem, target.device, self._alike)
         shape = geometry(problem)
         tile, splits = divided.tile, divided.splits
         weights, table = Operand(Place.PACKED), Operand(Place.PACKED, divided.table)
         parts, addends = Operand(Place.WORKSPACE), (Operand(Place.BIAS), Operand(Place.RESIDUAL))
         packing = pack(
-            target, problem, divided.padded_filters, divided.padded_steps, (Operand(Place.WEIGHT), weights, table)
+            target,
+            problem,
+            divided.padded_filters,
+            divided.padded_steps,
+            (Operand(Place.WEIGHT), weights, table),
+            inside=_crowded(problem),
         )
         whole = splits == 1
         channels_last = problem.layout == "channels_last"
@@ -146,6 +161,7 @@ class Im2col(Algorithm):
         )
         pixels, tiles = problem.batch * shape.pixels, divided.padded_steps // tile.depth - 1
         output = shape.output
+        places = (1, 1, 1) if _crowded(problem) else shape.kernel  # that are looked whether they are inside
         grid = (-(-pixels // tile.pixels), divided.padded_filters // tile.filters, problem.groups * splits)
         multiplying = target.step(
             kernel,
@@ -159,7 +175,7 @@ class Im2col(Algorithm):
                 *(prod(problem.input_shape[1:]), prod(problem.output_shape[1:]), prod(problem.output_shape)),
                 *(pixels, shape.group_filters, divided.padded_filters, divided.padded_steps),
                 *(splits, *division(splits), -(-tiles // splits), tiles),
-                *(*shape.size, *shape.kernel, *shape.stride, *shape.dilation, *shape.padding),
+                *(*shape.size, *places, *shape.stride, *shape.dilation, *shape.padding),
                 *(shape.pixels, *division(shape.pixels)),
                 *(output[1] * output[2], *division(output[1] * output[2]), output[2], *division(output[2])),
                 *(shape.pixel_step, shape.group_channels * shape.channel_step),
@@ -173,13 +189,20 @@ class Im2col(Algorithm):
         return Plan(target, [multiplying, adding], divided.parts, [packing], divided.packed)
 
 
+def _crowded(problem: ConvProblem) -> bool:
+    """Whether a window has more places than bits: it must lie inside the image, and then its corner says enough."""
+    return sum(problem.kernel) > MOST_PLACES - (3 - problem.rank)
+
+
 @lru_cache(maxsize=256)
-def divide(problem: ConvProblem, device: Device) -> Division:
+def divide(problem: ConvProblem, device: Device, alike: bool = True) -> Division:
     """Return the division that is predicted to take the least time; the choice, the limit and the plan ask for it.
 
-    Whatever the tile, an element's products are added in the order of the steps.
+    Whatever the tile, an element's products are added in the order of the steps; where images must come out alike, in
+    whatever batch.
     """
-    return split_for_any_batch(problem, SPLITS, lambda one, splits: _best(one, device, splits))
+    batches = BATCHES if alike else (problem.batch,)
+    return split_for_any_batch(problem, SPLITS, lambda one, splits: _best(one, device, splits), batches)
 
 
 def _best(problem: ConvProblem, device: Device, splits: int) -> Division | None:

@@ -21,7 +21,7 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.mma_packing import Packing, pack
 from fastconv.cuda.packing import reduce
-from fastconv.cuda.plan import Operand, Plan, Step, Target
+from fastconv.cuda.plan import Operand, Plan, Step, Target, aligned
 from fastconv.cuda.splitting import split_for_any_batch
 from fastconv.cuda.transposition import transpose
 from fastconv.problem import BFLOAT16, ConvProblem
@@ -35,7 +35,6 @@ STAGES = 3  # rounds whose factors are in shared memory, or on their way
 _ROW = 128  # bytes of a pixel's columns in a round: each of its 16 byte chunks lies in four of the 32 banks
 _CHUNK = 16  # bytes
 _WINDOW = 12  # bytes of shared memory that the kernel declares for a pixel: its window's address and borders
-_ALIGNMENT = 256  # of what lies in the workspace
 
 _INTRINSICS = "fastconv.cuda.intrinsics.tensor_cores"
 
@@ -340,7 +339,7 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
         STAGES,  # those that copies run ahead of the products, and one that entries run ahead of the copies
     )
     images, results = prod(problem.input_shape), prod(problem.output_shape)
-    transposed = 0 if channels_last else -(-images * factors.item // _ALIGNMENT) * _ALIGNMENT
+    transposed = 0 if channels_last else aligned(images * factors.item)
     parts = 4 * splits * results if splits > 1 else 0
 
     blocks = max(1, -(-problem.batch * shape.pixels // tile.pixels)) * filter_tiles * problem.groups * splits

@@ -18,7 +18,7 @@ from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
 
 _THREADS = 256
-_AXES = 5
+_AXES = 6
 
 
 def _copy(
@@ -29,20 +29,26 @@ def _copy(
     size2: int,
     size3: int,
     size4: int,
+    size5: int,
     from0: Wide,
     from1: Wide,
     from2: Wide,
     from3: Wide,
     from4: Wide,
+    from5: Wide,
     to0: Wide,
     to1: Wide,
     to2: Wide,
     to3: Wide,
     to4: Wide,
+    to5: Wide,
 ) -> None:
-    """Copy an element a thread; places of both arrays are sums over five axes of index times stride."""
+    """Copy an element a thread; places of both arrays are sums over six axes of index times stride."""
     place = int64(cuda.blockIdx.x) * int64(cuda.blockDim.x) + int64(cuda.threadIdx.x)
     if place < count:
+        rest = place // size5
+        index5 = place - rest * size5
+        place = rest
         rest = place // size4
         index4 = place - rest * size4
         place = rest
@@ -54,7 +60,9 @@ def _copy(
         index0 = rest // size1
         index1 = rest - index0 * size1
         read = index0 * from0 + index1 * from1 + index2 * from2 + index3 * from3 + index4 * from4
+        read += index5 * from5
         written = index0 * to0 + index1 * to1 + index2 * to2 + index3 * to3 + index4 * to4
+        written += index5 * to5
         store(target, written, load(source, read))
 
 
@@ -102,6 +110,7 @@ _SIDE = 32  # of a square that a block of `_THREADS` transposes
 _PITCH = _SIDE + 1  # between its rows: they begin in different banks
 _SQUARE = _SIDE * _PITCH
 FLIP = False  # what the kernel is specialised by
+INSIDE = False  # whether all windows are inside their image
 
 
 def _pack(
@@ -164,6 +173,8 @@ def _pack(
         bits = (1 << plane) | (1 << (kernel_depth + row)) | (1 << (kernel_depth + kernel_height + in_row))
         distance = (plane * dilation_depth * height + row * dilation_height) * width + in_row * dilation_width
         distance = distance * pixel_step + (step - tap * channels) * channel_step
+        if INSIDE:
+            bits = 1  # that of the window's corner
         if step >= steps:
             bits = -1
             distance = 0
@@ -171,13 +182,22 @@ def _pack(
 
 
 def pack(
-    target: Target, problem: ConvProblem, padded_filters: int, padded_steps: int, pointers: tuple[Operand, ...]
+    target: Target,
+    problem: ConvProblem,
+    padded_filters: int,
+    padded_steps: int,
+    pointers: tuple[Operand, ...],
+    *,
+    inside: bool = False,
 ) -> Step:
-    """Return the step that packs weights, given where these are, and the packed ones and the table are to be."""
+    """Return the step that packs weights, given where these are, and the packed ones and the table are to be.
+
+    The bits of windows that are `inside` their image are that of their corner's depth alone.
+    """
     shape = geometry(problem)
     steps = shape.group_channels * shape.taps
     return target.step(
-        Kernel(_pack, problem.dtype, _THREADS, constants={"FLIP": problem.flip}),
+        Kernel(_pack, problem.dtype, _THREADS, constants={"FLIP": problem.flip, "INSIDE": inside}),
         (-(-padded_steps // _SIDE), padded_filters // _SIDE, problem.groups),
         pointers,
         (

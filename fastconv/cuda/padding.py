@@ -7,12 +7,12 @@ the table of algorithms is `Bordered` around each. The copy takes time of its ow
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import prod
 
 from numba import cuda
 from numba.cuda.types import int32, int64
 
+from fastconv.cuda import plan as plans
 from fastconv.cuda.algorithm import Algorithm, Place
 from fastconv.cuda.compile import Kernel, Pointer, Wide
 from fastconv.cuda.driver import Device
@@ -20,10 +20,10 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.inline import inlined
 from fastconv.cuda.intrinsics import load, store
 from fastconv.cuda.plan import Operand, Plan, Step, Target
+from fastconv.derivation import without_border
 from fastconv.problem import ConvProblem
 
 _THREADS = 256
-_ALIGNMENT = 256  # bytes, at multiples of which what lies in the workspace begins
 
 Source = Callable[[int, int], int]  # of a place before, in or behind an axis of so many elements, that whose it shows
 Integer = Callable[[int], int]  # a type of Numba's
@@ -103,14 +103,6 @@ def _pad(
         store(target, place, load(source, read * lanes + lane))
 
 
-def without_border(problem: ConvProblem) -> ConvProblem:
-    """Return the problem that is left once borders of other things than zeros are there: itself if there are none."""
-    if problem.padding_mode == "zeros" or not any(map(any, problem.padding)):
-        return problem
-    size = tuple([extent + sum(pair) for extent, pair in zip(problem.size, problem.padding, strict=True)])
-    return replace(problem, size=size, padding=((0, 0),) * problem.rank, padding_mode="zeros")
-
-
 class Bordered(Algorithm):
     """An algorithm that pads with zeros, and by every other mode what it computes of a copy with borders.
 
@@ -133,7 +125,7 @@ class Bordered(Algorithm):
 
     def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes that the algorithm allocates, and those of the copy."""
-        return self.inside.workspace(without_border(problem), device) + _room(problem)
+        return self.inside.workspace(without_border(problem), device) + room_of(problem)
 
     def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict the algorithm's time, and that of reading and writing the copy."""
@@ -150,27 +142,23 @@ class Bordered(Algorithm):
 
     def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
         """Return the algorithm's launches, after one that copies: they read the copy, which begins the workspace."""
-        plan, room = self.inside.plan(without_border(problem), activation, target), _room(problem)
+        plan, room = self.inside.plan(without_border(problem), activation, target), room_of(problem)
         if not room:
             return plan
 
-        def moved(operand: Operand | None) -> Operand | None:
-            if operand is None or operand.place not in (Place.X, Place.WORKSPACE):
-                return operand
-            return Operand(Place.WORKSPACE, operand.offset + (room if operand.place == Place.WORKSPACE else 0))
-
-        steps = [Step(launch, tuple(map(moved, pointers))) for launch, pointers in plan.steps]
-        return Plan(target, [_padding(problem, target), *steps], room + plan.workspace, plan.packing, plan.packed)
+        steps = plans.moved(
+            plan.steps, {Place.X: Operand(Place.WORKSPACE), Place.WORKSPACE: Operand(Place.WORKSPACE, room)}
+        )
+        return Plan(target, [padding(problem, target), *steps], room + plan.workspace, plan.packing, plan.packed)
 
 
-def _room(problem: ConvProblem) -> int:
+def room_of(problem: ConvProblem) -> int:
     """Bytes of the copy with borders; 0 where there is none."""
     padded = without_border(problem)
-    size = 0 if padded is problem else prod(padded.input_shape) * problem.itemsize
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
+    return plans.aligned(0 if padded is problem else prod(padded.input_shape) * problem.itemsize)
 
 
-def _padding(problem: ConvProblem, target: Target) -> Step:
+def padding(problem: ConvProblem, target: Target) -> Step:
     """Return the launch that copies x with its borders to the beginning of the workspace."""
     before, after = geometry(problem), geometry(without_border(problem))
     count = prod(without_border(problem).input_shape)

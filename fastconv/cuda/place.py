@@ -130,7 +130,8 @@ def plan_of(entry: Limits[P], problem: P, target: Target) -> Plan:
 
 def _sizes(problem: ConvProblem, wanted: Iterable[Plan]) -> dict[Place, int]:
     """Return the bytes of what plans run on; they use one workspace in turns."""
-    shapes = {Place.X: problem.input_shape, Place.WEIGHT: problem.weight_shape, Place.OUT: problem.output_shape}
+    places = Place.X, Place.WEIGHT, Place.OUT
+    shapes = dict(zip(places, (*problem.operand_shapes, problem.result_shape), strict=True))
     sizes = {place: problem.itemsize * prod(shape) for place, shape in shapes.items()}
     plans = list(wanted)
     sizes[Place.WORKSPACE] = max((plan.workspace for plan in plans), default=0)

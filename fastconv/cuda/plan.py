@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
@@ -78,6 +78,26 @@ class Target:
 
 
 _functions: dict[tuple[Driver, int, Code, int], object] = {}
+
+
+ALIGNMENT = 256  # bytes, at multiples of which what lies in a workspace begins
+
+
+def aligned(size: int) -> int:
+    """Return the bytes that something in a workspace takes, so that what follows is aligned."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def moved(steps: Iterable[Step], places: Mapping[int, Operand]) -> list[Step]:
+    """Return steps whose operands lie elsewhere, each behind what stands for its place; the others stay."""
+
+    def elsewhere(operand: Operand | None) -> Operand | None:
+        if operand is None or operand.place not in places:
+            return operand
+        begin = places[operand.place]
+        return Operand(begin.place, begin.offset + operand.offset)
+
+    return [Step(launch, tuple(map(elsewhere, pointers))) for launch, pointers in steps]
 
 
 def target(ordinal: int) -> Target:

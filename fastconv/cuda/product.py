@@ -12,20 +12,20 @@ from numba.cuda.types import int32
 
 from fastconv.cuda.compile import Float, Pointer, RealPointer, Wide, WidePointer, finish
 from fastconv.cuda.intrinsics import (
-    add_outer,
+    add_products,
     advance,
     block_x_again,
     block_y_again,
     block_z_again,
     get,
     load,
-    load4,
     load4_inside,
     load_inside,
+    load_quads,
     put,
-    quads,
     quotient,
     set_quad,
+    set_quads,
     store,
     thread_x_again,
     zeros,
@@ -133,10 +133,10 @@ def multiply(
     source = advance(x, image * image_size + group * group_step + ((d * height + h) * width + w) * pixel_step)
     entry_place = int32(first_tile * DEPTH + line * STEPS_AT_ONCE)
     weights = advance(weight, (group * padded_steps + first_tile * DEPTH) * padded_filters + first_filter)
-    next_weights = cuda.local.array(4 * WEIGHT_LOADS, Float, alignment=16)
+    next_weights = zeros(Float(0), 4 * WEIGHT_LOADS)
     next_columns = cuda.local.array(COLUMN_LOADS, Float, alignment=16)
     weight_place = int32(thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4)
-    weight_step = THREADS // (FILTERS // 4) * padded_filters
+    weight_step = int32(THREADS // (FILTERS // 4) * padded_filters)
     my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
     my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
     put_columns = int32(line * (STEPS_AT_ONCE * PIXELS) + column)
@@ -146,9 +146,8 @@ def multiply(
     # The loop, after a round that only loads. The last round loads what nobody uses, but there is memory for it.
     for whole in static_range(2):
         for _ in range(first_tile, last_tile if whole else int32(first_tile + 1)):
-            for i in static_range(WEIGHT_LOADS):
-                if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                    set_quad(next_weights, 4 * i, load4(weights, weight_place + i * weight_step), 0, 1)
+            if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
+                next_weights = load_quads(weights, weight_place, weight_step, WEIGHT_LOADS)
             for i in static_range(COLUMN_LOADS // STEPS_AT_ONCE):
                 entry = load(table, entry_place + i * STEPS_AT_ONCE * (THREADS // PIXELS))
                 if STEPS_AT_ONCE == 4:
@@ -161,16 +160,19 @@ def multiply(
             if whole:
                 get_weights = int32(my_filter + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
                 get_columns = int32(my_pixel + buffer * (DEPTH * PIXELS))
-                for k in static_range(DEPTH):
-                    a = quads(shared, get_weights + k * FILTERS, FILTERS * 4 // THREAD_FILTERS, THREAD_FILTERS // 4)
-                    b = quads(shared, get_columns + k * PIXELS, PIXELS * 4 // THREAD_PIXELS, THREAD_PIXELS // 4)
-                    sums = add_outer(sums, a, b)
+                # fmt: off
+                sums = add_products(
+                    sums, shared,
+                    get_weights, FILTERS, FILTERS * 4 // THREAD_FILTERS, THREAD_FILTERS // 4,
+                    get_columns, PIXELS, PIXELS * 4 // THREAD_PIXELS, THREAD_PIXELS // 4,
+                    DEPTH,
+                )
+                # fmt: on
                 buffer ^= int32(1)
 
-            put_weights = int32(thread * 4 + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
-            for i in static_range(WEIGHT_LOADS):
-                if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                    set_quad(shared, put_weights + i * THREADS * 4, quads(next_weights, 4 * i, 0, 1), 0, 1)
+            if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
+                put_weights = int32(thread * 4 + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
+                set_quads(shared, put_weights, THREADS * 4, next_weights)
             for i in static_range(COLUMN_LOADS):
                 ahead = (i // STEPS_AT_ONCE * STEPS_AT_ONCE * (THREADS // PIXELS) + i % STEPS_AT_ONCE) * PIXELS
                 put(shared, int32(put_columns + buffer * (DEPTH * PIXELS)) + ahead, next_columns[i])

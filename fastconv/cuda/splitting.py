@@ -22,17 +22,20 @@ D = TypeVar("D", bound=_Timed)
 
 
 def split_for_any_batch(
-    problem: ConvProblem, choices: Sequence[int], best: Callable[[ConvProblem, int], D | None]
+    problem: ConvProblem,
+    choices: Sequence[int],
+    best: Callable[[ConvProblem, int], D | None],
+    batches: Sequence[int] = BATCHES,
 ) -> D:
     """Return the best division of a problem, `best(problem, splits)`, with the splits that are good for any batch.
 
     How sums are split does not depend on the batch, and so neither does what is rounded where. One image wants more
-    splits than many, which write and read all of them: what is least is the product of both times.
+    splits than many, which write and read all of them: what is least is the product of the times of `batches`.
     """
-    batches = [replace(problem, batch=batch) for batch in BATCHES]
+    problems = [replace(problem, batch=batch) for batch in batches]
     seconds: dict[int, float] = {}
     for splits in choices:
-        found = [best(each, splits) for each in batches]
+        found = [best(each, splits) for each in problems]
         if all(found):
             seconds[splits] = prod(one.seconds for one in found if one is not None)
     division = best(problem, min(seconds, key=seconds.__getitem__))

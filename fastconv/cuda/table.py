@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 
 from fastconv.algorithm import P
 from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
 from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
+from fastconv.cuda.fft import FFT
+from fastconv.cuda.gradient import gradients
 from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.implicit_gemm_mma import ImplicitGemmMma
 from fastconv.cuda.padding import Bordered
@@ -15,8 +19,27 @@ from fastconv.cuda.pooling import Pooling
 from fastconv.cuda.winograd import Winograd
 from fastconv.problem import ConvProblem
 
-TABLE: tuple[Algorithm, ...] = tuple(
-    map(Bordered, (Direct(), Depthwise(), Im2col(), ImplicitGemmMma(), Winograd(2), Winograd(4)))
+_CONVOLUTIONS: tuple[Algorithm, ...] = (
+    Direct(),
+    Depthwise(),
+    Im2col(),
+    ImplicitGemmMma(),
+    Winograd(2),
+    Winograd(4),
+    FFT(),
+)
+
+TABLE: tuple[Algorithm, ...] = tuple(map(Bordered, _CONVOLUTIONS))
+
+#: The algorithms of each gradient: all that convolve, put to it. By the weight, what stands for images are channels.
+GRADIENTS: Mapping[str, tuple[Algorithm, ...]] = MappingProxyType(
+    {
+        "input_gradient": gradients("input_gradient", _CONVOLUTIONS),
+        "weight_gradient": gradients(
+            "weight_gradient",
+            tuple(Im2col(alike=False) if isinstance(each, Im2col) else each for each in _CONVOLUTIONS),
+        ),
+    }
 )
 
 POOLINGS: tuple[Pooling, ...] = (Pooling(),)
@@ -24,4 +47,6 @@ POOLINGS: tuple[Pooling, ...] = (Pooling(),)
 
 def table_of(problem: P) -> tuple[AnyAlgorithm[P], ...]:
     """Return the algorithms for a problem's kind, in order."""
-    return cast("tuple[AnyAlgorithm[P], ...]", TABLE if isinstance(problem, ConvProblem) else POOLINGS)
+    if not isinstance(problem, ConvProblem):
+        return cast("tuple[AnyAlgorithm[P], ...]", POOLINGS)
+    return cast("tuple[AnyAlgorithm[P], ...]", GRADIENTS.get(problem.direction, TABLE))

@@ -44,14 +44,14 @@ class _Scalars:
 
 
 def _transforming(matrix: str):
-    """An intrinsic that multiplies a tile by one of the matrices of F(m, r) along each axis."""
+    """An intrinsic that multiplies a tile by one of the matrices of F(m, r) along each axis, with its stride."""
 
-    def transform(typing_context, tile, row_outputs, row_taps, column_outputs, column_taps):
-        given = row_outputs, row_taps, column_outputs, column_taps
+    def transform(typing_context, tile, row_outputs, row_taps, row_stride, column_outputs, column_taps, column_stride):
+        given = row_outputs, row_taps, row_stride, column_outputs, column_taps, column_stride
         if not all(isinstance(each, types.IntegerLiteral) for each in given):
             return None
-        m, r, n, s = (each.literal_value for each in given)
-        rows, columns = (program(getattr(transforms(*axis), matrix)) for axis in ((m, r), (n, s)))
+        numbers = [each.literal_value for each in given]
+        rows, columns = (program(getattr(transforms(*axis), matrix)) for axis in (numbers[:3], numbers[3:]))
 
         def generate(context, builder, signature, arguments):
             tile = arguments[0]

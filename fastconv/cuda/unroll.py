@@ -1,5 +1,8 @@
 """Specialised kernels: a Python function with constants put in, constant branches taken and constant loops unrolled.
 
+What several kernels have in common is a `part`: a function of its own, which is specialised with each kernel that calls
+it, and made part of that kernel's code.
+
 An accumulator stays in a register only if every index into it is a constant once the compiler is done. LLVM unrolls
 small loops of constant length by itself, not those that contain branches: what must be unrolled is written as
 ``for i in static_range(n)`` and unrolled here, in the source.
@@ -13,7 +16,11 @@ import operator
 import textwrap
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Constant: TypeAlias = bool | int | float | str | None
 
@@ -42,15 +49,42 @@ _COMPARE: dict[type[ast.cmpop], Callable[[object, object], bool]] = {
 }
 
 
+@dataclass(frozen=True)
+class Part:
+    """A function that kernels call, and how many results it has: none, one, or a tuple of more."""
+
+    function: Callable[..., object]
+    results: int
+
+
+def part(results: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let kernels call a function, which returns so many results, each of the type of its first argument.
+
+    Global names of the function mean what they mean in the kernel: its constants, its types.
+    """
+
+    def mark(function: Callable[P, R]) -> Callable[P, R]:
+        return Part(function, results)  # type: ignore[return-value]  # kernels are not run as they stand
+
+    return mark
+
+
 class Specialised(NamedTuple):
-    """A function with its constants in it, as text too."""
+    """A function with its constants in it, as text too, that of its parts included."""
 
     source: str
-    function: Callable[..., None]
+    function: Callable[..., object]
+
+
+def _as_it_is(function: Callable[..., object], results: int) -> Callable[..., object]:
+    return function
 
 
 def specialise(
-    function: Callable[..., None], constants: Mapping[str, Constant], names: Mapping[str, object]
+    function: Callable[..., object],
+    constants: Mapping[str, Constant],
+    names: Mapping[str, object],
+    inline: Callable[[Callable[..., object], int], Callable[..., object]] = _as_it_is,
 ) -> Specialised:
     """Return `function` with constants put in.
 
@@ -62,6 +96,8 @@ def specialise(
         What stands for global names of the function.
     names : mapping of str to object
         What other global names of it mean here, such as a data type.
+    inline : callable
+        What makes of a part, specialised likewise, and the count of its results that which the function calls.
     """
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     specialised = _Specialiser(constants).visit(tree)
@@ -71,15 +107,22 @@ def specialise(
     ast.fix_missing_locations(specialised)
     ast.increment_lineno(specialised, function.__code__.co_firstlineno - 1)
     namespace = {**function.__globals__, **names}
+    sources = [ast.unparse(specialised)]
+    for name in function.__code__.co_names:
+        if isinstance(one := namespace.get(name), Part):
+            within = specialise(one.function, constants, names, inline)
+            namespace[name] = inline(within.function, one.results)
+            sources.append(within.source)
     exec(compile(specialised, function.__code__.co_filename, "exec"), namespace)
     found = namespace[function.__name__]
     assert callable(found)
-    return Specialised(ast.unparse(specialised), found)
+    return Specialised("\n".join(sources), found)
 
 
 def _without_annotations(definition: ast.FunctionDef) -> None:
-    """Drop what means nothing to the compiler: types and the description."""
+    """Drop what means nothing to the compiler: types, the description, and that it is a part."""
     definition.returns = None
+    definition.decorator_list = []
     for argument in definition.args.args:
         argument.annotation = None
     if ast.get_docstring(definition) is not None:

@@ -18,6 +18,8 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.plan import Plan, Target
 from fastconv.problem import ConvProblem
 
+MOST_TILE = 9 * 9 * 8  # bytes of a tile of inputs, which with its transform is in a thread's 255 registers of 4
+
 
 class Winograd(Algorithm):
     """F(m x m, r x s)."""
@@ -31,11 +33,12 @@ class Winograd(Algorithm):
         reason = super().supports(problem) or winograd_tile.refusal(self.name, problem, self.outputs)
         if reason is not None:
             return reason
-        if max(problem.stride) > 1:
-            return f"{self.name} computes a stride of 1 on a device, not {'x'.join(map(str, problem.stride))}"
+        rows, columns = (axis.inputs for axis in winograd_tile.axes(problem, self.outputs))
+        if rows * columns * problem.itemsize > MOST_TILE:
+            return f"{self.name} computes tiles of at most {MOST_TILE} bytes on a device, not {rows}x{columns} elements"
         divided = winograd_plan.divide(problem, self.outputs)
-        if divided.matrices > MOST_BLOCKS:
-            most = MOST_BLOCKS * problem.groups // divided.matrices
+        if divided.count > MOST_BLOCKS:
+            most = MOST_BLOCKS * problem.groups // divided.count
             return f"{self.name} takes at most {most} groups on a device, not {problem.groups}"
         if max(divided.elements) > MOST_ELEMENTS:
             return f"{self.name} takes transformed weights and tiles of at most {MOST_ELEMENTS} elements"

@@ -12,31 +12,31 @@ from __future__ import annotations
 from numba import cuda
 from numba.cuda.types import int32, int64
 
-from fastconv.cuda.compile import Float, IntPointer, Pointer, Wide, finish
+from fastconv.cuda.compile import Float, IntPointer, Pointer, Wide
 from fastconv.cuda.intrinsics import (
-    add_outer,
+    add_products,
     advance,
     block_x_again,
     block_z_again,
-    load4,
+    load_quads,
     mark,
     put,
-    quads,
     quotient,
     set_quad,
-    store,
-    store_run,
+    set_quads,
     thread_x_again,
     zeros,
 )
 from fastconv.cuda.transform import gather, load_tile, transform_input, transform_output
 from fastconv.cuda.unroll import static_range
+from fastconv.cuda.winograd_tiles import store_tile, tile_place
 
 # What it is specialised by.
 THREADS = 256
 FILTERS, TILES, DEPTH = 64, 32, 4  # of a block, and channels at a time
 PITCH = 20  # from a filter's products of 16 tiles to the next one's: they begin in different banks
-ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS, ROWS, COLUMNS, FREQUENCIES = 2, 3, 2, 3, 4, 4, 16
+ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE = COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE = 2, 3, 1
+ROWS, COLUMNS, FREQUENCIES = 4, 4, 16
 RUN = 1  # outputs that are stored at once: 1 or 2
 
 BLOCK = {"FILTERS": FILTERS, "TILES": TILES, "DEPTH": DEPTH, "PITCH": PITCH}
@@ -89,14 +89,12 @@ def fused(
 
     # Which tile of a plane this thread transforms, if it is one of those that do, and which weights it copies.
     tile = int32(tile_block * TILES + lane)
-    image = quotient(tile, image_multiplier, image_shift)
-    rest = int32(tile - image * image_tiles)
-    down = quotient(rest, row_multiplier, row_shift)
-    across = int32(rest - down * row_tiles)
-    of_rows = quotient(down, row_gap_multiplier, row_gap_shift)
-    of_columns = quotient(across, column_gap_multiplier, column_gap_shift)
-    row = int32(of_rows * ((ROW_OUTPUTS - 1) * row_gap) + down - padding_height)
-    column = int32(of_columns * ((COLUMN_OUTPUTS - 1) * column_gap) + across - padding_width)
+    image, row, column = tile_place(
+        *(tile, image_tiles, image_multiplier, image_shift, row_tiles, row_multiplier, row_shift),
+        *(row_gap, row_gap_multiplier, row_gap_shift, column_gap, column_gap_multiplier, column_gap_shift),
+    )
+    row = int32(row - padding_height)
+    column = int32(column - padding_width)
     channel = int32(thread // 32)
     transforms = thread < 32 * DEPTH
     channel_step = int32(height * width)
@@ -108,15 +106,13 @@ def fused(
     put_tile = int32(lane + channel * TILES + 2 * FREQUENCIES * DEPTH * FILTERS)
     get_weights = int32(thread // 32 * (2 * DEPTH * FILTERS) + lane // 4 * 4)
     get_tiles = int32(thread // 32 * (2 * DEPTH * TILES) + lane % 4 * 4 + 2 * FREQUENCIES * DEPTH * FILTERS)
-    next_weights = cuda.local.array(16, Float, alignment=16)
     next_tile = zeros(Float(0), ROWS * COLUMNS)
     first_sums = zeros(Float(0), 64)
     second_sums = zeros(Float(0), 64)
     buffer = int32(0)
     for whole in static_range(2):
         for _ in range(int32(padded_channels // DEPTH) if whole else int32(1)):
-            for i in static_range(4):
-                set_quad(next_weights, 4 * i, load4(factors, int32(4 * i * frequency_step)), 0, 1)
+            next_weights = load_quads(factors, int32(0), int32(4 * frequency_step), 4)
             if transforms:
                 rows = height if channel < channels and tile < tiles else int32(0)
                 next_tile = load_tile(source, row, column, rows, width, row_gap, column_gap, int32(1), ROWS, COLUMNS)
@@ -125,22 +121,20 @@ def fused(
             factors = advance(factors, int32(DEPTH * padded_filters))
 
             if whole:
-                for k in static_range(DEPTH):
-                    place = int32(get_weights + buffer * (FREQUENCIES * DEPTH * FILTERS)) + k * FILTERS
-                    a = quads(shared, place, 32, 2)
-                    c = quads(shared, place + DEPTH * FILTERS, 32, 2)
-                    place = int32(get_tiles + buffer * (FREQUENCIES * DEPTH * TILES)) + k * TILES
-                    b = quads(shared, place, 16, 2)
-                    d = quads(shared, place + DEPTH * TILES, 16, 2)
-                    first_sums = add_outer(first_sums, a, b)
-                    second_sums = add_outer(second_sums, c, d)
+                a = int32(get_weights + buffer * (FREQUENCIES * DEPTH * FILTERS))
+                b = int32(get_tiles + buffer * (FREQUENCIES * DEPTH * TILES))
+                first_sums = add_products(first_sums, shared, a, FILTERS, 32, 2, b, TILES, 16, 2, DEPTH)
+                a = int32(a + DEPTH * FILTERS)
+                b = int32(b + DEPTH * TILES)
+                second_sums = add_products(second_sums, shared, a, FILTERS, 32, 2, b, TILES, 16, 2, DEPTH)
                 buffer ^= int32(1)
 
             place = int32(thread * 4 + buffer * (FREQUENCIES * DEPTH * FILTERS))
-            for i in static_range(4):
-                set_quad(shared, place + i * THREADS * 4, quads(next_weights, 4 * i, 0, 1), 0, 1)
+            set_quads(shared, place, THREADS * 4, next_weights)
             if transforms:
-                found = transform_input(next_tile, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+                found = transform_input(
+                    next_tile, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE
+                )
                 place = int32(put_tile + buffer * (FREQUENCIES * DEPTH * TILES))
                 for i in static_range(FREQUENCIES):
                     put(shared, place + i * (DEPTH * TILES), found[i])
@@ -153,7 +147,6 @@ def fused(
     block = block_x_again()
     tile_block = quotient(block, filter_blocks_multiplier, filter_blocks_shift)
     first_filter = int32((block - tile_block * filter_blocks) * FILTERS)
-    doubt = Float(0)  # stays zero, or becomes NaN
     for turn in range(int32(4)):
         place = int32((thread // 32 * 64 + lane // 4 * 4) * PITCH + lane % 4 * 4)
         for r in static_range(4):
@@ -163,38 +156,25 @@ def fused(
                     set_quad(shared, place + (32 + i) * PITCH, second_sums, (r // 2 * 4 + i) * 8 + r % 2 * 4, 1)
         cuda.syncthreads()
         tile = int32(tile_block * TILES + turn % 2 * 16 + thread % 16)
-        image = quotient(tile, image_multiplier, image_shift)
-        rest = int32(tile - image * image_tiles)
-        down = quotient(rest, row_multiplier, row_shift)
-        across = int32(rest - down * row_tiles)
-        of_rows = quotient(down, row_gap_multiplier, row_gap_shift)
-        of_columns = quotient(across, column_gap_multiplier, column_gap_shift)
-        first_row = int32(of_rows * ((ROW_OUTPUTS - 1) * row_gap) + down)
-        first_column = int32(of_columns * ((COLUMN_OUTPUTS - 1) * column_gap) + across)
+        image, row, column = tile_place(
+            *(tile, image_tiles, image_multiplier, image_shift, row_tiles, row_multiplier, row_shift),
+            *(row_gap, row_gap_multiplier, row_gap_shift, column_gap, column_gap_multiplier, column_gap_shift),
+        )
         for half in range(int32(2)):
             in_round = int32(half * 16 + thread // 16)
             filter_ = int32(first_filter + turn // 2 * 32 + in_round)
             if filter_ < filters and tile < tiles:
                 values = gather(shared, int32(in_round * PITCH + thread % 16), 32 * PITCH, FREQUENCIES)
-                found = transform_output(values, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+                found = transform_output(
+                    values, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE
+                )
                 filter_ = int32(group * filters + filter_)
                 begin = int64(image) * out_image_size + int64(filter_) * int64(out_height * out_width)
-                target = advance(out, begin)
-                run = cuda.local.array(RUN, Float)
-                for i in static_range(ROW_OUTPUTS):
-                    for j in static_range(0, COLUMN_OUTPUTS, RUN):
-                        if first_row + i * row_gap < out_height and first_column + j * column_gap < out_width:
-                            place = int32((first_row + i * row_gap) * out_width + first_column + j * column_gap)
-                            for k in static_range(RUN):
-                                total = found[i * COLUMN_OUTPUTS + j + k]
-                                doubt += total - total
-                                run[k] = finish(total, bias, filter_, residual, begin + int64(place + k))
-                            if RUN == 2:
-                                store_run(target, place, (run[0], run[1]), 0, 2)
-                            else:
-                                store(target, place, run[0])
+                doubt = store_tile(
+                    *(Float(0), found, filter_, bias, residual, out, begin, row, column),
+                    *(row_gap, column_gap, out_height, out_width, int32(1)),
+                )
                 if doubt != Float(0):
                     mark(marks, int32(0))
                     mark(marks, int32(image + 1))
-                    doubt = Float(0)
         cuda.syncthreads()

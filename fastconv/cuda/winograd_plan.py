@@ -18,19 +18,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, prod
 
-import numpy as np
-
 from fastconv.codegen.winograd_tile import Axis, axes
-from fastconv.cuda import direct, epilogue
+from fastconv.cuda import direct, epilogue, matrices
 from fastconv.cuda import winograd_fused as fused
 from fastconv.cuda import winograd_steps as kernels
 from fastconv.cuda.algorithm import MOST_BLOCKS, Place
 from fastconv.cuda.compile import Kernel
-from fastconv.cuda.driver import Device, Extent
-from fastconv.cuda.geometry import Geometry, geometry
+from fastconv.cuda.driver import Device
 from fastconv.cuda.im2col import TILES, Tile
 from fastconv.cuda.intrinsics import division
+from fastconv.cuda.matrices import Matrices
 from fastconv.cuda.plan import Operand, Plan, Step, Target
+from fastconv.cuda.tiles import Tiled
 from fastconv.cuda.unroll import Constant
 from fastconv.problem import ConvProblem
 
@@ -42,11 +41,6 @@ _ROUNDS = (1, 2, 3, 4, 6, 8)  # blocks of a product for each multiprocessor, tha
 #: as many channels as make up 32 bytes of the array that is written; the other one's are completed by the block's.
 _CHANNELS_FIRST, _INPUTS_CHANNELS_LAST, _OUTPUTS_CHANNELS_LAST = (32, 32), (8, 8), (4, 8)
 
-#: Share of the multiprocessors' cycles that are products, by the tile: that of the loop's instructions, less what the
-#: blocks' ends take.
-_BUSY = {(128, 128): 0.83, (64, 64): 0.80, (32, 128): 0.70}
-_ENOUGH_THREADS = 256  # of a multiprocessor
-
 _BUSY_FUSED = 0.65  # of one block of eight warps, of which four also transform: 77 % of what they execute are products
 
 #: Of what is read and written again soon: the share of the second level cache that it may take, as lines of far
@@ -55,7 +49,7 @@ _CACHED, _CACHE_RATE = 0.5, 1.6
 
 
 @dataclass(frozen=True)
-class Division:
+class Division(Tiled):
     """How a problem is cut into tiles, tiles into blocks, and the products of a block into those of blocks."""
 
     problem: ConvProblem
@@ -63,11 +57,6 @@ class Division:
     tile: Tile  # of the products
     block_tiles: int  # of inputs, in whole ones of those
     fused: bool = False  # all in one kernel, which keeps V and M on the multiprocessor
-
-    @cached_property
-    def shape(self) -> Geometry:
-        """The problem's numbers."""
-        return geometry(self.problem)
 
     @cached_property
     def gaps(self) -> tuple[int, int]:
@@ -86,23 +75,13 @@ class Division:
         return counts[0], counts[1]
 
     @property
-    def tiles(self) -> int:
-        """Of all images."""
-        return self.problem.batch * prod(self.image_tiles)
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of tiles."""
-        return -(-self.tiles // self.block_tiles)
-
-    @property
     def sizes(self) -> tuple[int, int]:
         """Inputs of a tile along each axis."""
         rows, columns = self.axes
         return rows.inputs, columns.inputs
 
     @property
-    def matrices(self) -> int:
+    def count(self) -> int:
         """Products of matrices: of each frequency and group."""
         return prod(self.sizes) * self.problem.groups
 
@@ -117,44 +96,29 @@ class Division:
         return -(-self.shape.group_filters // self.tile.filters) * self.tile.filters
 
     @property
-    def item(self) -> int:
-        """Bytes of a number."""
-        return np.dtype(self.problem.dtype).itemsize
-
-    @property
     def elements(self) -> tuple[int, int, int]:
         """Of U, V and M; the product's last round loads one more step of both factors."""
-        depth, matrices = self.tile.depth, self.matrices
-        u = (matrices * self.padded_channels + depth) * self.padded_filters
+        depth, count = self.tile.depth, self.count
+        u = (count * self.padded_channels + depth) * self.padded_filters
         if self.fused:
             return u, 0, 0
-        v = (matrices * self.padded_channels + depth) * self.block_tiles
-        return u, v, matrices * self.shape.group_filters * self.block_tiles
+        v = (count * self.padded_channels + depth) * self.block_tiles
+        return u, v, count * self.shape.group_filters * self.block_tiles
 
     @property
-    def places(self) -> tuple[Operand, Operand, Operand, Operand]:
-        """Where U is, and in the workspace V, M and the marks of images."""
-        _, v, m = self.elements
-        first, second, third = (Operand(Place.WORKSPACE, end * self.item) for end in (0, v, v + m))
-        return Operand(Place.PACKED), first, second, third
-
-    @property
-    def packed(self) -> int:
-        """Bytes of U."""
-        return self.elements[0] * self.item
-
-    @property
-    def workspace(self) -> int:
-        """Bytes that a call needs besides; a mark is an int32, and there is one for all images together."""
-        return sum(self.elements[1:]) * self.item + 4 * (1 + self.problem.batch)
+    def matrices(self) -> Matrices:
+        """Their sizes."""
+        filters = self.shape.group_filters
+        return Matrices(filters, self.padded_filters, self.padded_channels, self.block_tiles, self.count)
 
     @property
     def constants(self) -> dict[str, Constant]:
         """What all kernels are specialised by."""
-        (m, r, _), (n, s, _) = self.axes
+        (m, r, down), (n, s, across) = self.axes
         rows, columns = self.sizes
         return {
-            **{"ROW_OUTPUTS": m, "ROW_TAPS": r, "COLUMN_OUTPUTS": n, "COLUMN_TAPS": s},
+            **{"ROW_OUTPUTS": m, "ROW_TAPS": r, "ROW_STRIDE": down},
+            **{"COLUMN_OUTPUTS": n, "COLUMN_TAPS": s, "COLUMN_STRIDE": across},
             **{"ROWS": rows, "COLUMNS": columns, "FREQUENCIES": rows * columns, "TAPS": r * s},
             "THREADS": THREADS,
         }
@@ -182,19 +146,16 @@ def terms(divided: Division, device: Device) -> dict[str, float]:
             "products": products,
         }
     rate = device.bandwidth * (_CACHE_RATE if v + m <= _CACHED * device.cache else 1.0)
-    product_blocks = divided.block_tiles // tile.pixels * (divided.padded_filters // tile.filters) * divided.matrices
-    on_one = -(-product_blocks // device.multiprocessors)  # of the blocks, on the multiprocessor that has the most
-    busy = _BUSY[tile.filters, tile.pixels] * min(1.0, min(on_one, tile.blocks) * tile.threads / _ENOUGH_THREADS)
-    lanes = 128 if problem.dtype == "float32" else device.doubles
-    products = on_one * tile.filters * tile.pixels * divided.padded_channels / (lanes * busy * device.clock)
+    products = matrices.seconds(device, problem.dtype, tile, divided.matrices, divided.block_tiles)
     # of a block: V and M written by one launch, read by the next one
     transforms, multiplying = (v + m) / rate, max(products, (v + m) / rate)
-    launches = 2 + 3 * divided.blocks  # one of the weights, one that looks for marks
+    blocks = len(divided.blocks)
+    launches = 2 + 3 * blocks  # one of the weights, one that looks for marks
     return {
         "launches": launches * device.launch,
         "weights": weights,
-        "transforms": moved + divided.blocks * transforms,
-        "products": divided.blocks * multiplying,
+        "transforms": moved + blocks * transforms,
+        "products": blocks * multiplying,
     }
 
 
@@ -212,7 +173,7 @@ def divide(problem: ConvProblem, outputs: int) -> Division:
         columns = max(1, -(-one.tiles // tile.pixels))  # of tiles of the product, in all blocks
         _, v, m = one.elements
         a_column = (v + m) * one.item
-        on_one = one.matrices * (one.padded_filters // tile.filters)  # blocks of the product, of a column
+        on_one = one.count * (one.padded_filters // tile.filters)  # blocks of the product, of a column
         tried = {MOST_SCRATCH // a_column, int(_CACHED * device.cache) // a_column}
         tried |= {rounds * device.multiprocessors // on_one for rounds in _ROUNDS}
         for most in tried:
@@ -263,29 +224,17 @@ def _inputs(divided: Division, target: Target) -> list[Step]:
         *(divided.block_tiles, shape.group_channels, channels, *_tiling(divided)),
         *(*shape.size[1:], *shape.padding[1:], shape.pixel_step, shape.channel_step),
     )
-    grids = [(-(-tiles // block), -(-channels * block // THREADS), groups) for _, tiles in _blocks(divided)]
-    numbers = [(*before, first, tiles, *after) for first, tiles in _blocks(divided)]
+    grids = [(-(-tiles // block), -(-channels * block // THREADS), groups) for _, tiles in divided.blocks]
+    numbers = [(*before, first, tiles, *after) for first, tiles in divided.blocks]
     _, v, _, marks = divided.places
     return target.steps(kernel, (Operand(Place.X), v, marks), zip(grids, numbers, strict=True))
 
 
 def _products(divided: Division, target: Target) -> list[Step]:
     """The products of the blocks."""
-    tile, filters = divided.tile, divided.padded_filters
-    weight_quads, column_quads = (tile.depth * count // 4 for count in (tile.filters, tile.pixels))
-    constants = {
-        **{"FILTERS": tile.filters, "PIXELS": tile.pixels},
-        **{"THREAD_FILTERS": tile.thread_filters, "THREAD_PIXELS": tile.thread_pixels},
-        **{"DEPTH": tile.depth, "THREADS": tile.threads},
-        **{"WEIGHT_QUADS": weight_quads, "WEIGHT_LOADS": -(-weight_quads // tile.threads)},
-        "COLUMN_LOADS": column_quads // tile.threads,
-    }
-    kernel = Kernel(kernels.multiply, divided.problem.dtype, tile.threads, tile.blocks, constants)
-    numbers = divided.shape.group_filters, filters, divided.padded_channels, divided.block_tiles
-    grids: list[Extent] = [
-        (-(-tiles // tile.pixels), filters // tile.filters, divided.matrices) for _, tiles in _blocks(divided)
-    ]
-    return target.steps(kernel, divided.places[:3], [(grid, numbers) for grid in grids])
+    columns = [tiles for _, tiles in divided.blocks]
+    dtype, pointers = divided.problem.dtype, divided.places[:3]
+    return matrices.multiply(target, dtype, divided.tile, divided.matrices, pointers, columns)
 
 
 def _outputs(divided: Division, activation: str | None, target: Target) -> list[Step]:
@@ -305,10 +254,10 @@ def _outputs(divided: Division, activation: str | None, target: Target) -> list[
         *(divided.block_tiles, filters, *_tiling(divided), *shape.output[1:]),
         *(shape.out_pixel_step, shape.out_filter_step),
     )
-    grids = [(-(-tiles // block), -(-filters * block // THREADS), groups) for _, tiles in _blocks(divided)]
-    numbers = [(*before, first, tiles, *after) for first, tiles in _blocks(divided)]
-    _, _, products, marks = divided.places
-    pointers = products, *map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT)), marks
+    grids = [(-(-tiles // block), -(-filters * block // THREADS), groups) for _, tiles in divided.blocks]
+    numbers = [(*before, first, tiles, *after) for first, tiles in divided.blocks]
+    _, _, multiplied, marks = divided.places
+    pointers = multiplied, *map(Operand, (Place.BIAS, Place.RESIDUAL, Place.OUT)), marks
     return target.steps(kernel, pointers, zip(grids, numbers, strict=True))
 
 
@@ -357,17 +306,7 @@ def _kernel(
     return Kernel(function, divided.problem.dtype, THREADS, constants=every, names=names or {})
 
 
-def _blocks(divided: Division) -> list[tuple[int, int]]:
-    """The first tile of each block, and how many it has."""
-    firsts = range(0, divided.tiles, divided.block_tiles)
-    return [(first, min(divided.block_tiles, divided.tiles - first)) for first in firsts]
-
-
 def _tiling(divided: Division) -> tuple[int, ...]:
     """Which tile of which image a number means, as both transforms take it."""
-    down, across = divided.image_tiles
     rows, columns = divided.gaps
-    return (
-        *(down * across, *division(down * across), across, *division(across)),
-        *(rows, *division(rows), columns, *division(columns)),
-    )
+    return *divided.tiling, rows, *division(rows), columns, *division(columns)

@@ -1,9 +1,8 @@
-"""Kernels of Winograd's convolution on a device: three transforms, and the products of each frequency.
+"""Kernels of Winograd's convolution on a device: three transforms, between which `matrices` multiplies.
 
 A frequency is a place of the transformed tile. What is transformed lies frequency after frequency and group after
 group: weights as channels x filters, inputs as channels x tiles, products as filters x tiles. So in every kernel
-threads beside each other write numbers beside each other, and the products are as many matrix products, whose factors
-and results are read and written by 16 bytes.
+threads beside each other write numbers beside each other, and the products are as many matrix products.
 """
 
 from __future__ import annotations
@@ -11,35 +10,22 @@ from __future__ import annotations
 from numba import cuda
 from numba.cuda.types import int32, int64
 
-from fastconv.cuda.compile import Float, IntPointer, Pointer, Wide, finish
+from fastconv.cuda.compile import Float, IntPointer, Pointer, Wide
 from fastconv.cuda.intrinsics import (
-    add_outer,
     advance,
-    load4,
     load_row,
     mark,
-    quads,
-    quotient,
-    set_quad,
     store,
-    store_run,
-    zeros,
 )
 from fastconv.cuda.transform import load_tile, store_each, transform_input, transform_output, transform_weight
-from fastconv.cuda.unroll import static_range
+from fastconv.cuda.winograd_tiles import store_tile, tile_place
 
 # What kernels are specialised by.
-ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS = 4, 3, 4, 3  # F(m, r) along each axis
+ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE = COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE = 4, 3, 1  # F(m, r) along each axis
 ROWS, COLUMNS, FREQUENCIES, TAPS = 6, 6, 36, 9  # of a tile of inputs, its elements, those of a kernel
 FLIP = False
 THREADS = 256
 WARP_TILES = BLOCK_TILES = 32  # that a warp of a transform has beside each other, and a block
-RUN = 1  # outputs that lie side by side and are stored at once: 1, 2 or 4
-FILTERS = PIXELS = 128  # of a product's block, whose pixels are tiles; see `im2col.Tile` for these and the others
-THREAD_FILTERS = THREAD_PIXELS = 8
-DEPTH = 8
-WEIGHT_QUADS = COLUMN_QUADS = 256
-WEIGHT_LOADS = COLUMN_LOADS = 1
 
 
 def weights(
@@ -59,7 +45,7 @@ def weights(
     first = advance(weight, place * int64(TAPS) + int64(TAPS - 1 if FLIP else 0))
     limit = int32(TAPS) if channel < channels and filter_ < filters else int32(0)
     taps = load_row(first, int32(-1 if FLIP else 1), int32(0), limit, TAPS)
-    found = transform_weight(taps, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+    found = transform_weight(taps, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE)
     place = (group * int64(padded_channels) + int64(channel)) * int64(padded_filters) + int64(filter_)
     store_each(advance(transformed, place), frequency_step, found)
 
@@ -94,106 +80,31 @@ def inputs(
     pixel_step: int,
     channel_step: int,
 ) -> None:
-    """Transform a tile of a channel, zeros for channels in the padding; take the marks of images away.
-
-    A tile is of every so manyth row and column, its gaps; so many tiles are interleaved.
-    """
+    """Transform a tile of a channel, zeros for channels in the padding; take the marks of images away."""
     thread = int32(cuda.threadIdx.x)
     in_block = thread % WARP_TILES + thread // (THREADS * WARP_TILES // BLOCK_TILES) * WARP_TILES
     place = int32(cuda.blockIdx.x * BLOCK_TILES + in_block)
     channel = int32(cuda.blockIdx.y * (THREADS // BLOCK_TILES) + thread // WARP_TILES % (THREADS // BLOCK_TILES))
     group = int32(cuda.blockIdx.z)
     if place < tiles and channel < padded_channels:
-        tile = int32(first_tile + place)
-        image = quotient(tile, image_multiplier, image_shift)
-        rest = int32(tile - image * image_tiles)
-        if rest == 0 and channel == 0 and group == 0:
+        image, row, column = tile_place(
+            *(int32(first_tile + place), image_tiles, image_multiplier, image_shift, row_tiles, row_multiplier),
+            *(row_shift, row_gap, row_gap_multiplier, row_gap_shift),
+            *(column_gap, column_gap_multiplier, column_gap_shift),
+        )
+        if row == 0 and column == 0 and channel == 0 and group == 0:
             store(marks, int32(image + 1), int32(0))
             if image == 0:
                 store(marks, int32(0), int32(0))
-        down = quotient(rest, row_multiplier, row_shift)
-        across = int32(rest - down * row_tiles)
-        of_rows = quotient(down, row_gap_multiplier, row_gap_shift)
-        of_columns = quotient(across, column_gap_multiplier, column_gap_shift)
-        row = int32(of_rows * ((ROW_OUTPUTS - 1) * row_gap) + down - padding_height)
-        column = int32(of_columns * ((COLUMN_OUTPUTS - 1) * column_gap) + across - padding_width)
+        row = int32(row * ROW_STRIDE - padding_height)
+        column = int32(column * COLUMN_STRIDE - padding_width)
         start = int64(image) * image_size + int64(group * channels + channel) * int64(channel_step)
         rows = height if channel < channels else int32(0)
         source = advance(x, start)
         values = load_tile(source, row, column, rows, width, row_gap, column_gap, pixel_step, ROWS, COLUMNS)
-        found = transform_input(values, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+        found = transform_input(values, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE)
         start = int64(group * padded_channels + channel) * int64(padded_tiles) + int64(place)
         store_each(advance(transformed, start), frequency_step, found)
-
-
-def multiply(
-    weight: Pointer,
-    transformed: Pointer,
-    products: Pointer,
-    filters: int,
-    padded_filters: int,
-    padded_channels: int,
-    padded_tiles: int,
-) -> None:
-    """Compute a tile of ``products[filter, pixel] = sum over channels of weight[channel, filter] * x[channel, pixel]``.
-
-    M is the filters of a group, N the pixels, which are tiles of the input, K the channels; the grid's third axis is
-    frequencies and groups. The loop is that of `product.multiply`, without windows: while the products of one buffer in
-    shared memory are summed, the next is loaded into registers. The last round loads what nobody uses, but there is
-    memory for it.
-    """
-    shared = cuda.shared.array(2 * DEPTH * (PIXELS + FILTERS), Float, alignment=16)  # columns first
-    thread = cuda.threadIdx.x
-    matrix = int64(cuda.blockIdx.z)
-    first_filter = int32(cuda.blockIdx.y * FILTERS)
-    first_pixel = int32(cuda.blockIdx.x * PIXELS)
-    factors = advance(weight, matrix * int64(padded_channels) * int64(padded_filters) + int64(first_filter))
-    source = advance(transformed, matrix * int64(padded_channels) * int64(padded_tiles) + int64(first_pixel))
-    next_weights = cuda.local.array(4 * WEIGHT_LOADS, Float, alignment=16)
-    next_columns = cuda.local.array(4 * COLUMN_LOADS, Float, alignment=16)
-    weight_place = int32(thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4)
-    weight_step = int32(THREADS // (FILTERS // 4) * padded_filters)
-    column_place = int32(thread // (PIXELS // 4) * padded_tiles + thread % (PIXELS // 4) * 4)
-    column_step = int32(THREADS // (PIXELS // 4) * padded_tiles)
-    my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
-    my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
-    buffer = int32(0)  # the one that is computed with, and before that the one to load
-    sums = zeros(Float(0), THREAD_FILTERS * THREAD_PIXELS)
-    for whole in static_range(2):
-        for _ in range(int32(padded_channels // DEPTH) if whole else int32(1)):
-            for i in static_range(WEIGHT_LOADS):
-                if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                    set_quad(next_weights, 4 * i, load4(factors, int32(weight_place + i * weight_step)), 0, 1)
-            for i in static_range(COLUMN_LOADS):
-                set_quad(next_columns, 4 * i, load4(source, int32(column_place + i * column_step)), 0, 1)
-            weight_place = int32(weight_place + DEPTH * padded_filters)
-            column_place = int32(column_place + DEPTH * padded_tiles)
-
-            if whole:
-                get_weights = int32(my_filter + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
-                get_columns = int32(my_pixel + buffer * (DEPTH * PIXELS))
-                for k in static_range(DEPTH):
-                    a = quads(shared, get_weights + k * FILTERS, FILTERS * 4 // THREAD_FILTERS, THREAD_FILTERS // 4)
-                    b = quads(shared, get_columns + k * PIXELS, PIXELS * 4 // THREAD_PIXELS, THREAD_PIXELS // 4)
-                    sums = add_outer(sums, a, b)
-                buffer ^= int32(1)
-
-            put_weights = int32(thread * 4 + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
-            for i in static_range(WEIGHT_LOADS):
-                if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                    set_quad(shared, put_weights + i * THREADS * 4, quads(next_weights, 4 * i, 0, 1), 0, 1)
-            put_columns = int32(thread * 4 + buffer * (DEPTH * PIXELS))
-            for i in static_range(COLUMN_LOADS):
-                set_quad(shared, put_columns + i * THREADS * 4, quads(next_columns, 4 * i, 0, 1), 0, 1)
-            cuda.syncthreads()
-
-    target = advance(products, matrix * int64(filters) * int64(padded_tiles))
-    for i in static_range(THREAD_FILTERS):
-        filter_ = int32(first_filter + my_filter + (i // 4 * (FILTERS * 4 // THREAD_FILTERS) + i % 4))
-        if filter_ < filters:
-            place = int32(filter_ * padded_tiles + first_pixel + my_pixel)
-            for j in static_range(0, THREAD_PIXELS, 4):
-                store_run(target, place + j * PIXELS // THREAD_PIXELS, sums, i * THREAD_PIXELS + j, 4)
 
 
 def outputs(
@@ -233,38 +144,19 @@ def outputs(
     group = int32(cuda.blockIdx.z)
     if place < tiles and filter_ < filters:
         filter_ = int32(group * filters + filter_)
-        tile = int32(first_tile + place)
-        image = quotient(tile, image_multiplier, image_shift)
-        rest = int32(tile - image * image_tiles)
-        down = quotient(rest, row_multiplier, row_shift)
-        across = int32(rest - down * row_tiles)
-        of_rows = quotient(down, row_gap_multiplier, row_gap_shift)
-        of_columns = quotient(across, column_gap_multiplier, column_gap_shift)
-        first_row = int32(of_rows * ((ROW_OUTPUTS - 1) * row_gap) + down)
-        first_column = int32(of_columns * ((COLUMN_OUTPUTS - 1) * column_gap) + across)
+        image, row, column = tile_place(
+            *(int32(first_tile + place), image_tiles, image_multiplier, image_shift, row_tiles, row_multiplier),
+            *(row_shift, row_gap, row_gap_multiplier, row_gap_shift),
+            *(column_gap, column_gap_multiplier, column_gap_shift),
+        )
         source = advance(products, int64(filter_) * int64(padded_tiles) + int64(place))
         values = load_row(source, frequency_step, int32(0), int32(FREQUENCIES), FREQUENCIES)
-        found = transform_output(values, ROW_OUTPUTS, ROW_TAPS, COLUMN_OUTPUTS, COLUMN_TAPS)
+        found = transform_output(values, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE)
         begin = int64(image) * image_size + int64(filter_) * int64(filter_step)
-        target = advance(out, begin)
-        run = cuda.local.array(RUN, Float)
-        doubt = Float(0)  # stays zero, or becomes NaN
-        for i in static_range(ROW_OUTPUTS):
-            row = int32(first_row + i * row_gap)
-            for j in static_range(0, COLUMN_OUTPUTS, RUN):
-                column = int32(first_column + j * column_gap)
-                if row < height and column < width:
-                    place = int32((row * width + column) * pixel_step)
-                    for k in static_range(RUN):
-                        total = found[i * COLUMN_OUTPUTS + j + k]
-                        doubt += total - total
-                        run[k] = finish(total, bias, filter_, residual, begin + int64(place + k))
-                    if RUN == 4:
-                        store_run(target, place, (run[0], run[1], run[2], run[3]), 0, 4)
-                    elif RUN == 2:
-                        store_run(target, place, (run[0], run[1]), 0, 2)
-                    else:
-                        store(target, place, run[0])
+        doubt = store_tile(
+            *(Float(0), found, filter_, bias, residual, out, begin, row, column),
+            *(row_gap, column_gap, height, width, pixel_step),
+        )
         if doubt != Float(0):
             mark(marks, int32(0))
             mark(marks, int32(image + 1))

@@ -246,6 +246,22 @@ class ConvProblem(WindowedProblem):
         return self._arranged(self.filters, self.output_size)
 
     @property
+    def operand_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of the two arrays that are multiplied, in the order of what algorithms run on.
+
+        Forward these are input and weight, for the gradient by the input that of the output and the weight, and for the
+        one by the weight the input and the gradient of the output.
+        """
+        first = self.output_shape if self.direction == "input_gradient" else self.input_shape
+        return first, self.output_shape if self.direction == "weight_gradient" else self.weight_shape
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """The shape of what is computed: that of the output, or of what the gradient is by."""
+        shapes = {"input_gradient": self.input_shape, "weight_gradient": self.weight_shape}
+        return shapes.get(self.direction, self.output_shape)
+
+    @property
     def parameters(self) -> int:
         """The number of weights, without a bias."""
         return math.prod(self.weight_shape)

@@ -131,7 +131,10 @@ def conv(
 
 
 def conv_input_gradient(
-    problem: ConvProblem, weight: npt.ArrayLike, grad_output: npt.ArrayLike
+    problem: ConvProblem,
+    weight: npt.ArrayLike,
+    grad_output: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
 ) -> np.ndarray:
     """Return the gradient of a loss by the input x, given that by the output.
 
@@ -150,6 +153,8 @@ def conv_input_gradient(
         ``problem.weight_shape``.
     grad_output : array_like
         ``problem.output_shape``.
+    bias : array_like, optional
+        (C,), added to every element of a channel, as a transposed convolution does.
 
     Returns
     -------
@@ -175,7 +180,9 @@ def conv_input_gradient(
     if problem.padding_mode != "zeros":
         copies = math.prod(1 + before + after for before, after in problem.padding)
     terms = problem.filters // problem.groups * math.prod(problem.kernel) * copies
-    check_exact((weight, gradient), terms)
+    if bias is not None:
+        bias = operand(bias, "bias", (problem.channels,), dtype)
+    check_exact((weight, gradient), terms, bias)
 
     with np.errstate(over="ignore", invalid="ignore"):
         padded = spread(
@@ -187,6 +194,8 @@ def conv_input_gradient(
         )
         padded = padded.reshape(problem.batch, problem.channels, *padded.shape[3:])
         folded = fold_planes(padded, problem.padding, problem.padding_mode)
+        if bias is not None:
+            folded = folded + per_channel(bias, problem.rank)
     return from_channels_first(folded, problem.layout)
 
 

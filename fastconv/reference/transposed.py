@@ -97,7 +97,7 @@ def conv_transpose(
     first = planes(x, "x", layout).astype(dtype, copy=False)
     weight = native(weight, "weight")
     groups = integer(groups, "groups", 1)
-    _check_transposed_shapes(first.shape, weight.shape, groups)
+    check_transposed_shapes(first.shape, weight.shape, groups)
     weight = operand(weight, "weight", weight.shape, dtype)
     filters, channels, *kernel = weight.shape
     rank = len(kernel)
@@ -105,7 +105,7 @@ def conv_transpose(
         bias = operand(bias, "bias", (channels * groups,), dtype)
     strides = per_axis(stride, rank, "stride", 1)
     dilations = per_axis(dilation, rank, "dilation", 1)
-    extra = _output_padding(output_padding, strides, dilations)
+    extra = checked_output_padding(output_padding, strides, dilations)
     output_size, pairs = transposed_size(
         first.shape[2:], kernel, strides, padding, dilations, extra
     )
@@ -128,7 +128,7 @@ def conv_transpose(
     return from_channels_first(y, layout)
 
 
-def _check_transposed_shapes(x: tuple[int, ...], weight: tuple[int, ...], groups: int) -> None:
+def check_transposed_shapes(x: tuple[int, ...], weight: tuple[int, ...], groups: int) -> None:
     """Raise ValueError unless (N, C_in, *spatial) and (C_in, C_out / groups, *kernel) fit."""
     if len(weight) != len(x) or not 3 <= len(weight) <= MAX_RANK + 2 or 0 in weight:
         raise ValueError(
@@ -141,9 +141,10 @@ def _check_transposed_shapes(x: tuple[int, ...], weight: tuple[int, ...], groups
         raise ValueError(f"groups must divide the {weight[0]} channels of x, got {groups}")
 
 
-def _output_padding(
+def checked_output_padding(
     value: object, stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, ...]:
+    """Return one an axis, less than the stride or the dilation; ValueError otherwise."""
     extra = per_axis(value, len(stride), "output_padding", 0)
     for number, s, d in zip(extra, stride, dilation, strict=True):
         if number >= max(s, d):

@@ -124,7 +124,7 @@ def calls(problem: ConvProblem, among: Iterable[Algorithm]) -> Mapping[str, Call
     """Return calls on one set of operands, by name: of plain weights, which each call packs, as functions do."""
     dtype, random = np.dtype(problem.dtype), np.random.default_rng(0)
     x, weight = (
-        random.uniform(1, 2, shape).astype(dtype) for shape in (problem.input_shape, problem.weight_shape)
+        random.uniform(1, 2, shape).astype(dtype) for shape in problem.operand_shapes
     )  # no denormal numbers, and small integers
-    out = np.empty(problem.output_shape, dtype if dtype.kind == "f" else np.int64)
+    out = np.empty(problem.result_shape, dtype if dtype.kind == "f" else np.int64)
     return {entry.name: partial(entry.prepared(problem, None), x, weight, None, None, out) for entry in among}

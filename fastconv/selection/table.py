@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 
 from fastconv.algorithm import Algorithm, AnyAlgorithm, P, PoolAlgorithm
 from fastconv.cpu.depthwise import Depthwise
 from fastconv.cpu.direct import Direct
 from fastconv.cpu.fft import FFT
+from fastconv.cpu.gradient import InputGradient, gradients
 from fastconv.cpu.im2col import Im2col
 from fastconv.cpu.inner_product import InnerProduct
 from fastconv.cpu.pooling import Pooling
@@ -15,6 +18,7 @@ from fastconv.cpu.pooling_pieces import PoolPieces
 from fastconv.cpu.pooling_reference import PoolReference
 from fastconv.cpu.reference import Reference
 from fastconv.cpu.separable import Separable
+from fastconv.cpu.weight_gradient import WeightGradient
 from fastconv.cpu.winograd import Winograd
 from fastconv.problem import ConvProblem
 
@@ -35,6 +39,14 @@ TABLE: tuple[Algorithm, ...] = (
     Reference(),  # last: computes everything, slowly
 )
 
+#: The algorithms of each gradient: all that convolve, put to it, and the reference.
+GRADIENTS: Mapping[str, tuple[Algorithm, ...]] = MappingProxyType(
+    {
+        "input_gradient": (*gradients(InputGradient, TABLE[:-1]), TABLE[-1]),
+        "weight_gradient": (*gradients(WeightGradient, TABLE[:-1]), TABLE[-1]),
+    }
+)
+
 POOLINGS: tuple[PoolAlgorithm, ...] = (
     Pooling(),
     PoolPieces(),
@@ -44,4 +56,6 @@ POOLINGS: tuple[PoolAlgorithm, ...] = (
 
 def table_of(problem: P) -> tuple[AnyAlgorithm[P], ...]:
     """Return the algorithms for a problem's kind, in order."""
-    return cast("tuple[AnyAlgorithm[P], ...]", TABLE if isinstance(problem, ConvProblem) else POOLINGS)
+    if not isinstance(problem, ConvProblem):
+        return cast("tuple[AnyAlgorithm[P], ...]", POOLINGS)
+    return cast("tuple[AnyAlgorithm[P], ...]", GRADIENTS.get(problem.direction, TABLE))

@@ -72,6 +72,13 @@ def test_explain_json() -> None:
     assert [one["name"] for one in report["candidates"]] == list(fastconv.algorithms())
 
 
+def test_explain_of_a_gradient() -> None:
+    text = f"{TINY.removesuffix(',float32')},input_gradient,float32"
+    picked = fastconv.select(fastconv.ConvProblem.parse(text))
+    assert f"\n* {picked}: predicted" in call(text).stdout
+    assert json.loads(call(text, "--json").stdout)["picked"] == picked
+
+
 def test_explain_with_a_tolerance() -> None:
     excluded = "error bound 2e-06 is above the tolerance 1e-06"
     assert "float32 with tolerance 3e-05\n" in call(TINY).stdout
@@ -99,7 +106,6 @@ def test_explain_with_a_tolerance() -> None:
         ([TINY, "--tolerance", "low"], "--tolerance"),
         (["conv9d,n1"], "conv9d"),
         (["avg_pool2d,n1,c2,6x5,2x2,int32"], "floating dtype"),
-        ([TINY + ",input_gradient"], "only forward convolutions can be run"),
     ],
 )
 def test_explain_bad_input(arguments: list[str], message: str) -> None:

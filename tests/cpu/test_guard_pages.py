@@ -27,9 +27,11 @@ import numpy as np
 import pytest
 
 import fastconv
+from fastconv import reference
 from fastconv.cpu.fft_plan import Tiling
-from fastconv.problem import ACTIVATIONS, LAYOUTS, PADDING_MODES, ConvProblem
+from fastconv.problem import ACTIVATIONS, DIRECTIONS, LAYOUTS, PADDING_MODES, ConvProblem
 from fastconv.selection import TABLE, algorithm
+from fastconv.selection.table import GRADIENTS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mprotect is called by its name")
 
@@ -205,6 +207,15 @@ def guarded_process(bits: int, layout: str, first: int, last: int) -> None:
                 scratch.allocate = lambda size, side=side: guarded_scratch(size, side)
                 for complaint in run(case, arrays, name, side, expected, limit):
                     say(f"wrong {number}: {name} {case}, {side}: {complaint}")
+        for direction in DIRECTIONS[1:]:
+            problem = replace(case.problem, direction=direction)
+            names = [one.name for one in GRADIENTS[direction][:-1] if one.supports(problem) is None]
+            name, side = names[number % len(names)], SIDES[number // len(names) % 2]
+            fastconv.clear_cache()
+            scratch.allocate = lambda size, side=side: guarded_scratch(size, side)
+            say(f"gradient {number}: {name} {problem}, {side}")
+            for complaint in run_gradient(problem, random, name, side):
+                say(f"wrong {number}: {name} {problem}, {side}: {complaint}")
     say("end")
 
 
@@ -288,6 +299,24 @@ def run(
             yield f"{way}: other channels were written"
         if not whole.untouched():
             yield f"{way}: memory beside out was written"
+
+
+def run_gradient(problem: ConvProblem, random: np.random.Generator, name: str, side: str) -> Iterator[str]:
+    """Call a gradient with everything against guards and yield what was wrong with it."""
+    one, other = (random.uniform(0.5, 1, shape).astype(problem.dtype) for shape in problem.operand_shapes)
+    by_input = problem.direction == "input_gradient"
+    in_reference = reference.conv_input_gradient if by_input else reference.conv_weight_gradient
+    expected = in_reference(problem, *((other, one) if by_input else (one, other)))
+    function = getattr(fastconv, f"conv{problem.rank}d_{'input' if by_input else 'weight'}")
+    first, second = (guarded_input(array, side) for array in (one, other))
+    operands = (problem.input_shape, second, first) if by_input else (first, problem.weight_shape, second)
+    whole = Guarded(problem.result_shape, problem.dtype, side)
+    function(*operands, **problem.arguments(), algorithm=name, out=whole.array)
+    error, limit = np.linalg.norm(whole.array - expected), TOLERANCE[problem.dtype] * np.linalg.norm(expected)
+    if not error <= limit:
+        yield f"error {error} is over {limit}"
+    if not whole.untouched():
+        yield "memory beside out was written"
 
 
 def reach(what: str) -> None:

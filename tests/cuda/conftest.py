@@ -25,13 +25,14 @@ def interpreting(compiler: None) -> Iterator[object]:
     """A driver and its arrays in place of a GPU's."""
     from interpreted import InterpretingDriver
 
-    from fastconv.cuda import arrays, call, driver, pooling_call
+    from fastconv.cuda import arrays, call, driver, gradient_call, pooling_call
 
     device = InterpretingDriver()
     driver.install(device)
     arrays.register("interpreted", device)
     yield device
     call.clear()  # plans know the driver
+    gradient_call.clear()
     pooling_call.clear()
     arrays.register("interpreted", None)
     driver.install(None)

@@ -155,7 +155,7 @@ def test_what_a_device_refuses(interpreting):
     with pytest.raises(ValueError, match="algorithm must be one of auto, direct, "):
         fastconv.conv2d(array(x), array(weight), algorithm="fastest")
     with pytest.raises(fastconv.UnsupportedError, match="im2col takes kernels whose sizes add up to 30 at most"):
-        fastconv.conv2d(array(np.ones((1, 1, 31, 31))), array(np.ones((1, 1, 31, 31))), algorithm="im2col")
+        fastconv.conv2d(array(np.ones((1, 1, 31, 31))), array(np.ones((1, 1, 31, 31))), padding=1, algorithm="im2col")
 
 
 def test_a_call_seen_before_is_launched_again(interpreting):
@@ -170,10 +170,12 @@ def test_a_call_seen_before_is_launched_again(interpreting):
 
 
 @pytest.mark.parametrize(("text", "name"), [
-    ("conv2d,n32,c256,56x56,k256,3x3,p1,float32", "winograd_2x2"),  # the bound of 4x4 is above the tolerance
-    ("conv2d,n32,c256,56x56,k256,3x3,s2,p1,float32", "im2col"),
+    ("conv2d,n32,c64,224x224,k64,3x3,p1,float32", "winograd_2x2"),  # the bound of 4x4 is above the tolerance
+    ("conv2d,n32,c256,56x56,k256,3x3,p1,float32", "fft"),  # likewise; where there are channels enough
+    ("conv2d,n32,c256,56x56,k256,3x3,s2,p1,float32", "winograd_4x4"),  # 81 products where there were 144
     ("conv2d,n32,c64,56x56,k64,3x3,p1,float64", "winograd_4x4"),
     ("conv2d,n1,c512,7x7,k512,3x3,p1,float32", "im2col"),
+    ("conv2d,n8,c64,56x56,k64,31x31,p15,float32", "fft"),
     ("conv2d,n1,c2,8x8,k2,3x3,float32", "direct"),
 ])  # fmt: skip
 def test_choice(text, name, compiler):

@@ -18,6 +18,7 @@ PROBLEMS = [
     ("conv2d,n1,c3,6x7,k4,3x3,p1,tf32,float32", "implicit_gemm_mma"),
     ("conv2d,n1,c3,6x7,k3,3x3,p1,g3,float32", "depthwise"),
     ("conv2d,n1,c3,6x7,k4,3x3,p1,float32", "winograd_2x2"),
+    ("conv2d,n1,c3,6x7,k4,3x3,p1,float32", "fft"),
     ("max_pool2d,n1,c3,6x7,2x2,s2,float32", "auto"),
 ]
 

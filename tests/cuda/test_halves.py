@@ -17,6 +17,7 @@ CONVOLUTIONS = [
     ("direct", "conv2d,n2,c3,7x9,k5,3x3,s2,p1"),
     ("im2col", "conv2d,n2,c12,9x7,k9,3x3,p1,channels_last"),  # four channels at once
     ("im2col", "conv2d,n1,c25,6x6,k33,1x1,s2"),
+    ("fft", "conv2d,n2,c3,9x8,k3,3x3,p1"),
     ("implicit_gemm_mma", "conv2d,n2,c12,9x7,k9,3x3,p1,channels_last"),  # four channels at once
     ("implicit_gemm_mma", "conv2d,n1,c25,6x6,k33,1x1,s2"),  # after a transposition, one channel at once
     ("depthwise", "conv2d,n2,c3,9x8,k6,3x3,s2,p1,g3,channels_last"),  # strips

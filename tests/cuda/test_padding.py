@@ -86,7 +86,7 @@ def test_in_a_layer_and_without_any_border(interpreting):
     assert [launch.name for launch in interpreting.launches[before:]] == ["fastconv_direct"]
 
 
-@pytest.mark.parametrize("name", ["direct", "depthwise", "im2col", "winograd_2x2"])
+@pytest.mark.parametrize("name", ["direct", "depthwise", "im2col", "winograd_2x2", "fft"])
 def test_the_copy_is_in_what_is_said_of_a_problem(name, interpreting):
     from fastconv.cuda import plan, table
 
@@ -111,6 +111,6 @@ def test_machine_code(capability, compiler):
 
     problem = ConvProblem.parse("conv2d,n1,c2,7x8,k2,3x3,p1,reflect,float32")
     driver = _Keeping()
-    padding._padding(problem, Target(driver, 0, Device(capability=capability)))
+    padding.padding(problem, Target(driver, 0, Device(capability=capability)))
     code = machine_code(driver.codes[0].machine_code)
     assert (code.local_accesses, code.stack, code.doubles) == (0, 0, 0)

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from fastconv.cuda.unroll import specialise, static_range
+from fastconv.cuda.unroll import part, specialise, static_range
 
 SIZE = 0
 KIND = ""
@@ -39,6 +39,15 @@ def in_a_loop(out: list[int], count: int) -> None:
         for i in static_range(SIZE):
             if i == 1:
                 out.append(10 * k + i)
+
+
+@part(results=2)
+def twice(value: int) -> tuple[int, int]:
+    return value + SIZE, value * SIZE
+
+
+def caller(out: list[tuple[int, int]]) -> None:
+    out.append(twice(5))
 
 
 def body(source):
@@ -99,6 +108,17 @@ def test_names_mean_something_else():
     out = []
     function(out)
     assert out == [empty]
+
+
+def test_a_part_has_the_constants_of_its_caller():
+    source, function = specialise(caller, {"SIZE": 3}, {})
+    assert "return (value + 3, value * 3)" in source  # what a kernel's key depends on
+    out = []
+    function(out)
+    assert out == [(8, 15)]
+    _, function = specialise(caller, {"SIZE": 4}, {}, lambda inner, results: lambda value: (inner(value), results))
+    function(out)
+    assert out[1:] == [((9, 20), 2)]
 
 
 def test_bounds_must_be_constant():

@@ -28,6 +28,12 @@ PROBLEMS = [
     ("winograd_2x2", "conv2d,n2,c3,7x9,k5,3x3,p1,channels_last,float32"),
     ("winograd_2x2", "conv2d,n3,c12,9x8,k6,3x3,p0:2x3,g2,float32"),
     ("winograd_2x2", "conv2d,n1,c9,5x3,k4,2x4,p3,d9x1,flip,float64"),  # a gap wider than the image is high
+    ("winograd_2x2", "conv2d,n2,c3,9x12,k5,3x3,s2,p1,float32"),
+    ("winograd_2x2", "conv2d,n1,c5,11x14,k4,7x7,s2,p3:2x3,channels_last,float32"),
+    ("winograd_2x2", "conv2d,n1,c4,9x10,k6,3x4,s2x1,p1,d1x2,g2,flip,float64"),  # a stride, and a gap
+    ("winograd_4x4", "conv2d,n2,c3,17x13,k5,3x2,s2,p1,flip,float32"),
+    ("winograd_4x4", "conv1d,n2,c6,41,k4,5,s2,p2:1,g2,float64"),
+    ("winograd_4x4", "conv2d,n1,c3,8x9,k5,3x1,s1x2,p1x0,float32"),  # an axis without a transform, with a stride
     (FUSED, "conv2d,n2,c3,7x9,k5,3x3,p1,float32"),
     (FUSED, "conv2d,n2,c18,9x8,k140,3x3,p2,g2,flip,float32"),
     (FUSED, "conv2d,n1,c9,21x19,k4,3x3,p2:1x0,d2x3,float32"),
@@ -228,7 +234,9 @@ def test_weights_that_are_not_finite(device):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("conv2d,n1,c4,8x8,k4,3x3,s2,float32", "winograd_4x4 computes a stride of 1 on a device, not 2x2"),
+        ("conv2d,n1,c4,8x8,k4,3x3,s3,float32", "winograd_4x4 computes strides of at most 2, not 3x3"),
+        ("conv2d,n1,c4,8x8,k4,3x3,s2,d2,float32", "winograd_4x4 computes a stride without dilation, not 2 with 2"),
+        ("conv2d,n1,c4,8x8,k4,5x5,s2,float64", "computes tiles of at most 648 bytes on a device, not 11x11 elements"),
         ("conv3d,n1,c2,8x8x8,k2,3x3x3,float32", "one and two dimensions, not three"),
         ("conv2d,n1,c4,8x8,k4,1x1,float32", "needs a kernel of more than one element"),
         ("conv2d,n1,c4,9x9,k4,6x6,float32", "kernels of at most 5 elements along an axis, not 6"),
@@ -259,7 +267,8 @@ def test_the_workspace_is_bounded(text, outputs, named):
     u, v, m = (4 * count for count in divided.elements)
     assert v + m <= winograd_plan.MOST_SCRATCH
     assert 16 / 9 * 4 * np.prod(divided.problem.weight_shape) <= u
-    assert (divided.blocks - 1) * divided.block_tiles < divided.tiles <= divided.blocks * divided.block_tiles
+    assert sum(tiles for _, tiles in divided.blocks) == divided.tiles
+    assert {tiles for _, tiles in divided.blocks[:-1]} <= {divided.block_tiles}
 
 
 @ways

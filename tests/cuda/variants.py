@@ -42,6 +42,8 @@ VARIANTS = (
     Variant(f"{FIRST},float32", "winograd_4x4", 0, 0.88),
     Variant(f"{FIRST},{LAST},float32", "winograd_2x2", 1, 0.86),
     Variant("conv2d,n32,c64,56x56,k64,3x3,p1,float32", "winograd_2x2", 1, 0.70, 255),  # fused
+    Variant("conv2d,n8,c64,28x28,k128,5x5,s2,p2,float32", "winograd_4x4", 2, 0.79),  # the largest tiles, 11x11
+    Variant("conv2d,n8,c64,28x28,k128,7x7,s2,p3,float64", "winograd_2x2", 0, 0.81),
     Variant(f"{FIRST},{LAST},float32", "winograd_4x4", 2, 0.79),
     Variant(f"{FIRST},float64", "winograd_4x4", 0, 0.81),
 )
@@ -80,6 +82,7 @@ TENSOR_CORES = (
 def main() -> None:
     """Print a line for each kernel."""
     import test_depthwise
+    import test_fft
     import test_pooling
     from machine_code import machine_code
 
@@ -99,11 +102,20 @@ def main() -> None:
         for capability in ((8, 0), (9, 0)):
             driver = _Keeping()
             im2col.TILES[problem.dtype], im2col.SPLITS = (tile,), (1,)
+            im2col.divide.cache_clear()  # what it found with the tile before
             entries[variant.algorithm].plan(problem, None, Target(driver, 0, Device(capability=capability)))
             codes = [machine_code(code.machine_code) for code in driver.codes]
             code = max(codes, key=lambda one: one.share("FFMA", "DFMA"))  # others pack, or add parts of sums
             shape = "" if variant.algorithm == "direct" else f"{tile.filters}x{tile.pixels}"
             say(_line(variant.problem, variant.algorithm, shape, capability, code))
+    for text in test_fft.CODE:
+        for capability in ((8, 0), (9, 0)):
+            driver = _Keeping()
+            entries["fft"].plan(ConvProblem.parse(text), "relu", Target(driver, 0, Device(capability=capability)))
+            for code in driver.codes:
+                if code.name not in test_fft.OTHERS:
+                    name = f"fft {code.name.partition('_')[2]}"
+                    say(_line(text, name, "", capability, machine_code(code.machine_code)))
     for text in (*test_depthwise.CODE, *test_pooling.CODE):
         for capability in ((8, 0), (9, 0)):
             driver = _Keeping()

@@ -6,6 +6,7 @@ A change of CUDA's front end touches this folder alone: all inline PTX is here.
 from __future__ import annotations
 
 from fastconv.cuda.intrinsics.division import division, quotient
+from fastconv.cuda.intrinsics.emitting import fused_multiply_add as emit_fused_multiply_add
 from fastconv.cuda.intrinsics.memory import (
     advance,
     emit_load_if,
@@ -15,11 +16,13 @@ from fastconv.cuda.intrinsics.memory import (
     load4_inside,
     load_if,
     load_inside,
+    load_quads,
     load_row,
     mark,
     store,
     store_run,
 )
+from fastconv.cuda.intrinsics.products import add_products
 from fastconv.cuda.intrinsics.registers import (
     add_outer,
     block_x_again,
@@ -29,7 +32,8 @@ from fastconv.cuda.intrinsics.registers import (
     thread_x_again,
     zeros,
 )
-from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad
+from fastconv.cuda.intrinsics.shared import element as emit_element
+from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad, set_quads
 from fastconv.cuda.intrinsics.tensor_cores import (
     address_of,
     commit_copies,
@@ -42,6 +46,7 @@ from fastconv.cuda.intrinsics.tensor_cores import (
 
 __all__ = [
     "add_outer",
+    "add_products",
     "address_of",
     "advance",
     "block_x_again",
@@ -50,6 +55,8 @@ __all__ = [
     "commit_copies",
     "copy_async",
     "division",
+    "emit_element",
+    "emit_fused_multiply_add",
     "emit_load_if",
     "get",
     "is_given",
@@ -59,6 +66,7 @@ __all__ = [
     "load_if",
     "load_inside",
     "load_matrices",
+    "load_quads",
     "load_row",
     "mark",
     "put",
@@ -66,6 +74,7 @@ __all__ = [
     "quads",
     "quotient",
     "set_quad",
+    "set_quads",
     "shared_address",
     "slide",
     "store",

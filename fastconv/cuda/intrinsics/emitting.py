@@ -8,7 +8,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.cuda import types
 
-__all__ = ["INT32", "INT64", "QUAD", "as_quad", "literal"]
+__all__ = ["INT32", "INT64", "QUAD", "as_quad", "fused_multiply_add", "literal"]
 
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 QUAD = 4  # elements of load4, quads and set_quad: 16 bytes of float32, two times 16 bytes of float64
@@ -17,6 +17,13 @@ QUAD = 4  # elements of load4, quads and set_quad: 16 bytes of float32, two time
 def as_quad(builder, address):
     """`address`, as one of a vector."""
     return builder.bitcast(address, ir.PointerType(ir.VectorType(address.type.pointee, QUAD), address.type.addrspace))
+
+
+def fused_multiply_add(builder, element):
+    """The function of LLVM that computes a * b + c of a type of floats, rounded once."""
+    name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
+    kind = ir.FunctionType(element, [element] * 3)
+    return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
 
 def literal(*kinds) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "load4_inside",
     "load_if",
     "load_inside",
+    "load_quads",
     "load_row",
     "mark",
     "store",
@@ -177,6 +178,29 @@ def load4(typing_context, pointer, index):
         return _as_tuple(builder, _read_only(builder, vector))
 
     return types.UniTuple(pointer.dtype, QUAD)(pointer, index), generate
+
+
+@intrinsic
+def load_quads(typing_context, pointer, index, step, count):
+    """Tuple of count times four elements, from pointer[index], pointer[index + step] and so on; see `load4`"""
+    if not literal(count):
+        return None
+    number = count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        source, index, step, _ = arguments
+        element = source.type.pointee
+        found = ir.Constant(ir.ArrayType(element, QUAD * number), ir.Undefined)
+        for i in range(number):
+            place = builder.add(index, builder.mul(step, ir.Constant(INT32, i)))
+            address = _address(builder, source, place, _GLOBAL)
+            vector = _read_only(builder, builder.load(as_quad(builder, address), align=_alignment(element)))
+            for j in range(QUAD):
+                value = builder.extract_element(vector, ir.Constant(INT32, j))
+                found = builder.insert_value(found, value, QUAD * i + j)
+        return found
+
+    return types.UniTuple(pointer.dtype, QUAD * number)(pointer, types.int32, types.int32, count), generate
 
 
 @intrinsic

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
-from fastconv.cuda.intrinsics.emitting import INT32, literal
+from fastconv.cuda.intrinsics.emitting import INT32, fused_multiply_add, literal
 
 __all__ = ["add_outer", "block_x_again", "block_y_again", "block_z_again", "slide", "thread_x_again", "zeros"]
 
@@ -54,10 +54,7 @@ def add_outer(typing_context, sums, a, b):
 
     def generate(context, builder, signature, arguments):
         sums, a, b = arguments
-        element, columns = a.type.element, b.type.count
-        name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
-        function_type = ir.FunctionType(element, [element] * 3)
-        fma = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        columns, fma = b.type.count, fused_multiply_add(builder, a.type.element)
         for i in range(a.type.count):
             for j in range(columns):
                 factors = builder.extract_value(a, i), builder.extract_value(b, j)
@@ -78,10 +75,7 @@ def slide(typing_context, sums, values, factors, stride, dilation, taps):
 
     def generate(context, builder, signature, arguments):
         sums, values, factors, *_ = arguments
-        element = factors.type.element
-        name = "llvm.fma.f32" if isinstance(element, ir.FloatType) else "llvm.fma.f64"
-        function_type = ir.FunctionType(element, [element] * 3)
-        fma = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        fma = fused_multiply_add(builder, factors.type.element)
         for j in range(count):
             factor = builder.extract_value(factors, j)
             for i in range(sums.type.count):

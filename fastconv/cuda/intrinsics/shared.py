@@ -11,12 +11,28 @@ from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, QUAD, as_quad, literal
 
-__all__ = ["get", "put", "quads", "set_quad"]
+__all__ = ["element", "emit_quads", "get", "put", "quads", "set_quad", "set_quads"]
 
 
-def _element(context, builder, array_type, array, index):
+def element(context, builder, array_type, array, index):
     """The address of an element of an array in shared memory, which the compiler knows of itself."""
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+
+
+def emit_quads(builder, first, places: range):
+    """Tuple of four elements from each place on, counted from the first one's address.
+
+    They are constants added to an address, which a load does: added to an index of 32 bits, which may overflow, each
+    would take an instruction.
+    """
+    found = ir.Constant(ir.ArrayType(first.type.pointee, QUAD * len(places)), ir.Undefined)
+    for i, place in enumerate(places):
+        address = as_quad(builder, builder.gep(first, [ir.Constant(INT32, place)]))
+        vector = builder.load(address, align=16)
+        for j in range(QUAD):
+            value = builder.extract_element(vector, ir.Constant(INT32, j))
+            found = builder.insert_value(found, value, QUAD * i + j)
+    return found
 
 
 @intrinsic
@@ -27,16 +43,8 @@ def quads(typing_context, array, index, step, count):
     distance, number = step.literal_value, count.literal_value
 
     def generate(context, builder, signature, arguments):
-        first = _element(context, builder, signature.args[0], *arguments[:2])
-        element = first.type.pointee
-        found = ir.Constant(ir.ArrayType(element, QUAD * number), ir.Undefined)
-        for i in range(number):
-            address = as_quad(builder, builder.gep(first, [ir.Constant(INT32, i * distance)]))
-            vector = builder.load(address, align=16)
-            for j in range(QUAD):
-                value = builder.extract_element(vector, ir.Constant(INT32, j))
-                found = builder.insert_value(found, value, QUAD * i + j)
-        return found
+        first = element(context, builder, signature.args[0], *arguments[:2])
+        return emit_quads(builder, first, range(0, distance * number, distance) if distance else range(1))
 
     return types.UniTuple(array.dtype, QUAD * number)(array, index, step, count), generate
 
@@ -47,7 +55,7 @@ def get(typing_context, array, index):
 
     def generate(context, builder, signature, arguments):
         array, index = arguments
-        return builder.load(_element(context, builder, signature.args[0], array, index))
+        return builder.load(element(context, builder, signature.args[0], array, index))
 
     return array.dtype(array, index), generate
 
@@ -58,7 +66,7 @@ def put(typing_context, array, index, value):
 
     def generate(context, builder, signature, arguments):
         array, index, value = arguments
-        builder.store(value, _element(context, builder, signature.args[0], array, index))
+        builder.store(value, element(context, builder, signature.args[0], array, index))
         return context.get_dummy_value()
 
     return types.void(array, index, array.dtype), generate
@@ -72,7 +80,7 @@ def set_quad(typing_context, array, index, values, first, step):
     begin, distance = first.literal_value, step.literal_value
 
     def generate(context, builder, signature, arguments):
-        address = _element(context, builder, signature.args[0], *arguments[:2])
+        address = element(context, builder, signature.args[0], *arguments[:2])
         vector = ir.Constant(ir.VectorType(address.type.pointee, QUAD), ir.Undefined)
         for i in range(QUAD):
             value = builder.extract_value(arguments[2], begin + i * distance)
@@ -81,3 +89,24 @@ def set_quad(typing_context, array, index, values, first, step):
         return context.get_dummy_value()
 
     return types.void(array, index, values, first, step), generate
+
+
+@intrinsic
+def set_quads(typing_context, array, index, step, values):
+    """array[index:index + 4], array[index + step:index + step + 4] and so on = values; aligned to 16 bytes"""
+    if not literal(step):
+        return None
+    distance = step.literal_value
+
+    def generate(context, builder, signature, arguments):
+        array, index, _, values = arguments
+        first = element(context, builder, signature.args[0], array, index)
+        for i in range(values.type.count // QUAD):
+            vector = ir.Constant(ir.VectorType(first.type.pointee, QUAD), ir.Undefined)
+            for j in range(QUAD):
+                value = builder.extract_value(values, QUAD * i + j)
+                vector = builder.insert_element(vector, value, ir.Constant(INT32, j))
+            builder.store(vector, as_quad(builder, builder.gep(first, [ir.Constant(INT32, i * distance)])), align=16)
+        return context.get_dummy_value()
+
+    return types.void(array, index, step, values), generate
