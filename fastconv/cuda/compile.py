@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, TypeAlias
 
 import fastconv
@@ -25,12 +26,14 @@ from fastconv.problem import BFLOAT16
 
 # What the annotations of a kernel's parameters mean: `Pointer` into global memory, to elements of the kernel's type;
 # `RealPointer`, to those of the type that it computes in; `IntPointer`, `WidePointer` to int32 and int64; `int`,
-# 32 bits; `Wide`, 64 bits; `float`, of the type that the kernel computes in.
+# 32 bits; `Wide`, 64 bits; `float`, of the type that the kernel computes in; `TensorMap`, 128 bytes that say how a tile
+# lies in memory, of which the kernel has the address.
 Pointer: TypeAlias = int
 RealPointer: TypeAlias = int
 IntPointer: TypeAlias = int
 WidePointer: TypeAlias = int
 Wide: TypeAlias = int
+TensorMap: TypeAlias = int
 
 # What parts of kernels take besides: an array in shared memory, and a tuple of numbers, which are in registers.
 Array: TypeAlias = MutableSequence[float]
@@ -43,7 +46,7 @@ def _absent(*values: float) -> float:
 
 
 #: The type that the kernel computes in, which makes a number one of it; and the `epilogue` that it was specialised for.
-Float = finish = _absent
+Float = finish = finish_each = _absent
 
 #: Numba's compiler serves one thread at a time, and so does Python's own of syntax trees: in 3.11, threads that use it
 #: together may get "AST constructor recursion depth mismatch".
@@ -66,6 +69,7 @@ class Kernel:
     constants: Mapping[str, Constant] = field(default_factory=dict)
     #: Other names of the function that mean something here: modules' attributes as "module:name".
     names: Mapping[str, str] = field(default_factory=dict)
+    suffix: str = ""  # "a" where it has instructions of one architecture alone, which later ones do not run
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -78,6 +82,11 @@ class Kernel:
     def pointers(self) -> int:
         """How many parameters are pointers."""
         return sum(kind.endswith("Pointer") for kind in self.parameters)
+
+    @property
+    def maps(self) -> int:
+        """How many, behind the pointers, are tensor maps."""
+        return self.parameters.count("TensorMap")
 
 
 class Code(NamedTuple):
@@ -116,7 +125,7 @@ def _attribute(module: str, name: str) -> object:
 def _key(kernel: Kernel, source: str, capability: tuple[int, int]) -> str:
     said = (
         *(source, kernel.parameters, kernel.dtype, kernel.threads, kernel.blocks, sorted(kernel.names.items())),
-        *(capability, _digest_of_helpers(), fastconv.__version__),
+        *(capability, kernel.suffix, _digest_of_helpers(), fastconv.__version__),
         *(metadata.version(name) for name in ("numba-cuda", "numba", "llvmlite")),
     )
     return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
@@ -140,22 +149,46 @@ def _load_or_compile(kernel: Kernel, key: str, capability: tuple[int, int]) -> C
     directory = config.cache_directory()
     place = None if directory is None else directory / "cuda" / key
     stored = jit.read(place and place.with_suffix(".ptx"))
-    if stored is not None:
+    machine_code = None if stored is None else jit.read(_of_ptx(place, stored))
+    if stored is not None and (machine_code is not None or not kernel.suffix):
         jit.counts["loaded"] += 1
         ptx = stored.decode()
     else:
         jit.counts["compiled"] += 1
-        ptx = _ptx(kernel, capability)
+        ptx, machine_code = _compile(kernel, capability)
         jit.write(place and place.with_suffix(".ptx"), ptx.encode())
-    machine_code = jit.read(place and place.with_suffix(".cubin"))
+        stored = None
     if machine_code is None:
-        machine_code = _machine_code(ptx, capability)
-        if machine_code:
-            jit.write(place and place.with_suffix(".cubin"), machine_code)
+        machine_code = _linked(ptx.encode(), "PTX", capability)
+        stored = None
+    if machine_code and stored is None:
+        jit.write(_of_ptx(place, ptx.encode()), machine_code)
     return Code(_entry_point(ptx), ptx, machine_code)
 
 
-def _ptx(kernel: Kernel, capability: tuple[int, int]) -> str:
+def _of_ptx(place: Path | None, ptx: bytes) -> Path | None:
+    """Return where the machine code of some PTX is kept: processes that compile together may name kernels otherwise."""
+    return place and place.with_name(f"{place.name}-{hashlib.sha256(ptx).hexdigest()[:16]}.cubin")
+
+
+def _compile(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, bytes | None]:
+    """Return PTX, and machine code if that is made of something else than PTX.
+
+    The linker compiles PTX as a part of a program, in which warpgroups cannot share out registers: `setmaxnreg` would
+    be ignored. What has such instructions is handed to it as LTO-IR, of which it makes a whole program.
+    """
+    if kernel.suffix and _linker() is not None:
+        whole = _front_end(kernel, capability, "ltoir")
+        assert isinstance(whole, bytes)
+        ptx = _linked(whole, "LTOIR", capability, kernel.suffix, "-ptx").rstrip(b"\0").decode()
+        return ptx, _linked(whole, "LTOIR", capability, kernel.suffix)
+    ptx = str(_front_end(kernel, capability, "ptx"))
+    # Numba's names count what the process compiled before
+    return ptx.replace(_entry_point(ptx), f"fastconv_{kernel.function.__name__.strip('_')}"), None
+
+
+def _front_end(kernel: Kernel, capability: tuple[int, int], output: str) -> str | bytes:
+    """Return what Numba makes of a kernel: "ptx" or "ltoir"."""
     cuda, types = import_module("numba.cuda"), import_module("numba.cuda.types")
     inline = import_module("fastconv.cuda.inline").inlined_part
     specialised = specialise(kernel.function, kernel.constants, _names(kernel), inline)
@@ -167,20 +200,28 @@ def _ptx(kernel: Kernel, capability: tuple[int, int]) -> str:
         "WidePointer": types.CPointer(types.int64),
         "int": types.int32,
         "Wide": types.int64,
+        "TensorMap": types.CPointer(types.UniTuple(types.int64, 16)),  # `intrinsics.tensor_map` hands it over by value
         "float": real,
     }
     signature = types.void(*(kinds[annotation] for annotation in kernel.parameters))
     bounds = kernel.threads, kernel.blocks
+    target = (*capability, kernel.suffix) if kernel.suffix else capability
     try:
-        ptx, _ = cuda.compile(
-            specialised.function, signature, device=False, abi="numba", cc=capability, launch_bounds=bounds
+        code, _ = cuda.compile(
+            specialised.function,
+            signature,
+            device=False,
+            abi="numba",
+            cc=target,
+            launch_bounds=bounds,
+            output=output,
         )
     except RuntimeError as error:
         if "NVVM" in str(error) or "dynamic" in type(error).__name__.lower():
             raise UnavailableError(f"the libraries of the CUDA compiler are missing: {error}") from error
         raise
-    # Numba's names count what the process compiled before: they would not be those of machine code that is kept
-    return str(ptx).replace(_entry_point(ptx), f"fastconv_{kernel.function.__name__.strip('_')}")
+    assert isinstance(code, str | bytes)
+    return code
 
 
 def _entry_point(ptx: str) -> str:
@@ -189,24 +230,48 @@ def _entry_point(ptx: str) -> str:
     return found[1]
 
 
-def _machine_code(ptx: str, capability: tuple[int, int]) -> bytes:
-    """Return the cubin that NVIDIA's linker makes of PTX; nothing where it is not installed: the driver can do it."""
+def _linker() -> ModuleType | None:
+    """Return NVIDIA's linker; None where it is not installed."""
     try:
         linker = import_module("cuda.bindings.nvjitlink")
-        major, minor = capability
-        handle = linker.create(2, [f"-arch=sm_{major}{minor}", "-O3"])
+        linker.version()
     except (ImportError, RuntimeError) as error:
         config.logger.info("no machine code without nvJitLink (%s): the driver compiles", error)
+        return None
+    return linker
+
+
+def _linked(code: bytes, kind: str, capability: tuple[int, int], suffix: str = "", *options: str) -> bytes:
+    """Return the cubin that the linker makes of code, or PTX if the options ask for that.
+
+    Nothing where there is no linker: the driver can do it. What the linker has to say, such as that products wait for
+    each other, is logged.
+    """
+    linker = _linker()
+    if linker is None:
         return b""
+    major, minor = capability
+    flags = [f"-arch=sm_{major}{minor}{suffix}", "-O3", *(["-lto"] if kind == "LTOIR" else []), *options]
+    handle = linker.create(len(flags), flags)
     try:
-        text = ptx.encode()
-        linker.add_data(handle, linker.InputType.PTX, text, len(text), "kernel")
+        linker.add_data(handle, getattr(linker.InputType, kind), code, len(code), "kernel")
         linker.complete(handle)
-        code = bytearray(linker.get_linked_cubin_size(handle))
-        linker.get_linked_cubin(handle, code)
-        return bytes(code)
+        if said := _said(linker, handle):
+            config.logger.warning("the CUDA linker says: %s", said)
+        form = "ptx" if "-ptx" in options else "cubin"
+        found = bytearray(getattr(linker, f"get_linked_{form}_size")(handle))
+        getattr(linker, f"get_linked_{form}")(handle, found)
+        return bytes(found)
     finally:
         linker.destroy(handle)
+
+
+def _said(linker: ModuleType, handle: object) -> str:
+    """Return what a linker logged, less what it tells of how it works."""
+    log = bytearray(linker.get_info_log_size(handle))
+    linker.get_info_log(handle, log)
+    lines = log.rstrip(b"\0").decode().splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.startswith("INFO: "))
 
 
 def clear_cache() -> None:

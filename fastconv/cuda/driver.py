@@ -14,6 +14,7 @@ from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from fastconv.cuda.tensor_map import ALIGNMENT, BYTES, Block, Encoder, TensorMap
 from fastconv.devices import UnavailableError
 
 if TYPE_CHECKING:
@@ -57,14 +58,19 @@ class Device:
 
 
 class Parameters:
-    """A kernel's parameters, packed as a launch takes them: each in 8 bytes of its own, pointers first."""
+    """A kernel's parameters as a launch takes them: pointers, tensor maps, and numbers in 8 bytes each."""
 
-    def __init__(self, pointers: int, numbers: Sequence[int]) -> None:
-        count = pointers + len(numbers)
+    def __init__(self, pointers: int, numbers: Sequence[int], maps: int = 0) -> None:
         self.pointers = pointers
-        self.words = (ctypes.c_int64 * count)(*[0] * pointers, *numbers)
+        self.words = (ctypes.c_int64 * (pointers + len(numbers)))(*[0] * pointers, *numbers)
+        self._bytes = (ctypes.c_char * (ALIGNMENT + BYTES * maps))()
+        first = -(-ctypes.addressof(self._bytes) // ALIGNMENT) * ALIGNMENT
+        self.blocks = [Block(first + i * BYTES) for i in range(maps)]
         start, size = ctypes.addressof(self.words), ctypes.sizeof(ctypes.c_int64)
-        self._addresses = (ctypes.c_void_p * count)(*range(start, start + count * size, size))
+        words = range(start, start + len(self.words) * size, size)
+        addresses = *words[:pointers], *[block.address for block in self.blocks], *words[pointers:]
+        self.count = len(addresses)
+        self._addresses = (ctypes.c_void_p * self.count)(*addresses)
         self.address = ctypes.addressof(self._addresses)  # of a list of each parameter's address
 
 
@@ -93,6 +99,12 @@ class Driver(Protocol):
     def launch(self, launch: Launch, ordinal: int, stream: int) -> None:
         """Launch on a device's stream, and do not wait."""
 
+    def encode(self, tensor_map: TensorMap, block: Block, array: int, ordinal: int) -> None:
+        """Write the bytes of a map of the array at an address of a device."""
+
+    def move(self, block: Block, array: int) -> None:
+        """Say that the array of an encoded map is at another address."""
+
     def wait(self, ordinal: int, stream: int) -> None:
         """Wait for all that was launched on a device's stream."""
 
@@ -119,6 +131,7 @@ class NvidiaDriver:
         self._devices: dict[int, Device] = {}
         self._libraries: list[object] = []  # loaded code lives as long as the process
         self._lock = Lock()
+        self._encoder: Encoder | None = None
 
     def device(self, ordinal: int) -> Device:
         """Return a device's figures, asked for once."""
@@ -201,6 +214,23 @@ class NvidiaDriver:
         self._enter(ordinal)
         function, grid, block, shared, parameters = launch
         _checked(self._driver.cuLaunchKernel(function, *grid, *block, shared, stream, parameters.address, 0))
+
+    def encode(self, tensor_map: TensorMap, block: Block, array: int, ordinal: int) -> None:
+        """Encode by the driver's own function."""
+        self._enter(ordinal)
+        if self._encoder is None:
+            self._encoder = Encoder(self._address_of)
+        self._encoder.encode(tensor_map, block, array)
+
+    def move(self, block: Block, array: int) -> None:
+        """Replace the address in a map: that takes a microsecond, encoding some ten."""
+        assert self._encoder is not None  # it encoded
+        self._encoder.move(block, array)
+
+    def _address_of(self, name: str) -> int:
+        """The address of a function of the driver, as CUDA 12.0 declares it."""
+        flags = self._driver.CUdriverProcAddress_flags.CU_GET_PROC_ADDRESS_DEFAULT
+        return int(_checked(self._driver.cuGetProcAddress(name.encode(), 12000, flags)))
 
     def wait(self, ordinal: int, stream: int) -> None:
         """Wait for all that was launched on a device's stream."""

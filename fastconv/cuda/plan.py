@@ -11,6 +11,7 @@ from typing import NamedTuple
 from fastconv.cuda import driver as drivers
 from fastconv.cuda.compile import Code, Kernel, compiled, computed
 from fastconv.cuda.driver import Device, Driver, Extent, Launch, Parameters
+from fastconv.cuda.tensor_map import Block, TensorMap
 
 
 class Operand(NamedTuple):
@@ -20,11 +21,19 @@ class Operand(NamedTuple):
     offset: int = 0  # in bytes
 
 
+class Mapped(NamedTuple):
+    """What a tensor map of a kernel is of: how an array lies, and where it begins."""
+
+    tensor_map: TensorMap
+    operand: Operand
+
+
 class Step(NamedTuple):
-    """A launch, and what its pointers point to."""
+    """A launch, and what its pointers point to and its tensor maps are of."""
 
     launch: Launch
     pointers: tuple[Operand | None, ...]  # None: nothing
+    maps: tuple[Mapped, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,13 @@ class Target:
         pointers: Sequence[Operand | None],
         numbers: Sequence[float],
         shared: int = 0,
+        maps: Sequence[Mapped] = (),
     ) -> Step:
-        """Compile a kernel, load it and pack its parameters: pointers and numbers in their order.
+        """Compile a kernel, load it and pack its parameters: pointers, tensor maps and numbers in their order.
 
         `shared` is the bytes of shared memory that the kernel uses besides what it declares.
         """
-        (step,) = self.steps(kernel, pointers, ((grid, numbers),), shared)
+        (step,) = self.steps(kernel, pointers, ((grid, numbers),), shared, maps)
         return step
 
     def steps(
@@ -56,17 +66,19 @@ class Target:
         pointers: Sequence[Operand | None],
         launches: Iterable[tuple[Extent, Sequence[float]]],
         shared: int = 0,
+        maps: Sequence[Mapped] = (),
     ) -> list[Step]:
         """Do what `step` does for several launches of one kernel: grids, and numbers."""
-        kinds = kernel.parameters
-        assert kernel.pointers == len(pointers)
+        kinds = kernel.parameters[len(pointers) + len(maps) :]
+        assert (kernel.pointers, kernel.maps) == (len(pointers), len(maps))
         function = self._load(compiled(kernel, self.device.capability), shared)
         found = []
         for grid, numbers in launches:
-            of_numbers = zip(numbers, kinds[len(pointers) :], strict=True)
+            of_numbers = zip(numbers, kinds, strict=True)
             words = [_word(number, kind, computed(kernel.dtype)) for number, kind in of_numbers]
-            launch = Launch(function, grid, (kernel.threads, 1, 1), shared, Parameters(len(pointers), words))
-            found.append(Step(launch, tuple(pointers)))
+            parameters = Parameters(len(pointers), words, len(maps))
+            launch = Launch(function, grid, (kernel.threads, 1, 1), shared, parameters)
+            found.append(Step(launch, tuple(pointers), tuple(maps)))
         return found
 
     def _load(self, code: Code, shared: int) -> object:
@@ -91,13 +103,16 @@ def aligned(size: int) -> int:
 def moved(steps: Iterable[Step], places: Mapping[int, Operand]) -> list[Step]:
     """Return steps whose operands lie elsewhere, each behind what stands for its place; the others stay."""
 
-    def elsewhere(operand: Operand | None) -> Operand | None:
-        if operand is None or operand.place not in places:
-            return operand
-        begin = places[operand.place]
-        return Operand(begin.place, begin.offset + operand.offset)
+    def elsewhere(operand: Operand) -> Operand:
+        begin = places.get(operand.place)
+        return operand if begin is None else Operand(begin.place, begin.offset + operand.offset)
 
-    return [Step(launch, tuple(map(elsewhere, pointers))) for launch, pointers in steps]
+    def step_elsewhere(step: Step) -> Step:
+        pointers = tuple([None if operand is None else elsewhere(operand) for operand in step.pointers])
+        maps = tuple([Mapped(tensor_map, elsewhere(operand)) for tensor_map, operand in step.maps])
+        return Step(step.launch, pointers, maps)
+
+    return list(map(step_elsewhere, steps))
 
 
 def target(ordinal: int) -> Target:
@@ -142,9 +157,20 @@ class Plan:
 
     def _launch(self, steps: Sequence[Step], operands: Sequence[int], stream: int) -> None:
         with self._lock:
-            for launch, pointers in steps:
+            for launch, pointers, maps in steps:
                 words = launch.parameters.words
                 for i, operand in enumerate(pointers):
                     if operand is not None:
                         words[i] = operands[operand.place] + operand.offset
+                for (tensor_map, operand), block in zip(maps, launch.parameters.blocks, strict=True):
+                    self._map(tensor_map, block, operands[operand.place] + operand.offset)
                 self._driver.launch(launch, self._ordinal, stream)
+
+    def _map(self, tensor_map: TensorMap, block: Block, array: int) -> None:
+        """Let a map be of the array at an address, which most calls find it is."""
+        if array != block.array:
+            if block.array:
+                self._driver.move(block, array)
+            else:
+                self._driver.encode(tensor_map, block, array, self._ordinal)
+            block.array = array

@@ -16,6 +16,7 @@ from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.implicit_gemm_mma import ImplicitGemmMma
 from fastconv.cuda.padding import Bordered
 from fastconv.cuda.pooling import Pooling
+from fastconv.cuda.wgmma import ImplicitGemmWgmma
 from fastconv.cuda.winograd import Winograd
 from fastconv.problem import ConvProblem
 
@@ -24,6 +25,7 @@ _CONVOLUTIONS: tuple[Algorithm, ...] = (
     Depthwise(),
     Im2col(),
     ImplicitGemmMma(),
+    ImplicitGemmWgmma(),
     Winograd(2),
     Winograd(4),
     FFT(),

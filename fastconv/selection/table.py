@@ -23,7 +23,7 @@ from fastconv.cpu.winograd import Winograd
 from fastconv.problem import ConvProblem
 
 #: Algorithms that devices have and the processor lacks.
-ON_DEVICES = ("implicit_gemm_mma",)
+ON_DEVICES = ("implicit_gemm_mma", "implicit_gemm_wgmma")
 
 TABLE: tuple[Algorithm, ...] = (
     Direct(),

@@ -17,17 +17,21 @@ Streams are numbers that nothing comes of. Accesses out of bounds, misaligned on
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from interpreter import InterpreterError, Kernel, Memory, launch, parse
 from interpreter.conversions import from_bfloat16, to_bfloat16
+from interpreter.tensor_maps import encode, unpacked
 
 from fastconv.cuda.arrays import DeviceArray
 from fastconv.cuda.compile import Code
-from fastconv.cuda.driver import UNASKED, Device, Extent, Launch
+from fastconv.cuda.driver import UNASKED, Device, Extent, Launch, Parameters
+from fastconv.cuda.tensor_map import Block, TensorMap
 
 STREAM = 7  # of every call
 
@@ -110,6 +114,7 @@ class InterpretingDriver:
         self.memory, self.figures, self._races = Memory(), figures or Device(), races
         self.launches: list[Launched] = []
         self.waits: list[int] = []
+        self.maps: list[tuple[str, int]] = []  # what was done to tensor maps
         self.held: set[int] = set()  # what was taken, and not given back
 
     def device(self, ordinal: int) -> Device:
@@ -132,9 +137,20 @@ class InterpretingDriver:
         if launch_.shared > most:
             raise InterpreterError(f"{launch_.shared} bytes of shared memory besides {declared}, at most {most}")
         self.launches.append(Launched(kernel.name, launch_.grid, launch_.block, stream))
-        words = memoryview(launch_.parameters.words).cast("B").cast("q")
-        parameters = _packed(kernel, list(words))
+        parameters = _packed(kernel, launch_.parameters)
         launch(kernel, self.memory, launch_.grid, launch_.block, parameters, launch_.shared, races=self._races)
+
+    def encode(self, tensor_map: TensorMap, block: Block, array: int, ordinal: int) -> None:
+        """Write the bytes that the interpreter reads."""
+        code = encode(tensor_map.function, *tensor_map.arguments(array))
+        ctypes.memmove(block.address, code, len(code))
+        self.maps.append(("encode", array))
+
+    def move(self, block: Block, array: int) -> None:
+        """Do so again for another address."""
+        found = replace(unpacked(ctypes.string_at(block.address, 128)), array=array).packed()
+        ctypes.memmove(block.address, found, len(found))
+        self.maps.append(("move", array))
 
     def wait(self, ordinal: int, stream: int) -> None:
         """Return: what was launched has run."""
@@ -207,13 +223,13 @@ class InterpretingDriver:
         return array.transpose(*axes)
 
 
-def _packed(kernel: Kernel, words: list[int]) -> bytes:
-    """Return the parameter block: of each word as many bytes as the parameter has."""
+def _packed(kernel: Kernel, parameters: Parameters) -> bytes:
+    """Return the parameter block: of what is at each parameter's address as many bytes as it has."""
+    if len(kernel.parameters) != parameters.count:
+        raise InterpreterError(f"{parameters.count} parameters, {kernel.name} takes {len(kernel.parameters)}")
+    addresses = (ctypes.c_void_p * parameters.count).from_address(parameters.address)
     block = bytearray(kernel.parameter_bytes)
-    ends = [*list(kernel.parameters.values())[1:], kernel.parameter_bytes]
-    if len(ends) != len(words):
-        raise InterpreterError(f"{len(words)} parameters, {kernel.name} takes {len(ends)}")
-    for word, start, end in zip(words, kernel.parameters.values(), ends, strict=True):
-        size = min(8, end - start)
-        block[start : start + size] = word.to_bytes(8, "little", signed=True)[:size]
+    for address, (name, start) in zip(addresses, kernel.parameters.items(), strict=True):
+        size = kernel.sizes[name]
+        block[start : start + size] = ctypes.string_at(address, size)
     return bytes(block)

@@ -79,6 +79,44 @@ def test_the_key_has_all_that_the_code_depends_on(kernel):
     assert len(codes | {code.ptx}) == 6
 
 
+def test_one_architecture_alone(kernel):
+    """Its machine code is linked from something else than PTX, and has the names of the PTX that it is kept with."""
+    alone = replace(kernel, suffix="a")
+    code, *counts = counted(alone)
+    assert counts == [1, 0]
+    assert ".target sm_90a" in code.ptx
+    assert code.name.encode() in code.machine_code
+    clear_cache()
+    assert counted(alone) == (code, 0, 1)
+
+
+def test_machine_code_that_is_lost_is_made_of_its_ptx(kernel, tmp_path):
+    for each, counts in ((kernel, [0, 1]), (replace(kernel, suffix="a"), [1, 0])):  # the latter of more than PTX
+        counted(each)
+        (path,) = tmp_path.glob("cuda/*.cubin")
+        path.unlink()
+        clear_cache()
+        again, *found = counted(each)
+        assert found == counts
+        assert again.machine_code.startswith(b"\x7fELF")
+        assert again.name.encode() in again.machine_code
+        for path in tmp_path.glob("cuda/*"):
+            path.unlink()
+
+
+def test_what_the_linker_says_is_logged(caplog):
+    """A warpgroup's products wait for each other where a kernel calls what the linker does not see."""
+    from fastconv.cuda.compile import _linked
+
+    ptx = """.version 8.0
+        .target sm_90a
+        .address_size 64
+        .visible .entry kernel() .maxntid 128, 1, 1 { setmaxnreg.inc.sync.aligned.u32 232; ret; }"""
+    assert _linked(ptx.encode(), "PTX", (9, 0), "a").startswith(b"\x7fELF")
+    assert "the CUDA linker says: ptxas info" in caplog.text
+    assert "'setmaxnreg' ignored" in caplog.text
+
+
 def test_without_a_place_to_keep_it(kernel, monkeypatch):
     monkeypatch.setattr(config, "cache_directory", lambda: None)
     code, *counts = counted(kernel)

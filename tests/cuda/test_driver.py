@@ -143,6 +143,27 @@ def test_a_plan_loads_with_what_its_launches_use(monkeypatch):
     assert target.driver.loaded == [0, 65536]
 
 
+def test_tensor_maps_are_encoded_once_and_moved(api):
+    from test_tensor_map import ROW, Listening
+
+    from fastconv.cuda.plan import Mapped
+
+    listening = Listening()
+    api.CUdriverProcAddress_flags = SimpleNamespace(CU_GET_PROC_ADDRESS_DEFAULT="default")
+    api.cuGetProcAddress = lambda name, version, flags: (0, listening.find(name.decode()), "found")
+    api.cuLaunchKernel = lambda *arguments: (0,)
+    driver = drivers.current()
+    parameters = Parameters(0, [], maps=1)
+    step = Step(Launch("function", (1, 1, 1), (32, 1, 1), 0, parameters), (), (Mapped(ROW, Operand(0, 64)),))
+    plan = Plan(Target(driver, 0, driver.device(0)), (step,), 0)
+    for address in (4096, 4096, 8192):
+        plan.run((address,), 9)
+    (block,) = parameters.blocks
+    encoded, moved = listening.told
+    assert (encoded[0], encoded[1], encoded[4]) == ("cuTensorMapEncodeTiled", block.address, 4160)
+    assert moved == ("cuTensorMapReplaceAddress", block.address, 8256)
+
+
 def test_a_stream_is_waited_for(api):
     drivers.current().wait(0, 9)
     assert api.context == 77

@@ -246,7 +246,7 @@ def test_float32_is_never_rounded_without_leave(compiler):
     from fastconv.cuda.place import DevicePlace
     from fastconv.selection import choice
 
-    place = DevicePlace(0, Device())
+    place = DevicePlace(0, Device(capability=(8, 0)))  # without warpgroups' products
     strict = ConvProblem.parse("conv2d,n32,c256,56x56,k256,3x3,s2,p1,channels_last,float32")
     assert choice.chosen(strict, 1.0, place=place).name == "im2col"
     for precision in ("tf32", "fp16", "bf16"):

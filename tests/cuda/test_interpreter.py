@@ -306,8 +306,8 @@ def test_a_register_that_nobody_wrote_is_found():
 
 
 def test_an_unknown_instruction_is_named():
-    with pytest.raises(UnknownInstructionError, match=r"wgmma\.fence"):
-        run("wgmma.fence.sync.aligned;", X, NOTHING)
+    with pytest.raises(UnknownInstructionError, match=r"tcgen05\.fence"):
+        run("tcgen05.fence::before_thread_sync;", X, NOTHING)
 
 
 def test_parameters_are_those_of_the_kernel():

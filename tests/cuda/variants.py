@@ -2,7 +2,8 @@
 
 For each: registers and stack bytes of a thread, loads and stores of local memory, the main loop's instructions and
 which share of them are products; of kernels for tensor cores, also how many of the loop's instructions are products of
-fragments (HMMA), loads of fragments (LDSM) and copies to shared memory (LDGSTS).
+fragments (HMMA), loads of fragments (LDSM) and copies to shared memory (LDGSTS); of those for warpgroups, their
+products (HGMMA).
 """
 
 from __future__ import annotations
@@ -79,6 +80,31 @@ TENSOR_CORES = (
 )
 
 
+class Warpgroups(NamedTuple):
+    """A kernel for warpgroups, and what it must be made of."""
+
+    problem: str
+    filters: int  # of a tile
+    product: str  # of which there are four in the main loop
+    splits: int = 1
+    stored: bool = True  # whether the tensor engine stores results
+    loop: int = 72  # instructions, at most
+    registers: int = 168  # before they are shared out: 65536 by three warpgroups, in eights
+
+
+_WIDE = "conv2d,n8,c64,14x14,k256,3x3,p1,channels_last"
+
+WARPGROUPS = (
+    Warpgroups(f"{_WIDE},float16", 64, "HGMMA.64x64x16.F32"),
+    Warpgroups(f"{_WIDE},float16", 128, "HGMMA.64x128x16.F32"),
+    Warpgroups(f"{_WIDE},bfloat16", 256, "HGMMA.64x256x16.F32.BF16"),
+    Warpgroups(f"{_WIDE},bfloat16", 128, "HGMMA.64x128x16.F32.BF16", 3, stored=False),
+    Warpgroups(f"{_WIDE},tf32,float32", 128, "HGMMA.64x128x8.F32.TF32"),
+    Warpgroups(f"{_WIDE},tf32,float32", 256, "HGMMA.64x256x8.F32.TF32"),
+    Warpgroups("conv3d,n8,c64,4x9x9,k250,3x3x3,p1,channels_last,float16", 256, "HGMMA.64x256x16.F32", 1, stored=False),
+)
+
+
 def main() -> None:
     """Print a line for each kernel."""
     import test_depthwise
@@ -129,6 +155,7 @@ def main() -> None:
                 entry.plan(PoolProblem.parse(text), target)
             say(_line(text, name, "", capability, machine_code(driver.codes[-1].machine_code)))
     _say_tensor_cores(say)
+    _say_warpgroups(say)
 
 
 def _say_tensor_cores(say: Callable[[str], object]) -> None:
@@ -154,10 +181,30 @@ def _say_tensor_cores(say: Callable[[str], object]) -> None:
             say(f"{line.rstrip()} HMMA {counts[0]} LDSM {counts[1]} LDGSTS {counts[2]}\n")
 
 
+def _say_warpgroups(say: Callable[[str], object]) -> None:
+    from machine_code import machine_code
+
+    from fastconv.cuda import wgmma
+    from fastconv.cuda.driver import Device
+    from fastconv.cuda.plan import Target
+    from fastconv.problem import ConvProblem
+
+    tiles, wgmma.LEAST_STEPS = {tile.filters: tile for tile in wgmma.TILES}, 1
+    for variant in WARPGROUPS:
+        wgmma.TILES, wgmma.SPLITS = (tiles[variant.filters],), (variant.splits,)
+        wgmma.divide.cache_clear()
+        driver = _Keeping()
+        wgmma.ImplicitGemmWgmma().plan(ConvProblem.parse(variant.problem), None, Target(driver, 0, Device()))
+        (code,) = (machine_code(each.machine_code) for each in driver.codes if "wgmma" in each.ptx)
+        line = _line(variant.problem, "wgmma", f"128x{variant.filters}", (9, 0), code)
+        products = [opcode for opcode in code.main_loop if opcode.startswith("HGMMA")]
+        say(f"{line.rstrip()} {len(products)} {products[0]}\n")
+
+
 def _line(problem: str, algorithm: str, tile: str, capability: tuple[int, int], code: MachineCode) -> str:
     return (
         f"{problem:64} {algorithm:12} {tile:>7} {capability[0]}{capability[1]:<2} {code.registers:9} {code.stack:5} "
-        f"{code.local_accesses:5} {len(code.main_loop):5} {code.share('FFMA', 'DFMA', 'HMMA'):.3f}\n"
+        f"{code.local_accesses:5} {len(code.main_loop):5} {code.share('FFMA', 'DFMA', 'HMMA', 'HGMMA'):.3f}\n"
     )
 
 

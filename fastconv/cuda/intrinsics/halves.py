@@ -45,3 +45,16 @@ def cut(builder, kind, value):
     if kind == types.bfloat16:
         return builder.trunc(builder.lshr(builder.bitcast(value, _INT32), ir.Constant(_INT32, 16)), _INT16)
     return narrowed(builder, kind, value)
+
+
+def narrowed_pair(builder, kind, low, high):
+    """Two numbers as neighbouring elements of 32 bits, each rounded as `narrowed` does it."""
+    name = "f16x2" if kind == types.float16 else "bf16x2"
+    rounding = ir.FunctionType(_INT32, [ir.FloatType()] * 2)
+    return builder.asm(rounding, f"cvt.rn.{name}.f32 $0, $1, $2;", "=r,f,f", [high, low], side_effect=False)
+
+
+def widened_pair(builder, kind, word):
+    """The other way."""
+    halves = word, builder.lshr(word, ir.Constant(_INT32, 16))
+    return [widened(builder, kind, builder.trunc(half, _INT16)) for half in halves]

@@ -16,7 +16,7 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, INT64, QUAD, as_quad, literal
-from fastconv.cuda.intrinsics.halves import cut, narrowed, real, widened
+from fastconv.cuda.intrinsics.halves import cut, narrowed, narrowed_pair, real, widened, widened_pair
 
 __all__ = [
     "advance",
@@ -29,6 +29,7 @@ __all__ = [
     "load_inside",
     "load_quads",
     "load_row",
+    "load_run",
     "mark",
     "store",
     "store_run",
@@ -215,24 +216,61 @@ def store(typing_context, pointer, index, value):
     return types.void(pointer, index, real(pointer.dtype)), generate
 
 
+def _words(kind, count: int) -> bool:
+    """Whether so many elements move as words of 32 bits: of smaller ones, an instruction moves four, not 16 bytes."""
+    return real(kind) != kind and count % 2 == 0
+
+
 @intrinsic
 def store_run(typing_context, pointer, index, values, first, count):
     """pointer[index:index + count] = values[first:first + count]; aligned to the run, or to 16 bytes if it is longer"""
     if not literal(first, count):
         return None
-    begin, length = first.literal_value, count.literal_value
+    begin, length, kind = first.literal_value, count.literal_value, pointer.dtype
 
     def generate(context, builder, signature, arguments):
-        address, values = _address(builder, arguments[0], arguments[1], _GLOBAL), arguments[2]
-        run = ir.Constant(ir.VectorType(address.type.pointee, length), ir.Undefined)
-        for i in range(length):
-            value = narrowed(builder, pointer.dtype, builder.extract_value(values, begin + i))
-            run = builder.insert_element(run, value, ir.Constant(INT32, i))
-        size = length * _ELEMENTS[type(run.type.element)][0]
+        address = _address(builder, arguments[0], arguments[1], _GLOBAL)
+        elements = [builder.extract_value(arguments[2], begin + i) for i in range(length)]
+        if _words(kind, length):
+            pairs = zip(elements[::2], elements[1::2], strict=True)
+            elements = [narrowed_pair(builder, kind, *pair) for pair in pairs]
+        else:
+            elements = [narrowed(builder, kind, element) for element in elements]
+        run = ir.Constant(ir.VectorType(elements[0].type, len(elements)), ir.Undefined)
+        for i, element in enumerate(elements):
+            run = builder.insert_element(run, element, ir.Constant(INT32, i))
+        size = length * _ELEMENTS[type(address.type.pointee)][0]
         builder.store(run, builder.bitcast(address, ir.PointerType(run.type, _GLOBAL)), align=min(16, size))
         return context.get_dummy_value()
 
     return types.void(pointer, index, values, first, count), generate
+
+
+@intrinsic
+def load_run(typing_context, pointer, index, count):
+    """Tuple of pointer[index:index + count], of memory that does not change; aligned as `store_run` says"""
+    if not literal(count):
+        return None
+    length, kind = count.literal_value, pointer.dtype
+
+    def generate(context, builder, signature, arguments):
+        address = _address(builder, arguments[0], arguments[1], _GLOBAL)
+        size = length * _ELEMENTS[type(address.type.pointee)][0]
+        words = _words(kind, length)
+        run = ir.VectorType(INT32 if words else address.type.pointee, length // 2 if words else length)
+        source = builder.bitcast(address, ir.PointerType(run, _GLOBAL))
+        vector = _read_only(builder, builder.load(source, align=min(16, size)))
+        found = ir.Constant(ir.ArrayType(context.get_value_type(real(kind)), length), ir.Undefined)
+        loaded = [builder.extract_element(vector, ir.Constant(INT32, i)) for i in range(run.count)]
+        if words:
+            elements = [half for word in loaded for half in widened_pair(builder, kind, word)]
+        else:
+            elements = [widened(builder, kind, element) for element in loaded]
+        for i, element in enumerate(elements):
+            found = builder.insert_value(found, element, i)
+        return found
+
+    return types.UniTuple(real(kind), length)(pointer, index, count), generate
 
 
 @intrinsic

@@ -11,7 +11,17 @@ from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, fused_multiply_add, literal
 
-__all__ = ["add_outer", "block_x_again", "block_y_again", "block_z_again", "slide", "thread_x_again", "zeros"]
+__all__ = [
+    "add_each",
+    "add_outer",
+    "block_x_again",
+    "block_y_again",
+    "block_z_again",
+    "part",
+    "slide",
+    "thread_x_again",
+    "zeros",
+]
 
 
 def _asked_anew(register: str):
@@ -46,6 +56,20 @@ def zeros(typing_context, zero, count):
         return ir.Constant(ir.ArrayType(arguments[0].type, length), None)
 
     return types.UniTuple(zero, length)(zero, count), generate
+
+
+@intrinsic
+def add_each(typing_context, values, others):
+    """Tuple of values[i] + others[i]"""
+
+    def generate(context, builder, signature, arguments):
+        found, others = arguments
+        for i in range(others.type.count):
+            each = builder.extract_value(found, i), builder.extract_value(others, i)
+            found = builder.insert_value(found, builder.fadd(*each), i)
+        return found
+
+    return values(values, others), generate
 
 
 @intrinsic
@@ -85,3 +109,19 @@ def slide(typing_context, sums, values, factors, stride, dilation, taps):
         return sums
 
     return sums(sums, values, factors, stride, dilation, taps), generate
+
+
+@intrinsic
+def part(typing_context, values, first, count):
+    """Tuple of values[first:first + count]"""
+    if not literal(first, count):
+        return None
+    begin, length = first.literal_value, count.literal_value
+
+    def generate(context, builder, signature, arguments):
+        found = ir.Constant(ir.ArrayType(arguments[0].type.element, length), ir.Undefined)
+        for i in range(length):
+            found = builder.insert_value(found, builder.extract_value(arguments[0], begin + i), i)
+        return found
+
+    return types.UniTuple(values.dtype, length)(values, first, count), generate

@@ -128,8 +128,6 @@ def copy_async(instruction: Instruction, kernel: Kernel) -> Step:
                 machine.copies.land(most, active, machine.shared)
 
         return group
-    if "bulk" in instruction.modifiers:
-        raise UnknownInstructionError(f"not interpreted: {instruction.text}")
     size = int(instruction.operands[2])
     into, source = (address_reader(one, kernel) for one in instruction.operands[:2])
     read = reader(instruction.operands[3], kernel, TYPES["u32"]) if len(instruction.operands) > 3 else None

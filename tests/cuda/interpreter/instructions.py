@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interpreter import access, tensor_cores, warps
+from interpreter import access, barriers, bulk, tensor_cores, warpgroups, warps
 from interpreter.arithmetic import Signature, signature
 from interpreter.conversions import TYPES, UNSIGNED
 from interpreter.errors import InterpreterError, UnknownInstructionError
@@ -20,12 +20,14 @@ from interpreter.parsing import Instruction, Kernel
 if TYPE_CHECKING:
     from interpreter.machine import Machine
 
-_NOTHING = ("membar", "fence", "prefetch", "prefetchu", "griddepcontrol", "discard", "applypriority")
+_NOTHING = ("membar", "prefetch", "prefetchu", "griddepcontrol", "discard", "applypriority")
 
 
 def step_of(instruction: Instruction, kernel: Kernel) -> Step:
     """Return what an instruction does; branches, barriers and ends are the machine's."""
     name, modifiers, operands = instruction.name, instruction.modifiers, instruction.operands
+    if name == "cp" and "bulk" in modifiers:
+        return bulk.copy(instruction, kernel)
     if name in _NOTHING:
         return lambda machine, active: None
     if name in _SPECIAL:
@@ -105,4 +107,8 @@ _SPECIAL: dict[str, Callable[[Instruction, Kernel], Step]] = {
     "vote": warps.vote,
     "activemask": warps.active_mask,
     "bar": warps.warp_barrier,  # of blocks it is the machine's
+    "mbarrier": barriers.mbarrier,
+    "fence": warpgroups.fence,
+    "setmaxnreg": warpgroups.registers,
+    "wgmma": warpgroups.products,
 }

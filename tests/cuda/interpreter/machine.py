@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from interpreter import barriers
 from interpreter.conversions import TYPES
+from interpreter.engine import Engine
 from interpreter.errors import BarrierError, InterpreterError, OutOfBoundsError
 from interpreter.instructions import step_of
 from interpreter.memory import Memory, check_alignment
-from interpreter.operands import WARP, Active, Read, Step, reader
+from interpreter.operands import PARAMETERS, WARP, Active, Read, Step, reader
 from interpreter.parsing import Kernel
 from interpreter.races import Threads, Watch
 
@@ -70,12 +72,13 @@ class Copies:
 class _Code:
     """An instruction, ready to execute."""
 
-    kind: str  # "step", "bra", "bar", "exit"
+    kind: str  # "step", "bra", "bar", "exit", "wait"
     guard: Read | None
     negated: bool
     step: Step | None
     target: int
     text: str
+    passed: Read | None = None  # of "wait": who goes on
 
 
 def launch(
@@ -105,6 +108,8 @@ def launch(
         machine = Machine(kernel, memory, grid, block, blocks, parameters, shared_bytes)
         if watch is not None:
             machine.watches = {"global": watch, "shared": Watch(len(machine.shared), granule, threads)}
+        if any(one.name in ("mbarrier", "wgmma") for one in kernel.instructions):
+            machine.start_engines()
         with np.errstate(all="ignore"):
             machine.run(code)
 
@@ -133,6 +138,9 @@ def _ready(kernel: Kernel, place: int) -> _Code:
         kind = "bar"
         if instruction.operands != ["0"]:
             raise InterpreterError(f"barriers of a part of a block are not interpreted: {instruction.text}")
+    elif name == "mbarrier" and instruction.modifiers[0] not in ("init", "arrive"):
+        passed, step = barriers.waiting(instruction, kernel)
+        return _Code("wait", guard, instruction.negated, step, target, instruction.text, passed)
     else:
         kind, step = "step", step_of(instruction, kernel)
     return _Code(kind, guard, instruction.negated, step, target, instruction.text)
@@ -169,6 +177,39 @@ class Machine:
         self.addresses, self.shared_bytes = _lay_out(kernel, memory, shared_bytes)
         self.shared = np.full(self.shared_bytes * len(blocks), 0xFF, np.uint8)
         self._shared_start = slot * self.shared_bytes
+        self.engines: list[Engine] = []  # of each block, if the kernel uses them
+        self.known = np.zeros((0, self.count), np.int64)  # what each thread knows, see `barriers`
+        self.asking = np.zeros(self.count, bool)  # who asks whether a phase has ended
+
+    def start_engines(self) -> None:
+        """Have engines that copy and multiply."""
+        self.known = np.zeros((barriers.ROWS, self.count), np.int64)
+        self.engines = [Engine(self, block) for block in range(self.blocks)]
+
+    def engine(self, lane: int) -> Engine:
+        """Return the engine of a lane's block."""
+        return self.engines[lane // self.block_size]
+
+    def shared_start(self, lane: int) -> int:
+        """Return where the shared memory of a lane's block begins."""
+        return int(self._shared_start[lane])
+
+    def parameter_bytes(self, address: int, size: int) -> bytes:
+        """Return so many bytes of the parameters."""
+        offset = address - PARAMETERS
+        if not 0 <= offset <= len(self.parameters) - size:
+            raise OutOfBoundsError(f"{size} bytes at {address:#x} are no parameters")
+        return self.parameters[offset : offset + size]
+
+    def watch_engine(self, space: str, places: np.ndarray, size: int, lane: int, text: str, *, writes: bool) -> None:
+        """Note what an engine does for a lane as if the lane did it."""
+        watch = self.watches.get(space)
+        if watch is not None:
+            lanes = np.zeros(len(places), np.int64) + lane
+            everywhere = np.zeros(self.count, np.int64)
+            for place in places:
+                everywhere[lane] = place
+                watch.look(everywhere, size, lanes[:1], self.threads, text, writes=writes)
 
     def look(
         self, space: str, addresses: np.ndarray, size: int, active: Active, text: str, writes: bool | None
@@ -189,7 +230,18 @@ class Machine:
         if watch is not None and writes is not None:
             lanes = np.arange(self.count) if active is None else np.flatnonzero(active)
             watch.look(places, size, lanes, self.threads, text, writes=writes)
+        if space == "shared" and self.engines:
+            self._tell_engines(places - self._shared_start, size, active, text, writes=writes is not False)
         return memory, places
+
+    def _tell_engines(self, places: np.ndarray, size: int, active: Active, text: str, *, writes: bool) -> None:
+        lanes = barriers.lanes_of(self, active)
+        for block in np.unique(lanes // self.block_size):
+            mine = lanes[lanes // self.block_size == block]
+            if writes:
+                self.engines[block].written(mine, places[mine], size)
+            else:
+                self.engines[block].check_read(mine, places[mine], size, text)
 
     def _shared_places(self, addresses: np.ndarray, size: int, active: Active, text: str) -> np.ndarray:
         inside = addresses if active is None else np.where(active, addresses, 0)
@@ -205,14 +257,39 @@ class Machine:
         """Execute: always those threads that are furthest back, so that ways that part come together again."""
         pending: dict[int, np.ndarray] = {0: np.ones(self.count, bool)}
         waiting, steps = np.full(self.count, -1), 0
-        while pending or (waiting >= 0).any():
+        self._parked: dict[int, np.ndarray] = {}
+        while pending or self._parked or (waiting >= 0).any():
             if not pending:
-                pending = self._release(waiting, code)
+                pending = self._wake(code) or self._release(waiting, code)
             place = min(pending)
             lanes = pending.pop(place)
             steps += self._follow(code, place, lanes, pending, waiting)
             if steps > MOST_STEPS:
                 raise InterpreterError(f"no end after {steps} instructions: {code[place].text}")
+        for engine in self.engines:
+            engine.end()
+
+    def _wake(self, code: list[_Code]) -> dict[int, np.ndarray]:
+        """Let threads go on that wait for a phase which has ended, or ends once tiles arrive; none if none wait."""
+        if not self._parked:
+            return {}
+        for _ in range(2):
+            found = {}
+            for place, lanes in self._parked.items():
+                self.asking = lanes
+                passed = code[place].passed
+                assert passed is not None
+                ready = passed(self)
+                if ready.any():
+                    found[place] = ready
+            if found:
+                left = {place: lanes & ~found.get(place, False) for place, lanes in self._parked.items()}
+                self._parked = {place: lanes for place, lanes in left.items() if lanes.any()}
+                return found
+            if not any([engine.land() for engine in self.engines]):
+                break
+        place = min(self._parked)
+        raise BarrierError(f"{self._parked[place].sum()} threads wait for a phase that never ends: {code[place].text}")
 
     def _follow(
         self, code: list[_Code], place: int, lanes: np.ndarray, pending: dict[int, np.ndarray], waiting: np.ndarray
@@ -226,7 +303,21 @@ class Machine:
             if one.guard is not None:
                 predicate = one.guard(self)
                 executing = lanes & (~predicate if one.negated else predicate)
-            if one.kind == "step":
+            if one.kind == "wait":
+                assert one.passed is not None
+                assert one.step is not None
+                self.asking = executing
+                passed = one.passed(self)
+                if passed.any():
+                    one.step(self, None if passed.all() else passed)
+                if not (passed == executing).all():
+                    _add(self._parked, place, executing & ~passed)
+                    rest = lanes & ~(executing & ~passed)
+                    if rest.any():
+                        _add(pending, place + 1, rest)
+                    return steps
+                place += 1
+            elif one.kind == "step":
                 assert one.step is not None
                 if one.guard is None:
                     one.step(self, active)

@@ -25,6 +25,7 @@ Read = Callable[["Machine"], np.ndarray]
 Write = Callable[["Machine", np.ndarray, Active], None]
 
 WARP = 32  # threads
+PARAMETERS = 1 << 62  # the address of the first parameter
 
 
 def reader(operand: str, kernel: Kernel, dtype: np.dtype[np.generic]) -> Read:
@@ -36,6 +37,8 @@ def reader(operand: str, kernel: Kernel, dtype: np.dtype[np.generic]) -> Read:
         return lambda machine: np.broadcast_to(value, machine.count)
     if operand in kernel.variables:
         return lambda machine: np.full(machine.count, machine.addresses[operand]).astype(dtype)
+    if operand in kernel.parameters:
+        return lambda machine: np.full(machine.count, PARAMETERS + kernel.parameters[operand]).astype(dtype)
     if operand.startswith("%") and operand.partition(".")[0].rstrip("0123456789_") in _SPECIAL_REGISTERS:
         return lambda machine: resized(machine.special[operand], dtype)
     kernel.width(operand)  # that it was declared

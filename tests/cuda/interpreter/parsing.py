@@ -46,6 +46,7 @@ class Kernel:
     instructions: list[Instruction]
     labels: dict[str, int]
     widths: dict[str, int] = field(default_factory=dict)  # bytes of registers by the name before their number
+    sizes: dict[str, int] = field(default_factory=dict)  # bytes of parameters
 
     def target(self, instruction: Instruction) -> int:
         """Return where a branch goes."""
@@ -86,14 +87,15 @@ def _closing(text: str, start: int) -> int:
 
 
 def _kernel(name: str, parameters: str, body: str, variables: dict[str, Variable]) -> Kernel:
-    offsets, offset = {}, 0
+    offsets, sizes, offset = {}, {}, 0
     pattern = r"\.param\s+(?:\.align\s+(\d+)\s+)?\.(\w+)(?:\s+\.ptr[\w.\s]*?)?\s+([\w$]+)(?:\[(\d+)\])?\s*(?:,|$)"
     for alignment, kind, parameter, count in re.findall(pattern, parameters.strip()):
         step = int(alignment or SIZES[kind])
         offset = -(-offset // step) * step
         offsets[parameter] = offset
-        offset += SIZES[kind] * int(count or 1)
-    kernel = Kernel(name, offsets, offset, variables, [], {})
+        sizes[parameter] = SIZES[kind] * int(count or 1)
+        offset += sizes[parameter]
+    kernel = Kernel(name, offsets, offset, variables, [], {}, sizes=sizes)
     for statement, scope in _statements(body):
         if statement.endswith(":"):
             kernel.labels[statement[:-1].strip() + scope] = len(kernel.instructions)
