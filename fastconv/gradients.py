@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy.typing as npt
 
 from fastconv.arguments import Padding, PerAxis
 from fastconv.call import Array
+from fastconv.docstrings import documented
 from fastconv.gradient_call import Request, compute
 
 _ARGUMENTS = """
@@ -65,17 +65,10 @@ _BY_WEIGHT = """
         The gradient by the convolution's output, and of its shape.
 """ + _ARGUMENTS.lstrip("\n")
 
-F = TypeVar("F", bound=Callable[..., object])
+_by_input, _by_weight = documented(arguments=_BY_INPUT), documented(arguments=_BY_WEIGHT)
 
 
-def _documented(function: F) -> F:
-    """Put the description of the arguments, alike for every rank, where the docstring has its mark."""
-    arguments = _BY_INPUT if function.__name__.endswith("input") else _BY_WEIGHT
-    function.__doc__ = (function.__doc__ or "").replace("%(arguments)s", arguments.strip())
-    return function
-
-
-@_documented
+@_by_input
 def conv1d_input(
     input_size: Sequence[int],
     weight: npt.ArrayLike,
@@ -109,7 +102,7 @@ def conv1d_input(
     return compute(request, grad_output, weight, None, out)
 
 
-@_documented
+@_by_input
 def conv2d_input(
     input_size: Sequence[int],
     weight: npt.ArrayLike,
@@ -145,7 +138,7 @@ def conv2d_input(
     return compute(request, grad_output, weight, None, out)
 
 
-@_documented
+@_by_input
 def conv3d_input(
     input_size: Sequence[int],
     weight: npt.ArrayLike,
@@ -179,7 +172,7 @@ def conv3d_input(
     return compute(request, grad_output, weight, None, out)
 
 
-@_documented
+@_by_weight
 def conv1d_weight(
     x: npt.ArrayLike,
     weight_size: Sequence[int],
@@ -213,7 +206,7 @@ def conv1d_weight(
     return compute(request, x, grad_output, None, out)
 
 
-@_documented
+@_by_weight
 def conv2d_weight(
     x: npt.ArrayLike,
     weight_size: Sequence[int],
@@ -248,7 +241,7 @@ def conv2d_weight(
     return compute(request, x, grad_output, None, out)
 
 
-@_documented
+@_by_weight
 def conv3d_weight(
     x: npt.ArrayLike,
     weight_size: Sequence[int],

@@ -9,13 +9,14 @@ array([ 8, 26,  8, 12,  7, 28, 36,  9])
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import SupportsIndex, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastconv.arguments import integer, one_of
+from fastconv.docstrings import documented
 from fastconv.signal.numbers import check_number, correlate_numbers, rounded
 from fastconv.signal.operands import axes_of, operand, scalar
 from fastconv.signal.planes import Border, Choice
@@ -46,8 +47,6 @@ _WORK: dict[tuple[str, bool], np.dtype[np.generic]] = {
 
 #: An image, weights, and their origins.
 _Filter: TypeAlias = tuple[np.ndarray, np.ndarray, list[int]]
-
-F = TypeVar("F", bound=Callable[..., object])
 
 _ARGUMENTS = """
     output : array or data type, optional
@@ -124,13 +123,7 @@ _COMMON = {
 }
 
 
-def _documented(function: F) -> F:
-    """Put what the functions have in common where their docstrings have its mark."""
-    text = function.__doc__ or ""
-    for mark, common in _COMMON.items():
-        text = text.replace(f"%({mark})s", common.strip())
-    function.__doc__ = text
-    return function
+_documented = documented(**_COMMON)
 
 
 @_documented

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy.typing as npt
 
 from fastconv.arguments import Padding, PerAxis
 from fastconv.call import Array
+from fastconv.docstrings import documented
 from fastconv.gradient_call import TransposedRequest, compute
 
 _ARGUMENTS = """
@@ -65,13 +63,7 @@ _ARGUMENTS = """
         If an exact integer result might not fit in int64.
 """
 
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def _documented(function: F) -> F:
-    """Put the description of the arguments, alike for every rank, where the docstring has its mark."""
-    function.__doc__ = (function.__doc__ or "").replace("%(arguments)s", _ARGUMENTS.strip())
-    return function
+_documented = documented(arguments=_ARGUMENTS)
 
 
 @_documented

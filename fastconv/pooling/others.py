@@ -13,8 +13,8 @@ from fastconv import reference
 from fastconv.arguments import Padding, PerAxis, one_of
 from fastconv.call import Array, array, checked_out, dense, has_batch_axis
 from fastconv.devices import all_on_device
+from fastconv.docstrings import documented
 from fastconv.pooling.call import pool
-from fastconv.pooling.text import documented
 from fastconv.problem import LAYOUTS, image_shape
 
 _UNPOOL = """Parameters
@@ -48,7 +48,7 @@ _UNPOOL = """Parameters
         If an argument's value is not possible, the shapes differ, or an index is outside."""
 
 
-@documented(_UNPOOL)
+@documented(arguments=_UNPOOL)
 def max_unpool1d(
     x: npt.ArrayLike,
     indices: npt.ArrayLike,
@@ -74,7 +74,7 @@ def max_unpool1d(
     return _unpooled(1, x, indices, (kernel_size, stride, padding, output_size), layout, out)
 
 
-@documented(_UNPOOL)
+@documented(arguments=_UNPOOL)
 def max_unpool2d(
     x: npt.ArrayLike,
     indices: npt.ArrayLike,
@@ -100,7 +100,7 @@ def max_unpool2d(
     return _unpooled(2, x, indices, (kernel_size, stride, padding, output_size), layout, out)
 
 
-@documented(_UNPOOL)
+@documented(arguments=_UNPOOL)
 def max_unpool3d(
     x: npt.ArrayLike,
     indices: npt.ArrayLike,

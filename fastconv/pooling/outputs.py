@@ -11,14 +11,15 @@ import numpy.typing as npt
 from fastconv.arguments import one_of, truth
 from fastconv.call import Array, array
 from fastconv.devices import all_on_device
+from fastconv.docstrings import documented
 from fastconv.pooling.call import pool
-from fastconv.pooling.text import ADAPTIVE_AVERAGES, ADAPTIVE_MAXIMA, GLOBAL, documented
+from fastconv.pooling.text import ADAPTIVE_AVERAGES, ADAPTIVE_MAXIMA, GLOBAL
 from fastconv.problem import LAYOUTS, image_shape
 
 OutputSize: TypeAlias = int | Sequence[int | None] | None
 
 
-@documented(ADAPTIVE_AVERAGES)
+@documented(arguments=ADAPTIVE_AVERAGES)
 def adaptive_avg_pool1d(
     x: npt.ArrayLike,
     output_size: OutputSize,
@@ -40,7 +41,7 @@ def adaptive_avg_pool1d(
     return pool("adaptive_avg_pool", 1, x, (output_size,), False, layout, algorithm, out)[0]
 
 
-@documented(ADAPTIVE_AVERAGES)
+@documented(arguments=ADAPTIVE_AVERAGES)
 def adaptive_avg_pool2d(
     x: npt.ArrayLike,
     output_size: OutputSize,
@@ -62,7 +63,7 @@ def adaptive_avg_pool2d(
     return pool("adaptive_avg_pool", 2, x, (output_size,), False, layout, algorithm, out)[0]
 
 
-@documented(ADAPTIVE_AVERAGES)
+@documented(arguments=ADAPTIVE_AVERAGES)
 def adaptive_avg_pool3d(
     x: npt.ArrayLike,
     output_size: OutputSize,
@@ -104,7 +105,7 @@ def adaptive_max_pool1d(
     algorithm: str = ...,
     out: Array | None = ...,
 ) -> tuple[Array, Array]: ...
-@documented(ADAPTIVE_MAXIMA)
+@documented(arguments=ADAPTIVE_MAXIMA)
 def adaptive_max_pool1d(
     x: npt.ArrayLike,
     output_size: OutputSize,
@@ -148,7 +149,7 @@ def adaptive_max_pool2d(
     algorithm: str = ...,
     out: Array | None = ...,
 ) -> tuple[Array, Array]: ...
-@documented(ADAPTIVE_MAXIMA)
+@documented(arguments=ADAPTIVE_MAXIMA)
 def adaptive_max_pool2d(
     x: npt.ArrayLike,
     output_size: OutputSize,
@@ -193,7 +194,7 @@ def adaptive_max_pool3d(
     algorithm: str = ...,
     out: Array | None = ...,
 ) -> tuple[Array, Array]: ...
-@documented(ADAPTIVE_MAXIMA)
+@documented(arguments=ADAPTIVE_MAXIMA)
 def adaptive_max_pool3d(
     x: npt.ArrayLike,
     output_size: OutputSize,
@@ -217,7 +218,7 @@ def adaptive_max_pool3d(
     return y if indices is None else (y, indices)
 
 
-@documented(GLOBAL)
+@documented(arguments=GLOBAL)
 def global_avg_pool(
     x: npt.ArrayLike,
     *,
@@ -239,7 +240,7 @@ def global_avg_pool(
     return _global("adaptive_avg_pool", x, None, keepdims, layout, algorithm, out)
 
 
-@documented(GLOBAL)
+@documented(arguments=GLOBAL)
 def global_max_pool(
     x: npt.ArrayLike,
     *,
@@ -262,7 +263,7 @@ def global_max_pool(
     return _global("adaptive_max_pool", x, None, keepdims, layout, algorithm, out)
 
 
-@documented(GLOBAL)
+@documented(arguments=GLOBAL)
 def global_lp_pool(
     x: npt.ArrayLike,
     norm_type: float = 2.0,

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
-F = TypeVar("F", bound=Callable[..., object])
-
 _X = """x : array
         Input, shape ``(N, C, *spatial)``, or ``(N, *spatial, C)`` with ``layout="channels_last"``;
         without N, one image, whose result lacks it too. Any strides and byte order; %(types)s."""
@@ -108,13 +103,3 @@ GLOBAL = _of(
     f"{_returns('Of the type of `x`.')}\n\n    {_RAISES}",
     types=_FLOATS,
 )
-
-
-def documented(arguments: str) -> Callable[[F], F]:
-    """Put the description of the arguments, alike for every rank, where the docstring has its mark."""
-
-    def put(function: F) -> F:
-        function.__doc__ = (function.__doc__ or "").replace("%(arguments)s", arguments)
-        return function
-
-    return put

@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from fastconv.arguments import Padding, PerAxis
 from fastconv.call import Array
+from fastconv.docstrings import documented
 from fastconv.pooling.call import pool
-from fastconv.pooling.text import AVERAGES, MAXIMA, NORMS, documented
+from fastconv.pooling.text import AVERAGES, MAXIMA, NORMS
 
 
 @overload
@@ -40,7 +41,7 @@ def max_pool1d(
     algorithm: str = ...,
     out: Array | None = ...,
 ) -> tuple[Array, Array]: ...
-@documented(MAXIMA)
+@documented(arguments=MAXIMA)
 def max_pool1d(
     x: npt.ArrayLike,
     kernel_size: PerAxis,
@@ -97,7 +98,7 @@ def max_pool2d(
     algorithm: str = ...,
     out: Array | None = ...,
 ) -> tuple[Array, Array]: ...
-@documented(MAXIMA)
+@documented(arguments=MAXIMA)
 def max_pool2d(
     x: npt.ArrayLike,
     kernel_size: PerAxis,
@@ -155,7 +156,7 @@ def max_pool3d(
     algorithm: str = ...,
     out: Array | None = ...,
 ) -> tuple[Array, Array]: ...
-@documented(MAXIMA)
+@documented(arguments=MAXIMA)
 def max_pool3d(
     x: npt.ArrayLike,
     kernel_size: PerAxis,
@@ -184,7 +185,7 @@ def max_pool3d(
     return y if indices is None else (y, indices)
 
 
-@documented(AVERAGES)
+@documented(arguments=AVERAGES)
 def avg_pool1d(
     x: npt.ArrayLike,
     kernel_size: PerAxis,
@@ -213,7 +214,7 @@ def avg_pool1d(
     return pool("avg_pool", 1, x, arguments, False, layout, algorithm, out)[0]
 
 
-@documented(AVERAGES)
+@documented(arguments=AVERAGES)
 def avg_pool2d(
     x: npt.ArrayLike,
     kernel_size: PerAxis,
@@ -243,7 +244,7 @@ def avg_pool2d(
     return pool("avg_pool", 2, x, arguments, False, layout, algorithm, out)[0]
 
 
-@documented(AVERAGES)
+@documented(arguments=AVERAGES)
 def avg_pool3d(
     x: npt.ArrayLike,
     kernel_size: PerAxis,
@@ -272,7 +273,7 @@ def avg_pool3d(
     return pool("avg_pool", 3, x, arguments, False, layout, algorithm, out)[0]
 
 
-@documented(NORMS)
+@documented(arguments=NORMS)
 def lp_pool1d(
     x: npt.ArrayLike,
     norm_type: float,
@@ -300,7 +301,7 @@ def lp_pool1d(
     return pool("lp_pool", 1, x, arguments, False, layout, algorithm, out)[0]
 
 
-@documented(NORMS)
+@documented(arguments=NORMS)
 def lp_pool2d(
     x: npt.ArrayLike,
     norm_type: float,
@@ -328,7 +329,7 @@ def lp_pool2d(
     return pool("lp_pool", 2, x, arguments, False, layout, algorithm, out)[0]
 
 
-@documented(NORMS)
+@documented(arguments=NORMS)
 def lp_pool3d(
     x: npt.ArrayLike,
     norm_type: float,

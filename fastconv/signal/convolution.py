@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import SupportsIndex, TypeVar
+from collections.abc import Sequence
+from typing import SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
+from fastconv import docstrings
 from fastconv.arguments import integer, one_of
 from fastconv.signal.linear import (
     check_mode,
@@ -21,8 +22,6 @@ from fastconv.signal.operands import axes_of, common_type, operands
 from fastconv.signal.planes import Choice
 
 METHODS = ("auto", "direct", "fft")
-
-F = TypeVar("F", bound=Callable[..., object])
 
 _ARGUMENTS = """
     Parameters
@@ -56,13 +55,7 @@ _RAISES = """
 """
 
 
-def documented(function: F) -> F:
-    """Put what several functions have in common where their docstrings have its mark."""
-    text = function.__doc__ or ""
-    for mark, common in (("arguments", _ARGUMENTS), ("choice", _CHOICE), ("raises", _RAISES)):
-        text = text.replace(f"%({mark})s", common.strip())
-    function.__doc__ = text
-    return function
+documented = docstrings.documented(arguments=_ARGUMENTS, choice=_CHOICE, raises=_RAISES)
 
 
 @documented
