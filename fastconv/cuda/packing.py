@@ -14,6 +14,7 @@ from fastconv.cuda.compile import Float, Kernel, Pointer, RealPointer, Wide, Wid
 from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division, load, quotient, store
 from fastconv.cuda.plan import Operand, Step, Target
+from fastconv.cuda.window import distance, needed
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ConvProblem
 
@@ -166,19 +167,18 @@ def _pack(
             store(packed, place, square[across * _PITCH + i])
     step = int32(first_step + across)
     if cuda.blockIdx.y == 0 and group == 0 and down == 0 and step < padded_steps:
-        tap = step // channels
-        in_row = tap % kernel_width
-        row = tap // kernel_width % kernel_height
-        plane = tap // (kernel_width * kernel_height)
-        bits = (1 << plane) | (1 << (kernel_depth + row)) | (1 << (kernel_depth + kernel_height + in_row))
-        distance = (plane * dilation_depth * height + row * dilation_height) * width + in_row * dilation_width
-        distance = distance * pixel_step + (step - tap * channels) * channel_step
+        tap = int32(step // channels)
+        places = needed(tap, kernel_depth, kernel_height, kernel_width)
+        far = distance(
+            tap, kernel_height, kernel_width, dilation_depth, dilation_height, dilation_width, height, width
+        )
+        far = int32(far * pixel_step + (step - tap * channels) * channel_step)
         if INSIDE:
-            bits = 1  # that of the window's corner
+            places = int32(1)  # that of the window's corner
         if step >= steps:
-            bits = -1
-            distance = 0
-        store(table, step, int64(bits) << 32 | int64(distance))
+            places = int32(-1)
+            far = int32(0)
+        store(table, step, int64(places) << 32 | int64(far))
 
 
 def pack(

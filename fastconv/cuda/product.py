@@ -31,6 +31,7 @@ from fastconv.cuda.intrinsics import (
     zeros,
 )
 from fastconv.cuda.unroll import static_range
+from fastconv.cuda.window import bits
 
 # What the kernel is specialised by; `im2col.Tile` says what for each tile.
 FILTERS = PIXELS = 128  # of a block's tile
@@ -121,15 +122,9 @@ def multiply(
     w = (rest - row * row_pixels) * stride_width - padding_width
     inside = int32(0)
     if pixel < pixels:
-        for i in range(kernel_depth):
-            if d + i * dilation_depth >= 0 and d + i * dilation_depth < depth:
-                inside |= int32(1) << int32(i)
-        for i in range(kernel_height):
-            if h + i * dilation_height >= 0 and h + i * dilation_height < height:
-                inside |= int32(1) << int32(kernel_depth + i)
-        for i in range(kernel_width):
-            if w + i * dilation_width >= 0 and w + i * dilation_width < width:
-                inside |= int32(1) << int32(kernel_depth + kernel_height + i)
+        inside |= bits(int32(0), d, kernel_depth, dilation_depth, depth)
+        inside |= bits(kernel_depth, h, kernel_height, dilation_height, height)
+        inside |= bits(int32(kernel_depth + kernel_height), w, kernel_width, dilation_width, width)
     source = advance(x, image * image_size + group * group_step + ((d * height + h) * width + w) * pixel_step)
     entry_place = int32(first_tile * DEPTH + line * STEPS_AT_ONCE)
     weights = advance(weight, (group * padded_steps + first_tile * DEPTH) * padded_filters + first_filter)
