@@ -15,7 +15,7 @@ import numpy as np
 
 from fastconv import memory
 from fastconv.algorithm import Algorithm, Array, Machine, Run
-from fastconv.cpu.copies import copy_seconds, dense
+from fastconv.cpu.copies import SINGLE_SECONDS, copy_seconds, dense
 from fastconv.derivation import Piece, pieces, refusal, smallest, without_border
 from fastconv.problem import ConvProblem
 from fastconv.reference.padding import fold_planes
@@ -100,8 +100,8 @@ class InputGradient(Gradient):
 
     def copying(self, problem: ConvProblem) -> float:
         """Predict that of weights, of gradients that are cut, and of results that lie apart."""
-        found = pieces(without_border(problem))
-        return sum(map(copy_seconds, (view for piece in found for view in _copied(piece)))) + _folded(problem) * 1e-9
+        found = (view for piece in pieces(without_border(problem)) for view in _copied(piece))
+        return sum(map(copy_seconds, found)) + _folded(problem) * SINGLE_SECONDS
 
     def copied(self, problem: ConvProblem) -> int:
         """Return the elements of the largest phase's copies, and of the border."""

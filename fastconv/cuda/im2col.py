@@ -21,10 +21,9 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.packing import pack, reduce
 from fastconv.cuda.plan import Operand, Plan, Target
-from fastconv.cuda.splitting import BATCHES, split_for_any_batch
+from fastconv.cuda.splitting import BATCHES, quickest, share, split_for_any_batch
+from fastconv.cuda.window import crowded, most_places
 from fastconv.problem import ConvProblem
-
-MOST_PLACES = 31  # bits of a window's depths, rows and columns; the sign bit stays free
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,8 @@ class Im2col(Algorithm):
         reason = super().supports(problem)
         if reason is not None:
             return reason
-        if _crowded(problem) and any(map(any, problem.padding)):
-            sizes = "x".join(map(str, problem.kernel))
-            most = MOST_PLACES - (3 - problem.rank)
+        if crowded(problem) and any(map(any, problem.padding)):
+            sizes, most = "x".join(map(str, problem.kernel)), most_places(problem)
             return f"im2col takes kernels whose sizes add up to {most} at most where there is padding, not {sizes}"
         if problem.groups > MOST_BLOCKS or problem.filters > MOST_BLOCKS * 32:
             return f"im2col takes at most {MOST_BLOCKS} groups and {MOST_BLOCKS * 32} filters on a device"
@@ -146,7 +144,7 @@ class Im2col(Algorithm):
             divided.padded_filters,
             divided.padded_steps,
             (Operand(Place.WEIGHT), weights, table),
-            inside=_crowded(problem),
+            inside=crowded(problem),
         )
         whole = splits == 1
         channels_last = problem.layout == "channels_last"
@@ -161,7 +159,8 @@ class Im2col(Algorithm):
         )
         pixels, tiles = problem.batch * shape.pixels, divided.padded_steps // tile.depth - 1
         output = shape.output
-        places = (1, 1, 1) if _crowded(problem) else shape.kernel  # that are looked whether they are inside
+        # Of what each is looked whether it is inside; a window that must be, all of it, is judged by its corner
+        places = (1, 1, 1) if crowded(problem) else shape.kernel
         grid = (-(-pixels // tile.pixels), divided.padded_filters // tile.filters, problem.groups * splits)
         multiplying = target.step(
             kernel,
@@ -189,11 +188,6 @@ class Im2col(Algorithm):
         return Plan(target, [multiplying, adding], divided.parts, [packing], divided.packed)
 
 
-def _crowded(problem: ConvProblem) -> bool:
-    """Whether a window has more places than bits: it must lie inside the image, and then its corner says enough."""
-    return sum(problem.kernel) > MOST_PLACES - (3 - problem.rank)
-
-
 @lru_cache(maxsize=256)
 def divide(problem: ConvProblem, device: Device, alike: bool = True) -> Division:
     """Return the division that is predicted to take the least time; the choice, the limit and the plan ask for it.
@@ -209,8 +203,7 @@ def _best(problem: ConvProblem, device: Device, splits: int) -> Division | None:
     """Return the division by the best tile; None if there cannot be so many splits."""
     if problem.groups * splits > MOST_BLOCKS:
         return None
-    found = [_divided(problem, device, tile, splits) for tile in TILES[computed(problem.dtype)]]
-    return min((one for one in found if one is not None), key=lambda one: one.seconds, default=None)
+    return quickest(_divided(problem, device, tile, splits) for tile in TILES[computed(problem.dtype)])
 
 
 def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> Division | None:
@@ -218,8 +211,8 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     shape = geometry(problem)
     item = itemsize(computed(problem.dtype))  # of packed weights and sums
     tiles = -(-shape.group_channels * shape.taps // tile.depth)
-    split_tiles = -(-tiles // splits)
-    if splits > 1 and (split_tiles < LEAST_TILES or split_tiles * (splits - 1) >= tiles):
+    split_tiles = share(tiles, splits, LEAST_TILES)
+    if split_tiles is None:
         return None
     filter_tiles = -(-shape.group_filters // tile.filters)
     padded_filters, padded_steps = filter_tiles * tile.filters, (tiles + 1) * tile.depth

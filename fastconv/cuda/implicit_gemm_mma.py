@@ -22,13 +22,13 @@ from fastconv.cuda.intrinsics import division
 from fastconv.cuda.mma_packing import Packing, pack
 from fastconv.cuda.packing import reduce
 from fastconv.cuda.plan import Operand, Plan, Step, Target, aligned
-from fastconv.cuda.splitting import split_for_any_batch
+from fastconv.cuda.splitting import quickest, share, split_for_any_batch
 from fastconv.cuda.transposition import transpose
+from fastconv.cuda.window import crowded, most_places
 from fastconv.problem import BFLOAT16, ConvProblem
 
 LEAST_CAPABILITY = (8, 0)  # which has `mma.sync` of these types, and asynchronous copies
 LEAST_GROUP = 8  # channels and filters of one of several groups: below, most of a tile would be padding
-MOST_PLACES = 31  # bits of a window's depths, rows and columns; the sign bit stays free
 MOST_STEPS = 2**30 - 1  # of K: what `intrinsics.quotient` divides
 
 STAGES = 3  # rounds whose factors are in shared memory, or on their way
@@ -191,10 +191,9 @@ class ImplicitGemmMma(Algorithm):
             return reason
         if factors_of(problem) is None:
             return f"{self.name} rounds factors of float32: precision must be tf32, bf16 or fp16, not ieee"
-        most_places = MOST_PLACES - (3 - problem.rank)
-        if sum(problem.kernel) > most_places:
+        if crowded(problem):
             sizes = "x".join(map(str, problem.kernel))
-            return f"{self.name} takes kernels whose sizes add up to {most_places} at most, not {sizes}"
+            return f"{self.name} takes kernels whose sizes add up to {most_places(problem)} at most, not {sizes}"
         channels, filters = problem.channels // problem.groups, problem.filters // problem.groups
         if problem.groups > 1 and min(channels, filters) < LEAST_GROUP:
             least = f"groups of at least {LEAST_GROUP} channels and {LEAST_GROUP} filters"
@@ -312,8 +311,7 @@ def _best(problem: ConvProblem, device: Device, splits: int) -> Division | None:
     """Return the division by the best tile; None if there cannot be so many splits."""
     if problem.groups * splits > MOST_BLOCKS:
         return None
-    found = [_divided(problem, device, tile, splits) for tile in TILES]
-    return min((one for one in found if one is not None), key=lambda one: one.seconds, default=None)
+    return quickest(_divided(problem, device, tile, splits) for tile in TILES)
 
 
 def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> Division | None:
@@ -321,8 +319,8 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     factors, shape, channels_last = factors_of(problem), geometry(problem), problem.layout == "channels_last"
     assert factors is not None
     rounds = -(-shape.group_channels * shape.taps // factors.depth)
-    split_rounds = -(-rounds // splits)
-    if splits > 1 and (split_rounds < LEAST_ROUNDS or split_rounds * (splits - 1) >= rounds):
+    split_rounds = share(rounds, splits, LEAST_ROUNDS)
+    if split_rounds is None:
         return None
     shared = tile.shared(factors, channels_last) + _WINDOW * tile.pixels
     if shared > device.shared:

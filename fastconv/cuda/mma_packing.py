@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from numba import cuda
@@ -9,6 +10,7 @@ from numba.cuda.types import int32, int64
 
 from fastconv.cuda.compile import Float, IntPointer, Kernel, Pointer, WidePointer
 from fastconv.cuda.geometry import geometry
+from fastconv.cuda.inline import inlined
 from fastconv.cuda.intrinsics import division, load, quotient, store
 from fastconv.cuda.plan import Operand, Step, Target
 from fastconv.cuda.window import distance, needed
@@ -34,13 +36,18 @@ STEP = 8  # elements that a copy of columns has, of one tap and channels side by
 ENTRIES = 8  # copies of a pixel in a round
 
 
-def packed_column(place: int) -> int:
-    """Return the column of K, of 16 in a row, whose weight is packed at a place.
+def _packed_column(*types: object) -> Callable[[int], int]:
+    def packed_column(place: int) -> int:
+        column: int = int32(place // 8 * 8 + place % 8 // 2 + place % 2 * 4)
+        return column
 
-    Products that take float32 columns as pairs of halves have them in this order, see `intrinsics.tensor_cores`: the
-    two of a register are columns t and t + 4 of eight.
-    """
-    return place // 8 * 8 + place % 8 // 2 + place % 2 * 4
+    return packed_column
+
+
+#: ``packed_column(place)``: the column of K, of 16 in a row, whose weight is packed at a place. Products that take
+#: float32 columns as pairs of halves have them in this order, see `intrinsics.tensor_cores`: the two of a register are
+#: columns t and t + 4 of eight.
+packed_column = inlined(_packed_column)
 
 
 def _pack_fragments(
@@ -82,7 +89,7 @@ def _pack_fragments(
         for i in range(int32(PER_WORD)):
             column = int32(place * PER_WORD + i)
             if REORDERED:
-                column = int32(column // 8 * 8 + column % 8 // 2 + column % 2 * 4)  # `packed_column`
+                column = packed_column(column)
             step = int32(round_ * DEPTH + column)
             if step < steps and filter_ < filters:
                 tap = quotient(step, channels_multiplier, channels_shift)

@@ -1,8 +1,8 @@
-"""How many parts sums are split into."""
+"""How many parts sums are split into, and by which tile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Protocol, TypeVar
@@ -41,3 +41,14 @@ def split_for_any_batch(
     division = best(problem, min(seconds, key=seconds.__getitem__))
     assert division is not None  # what can be split for one batch can for another
     return division
+
+
+def share(steps: int, splits: int, least: int) -> int | None:
+    """Return the steps of each of so many splits; None if one would have fewer than `least`, or the last one none."""
+    each = -(-steps // splits)
+    return None if splits > 1 and (each < least or each * (splits - 1) >= steps) else each
+
+
+def quickest(divisions: Iterable[D | None]) -> D | None:
+    """Return the division that is predicted to take the least time; None if there is none."""
+    return min((one for one in divisions if one is not None), key=lambda one: one.seconds, default=None)

@@ -22,7 +22,7 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.packing import copying, reduce
 from fastconv.cuda.plan import Mapped, Operand, Plan, Step, Target
-from fastconv.cuda.splitting import split_for_any_batch
+from fastconv.cuda.splitting import quickest, share, split_for_any_batch
 from fastconv.problem import ConvProblem
 
 CAPABILITY = (9, 0)
@@ -306,16 +306,15 @@ def divide(problem: ConvProblem, device: Device) -> Division:
 
 def _best(problem: ConvProblem, device: Device, splits: int) -> Division | None:
     """Return the division by the best tile; None if there cannot be so many splits."""
-    found = [_divided(problem, device, tile, splits) for tile in TILES]
-    return min((one for one in found if one is not None), key=lambda one: one.seconds, default=None)
+    return quickest(_divided(problem, device, tile, splits) for tile in TILES)
 
 
 def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> Division | None:
     """Return a division by a tile and splits; None if a split would have too few steps, or none."""
     shape = geometry(problem)
     steps = -(-shape.group_channels // channels_of_step(problem)) * shape.taps
-    split_steps = -(-steps // splits)
-    if splits > 1 and (split_steps < LEAST_STEPS or split_steps * (splits - 1) >= steps):
+    split_steps = share(steps, splits, LEAST_STEPS)
+    if split_steps is None:
         return None
     tiles = _tiles(problem, tile) * splits
     results = prod(problem.output_shape)

@@ -7,6 +7,19 @@ from collections.abc import Callable
 from numba.cuda.types import int32
 
 from fastconv.cuda.inline import inlined
+from fastconv.problem import ConvProblem
+
+_BITS = 31  # the sign bit stays free
+
+
+def most_places(problem: ConvProblem) -> int:
+    """Return what the sizes of a kernel may add up to: one bit each, and one for each axis that is not there."""
+    return _BITS - (3 - problem.rank)
+
+
+def crowded(problem: ConvProblem) -> bool:
+    """Whether a window has more depths, rows and columns than there are bits."""
+    return sum(problem.kernel) > most_places(problem)
 
 
 def _bits(*types: object) -> Callable[..., int]:
