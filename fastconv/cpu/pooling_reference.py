@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv import reference
-from fastconv.algorithm import Array, Machine, PoolAlgorithm, not_in_memory
+from fastconv.algorithm import Array, Machine, PoolAlgorithm
+from fastconv.arguments import epsilon
 from fastconv.problem import PoolProblem
 
 RESULTS = 4  # copies of the result that there are at once, where powers of windows are summed
@@ -29,8 +30,8 @@ class PoolReference(PoolAlgorithm):
     name = "reference"
 
     def supports(self, problem: PoolProblem) -> str | None:
-        """Refuse what NumPy has no type for."""
-        return not_in_memory(problem)
+        """Refuse nothing."""
+        return None
 
     def workspace(self, problem: PoolProblem) -> int:
         """Return the most of float64 copies that NumPy holds at once: of the input, also padded, and of the result."""
@@ -52,7 +53,7 @@ class PoolReference(PoolAlgorithm):
 
     def error_bound(self, problem: PoolProblem) -> float:
         """Half a unit in the last place of the result's type: sums are float64, and maxima are elements."""
-        return 0.0 if problem.maxima else float(np.finfo(problem.dtype).eps)
+        return 0.0 if problem.maxima else epsilon(problem.dtype)
 
     def run(self, problem: PoolProblem, x: Array, out: Array, indices: Array | None) -> None:
         """Compute into `out`, rounding once."""

@@ -8,7 +8,8 @@ import math
 import numpy as np
 
 from fastconv import reference
-from fastconv.algorithm import Algorithm, Array, Machine, not_in_memory
+from fastconv.algorithm import Algorithm, Array, Machine
+from fastconv.arguments import epsilon, is_floating
 from fastconv.problem import ConvProblem
 
 COPY_SECONDS = 4e-10  # of an element that is made float64
@@ -24,8 +25,8 @@ class Reference(Algorithm):
     name = "reference"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse nothing but what NumPy has no type for."""
-        return not_in_memory(problem)
+        """Refuse nothing."""
+        return None
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return the most of float64 copies that NumPy holds at once: of weights, an image, and results so far."""
@@ -50,9 +51,7 @@ class Reference(Algorithm):
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Half a unit in the last place of the result's type: sums are float64, or exact."""
-        if not problem.dtype.startswith("float"):
-            return 0.0
-        return float(np.finfo(problem.dtype).eps)
+        return epsilon(problem.dtype) if is_floating(problem.dtype) else 0.0
 
     def run(
         self,
