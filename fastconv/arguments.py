@@ -18,14 +18,13 @@ import numpy.typing as npt
 
 from fastconv.errors import UnsupportedError
 
+#: 8 bits of float32's 24, and its exponent. NumPy has no such type: in the computer's memory it is that of ml_dtypes.
+BFLOAT16 = "bfloat16"
 DTYPES = (
-    *("float16", "float32", "float64"),
+    *("float16", BFLOAT16, "float32", "float64"),
     *("int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32"),
 )
-#: 8 bits of float32's 24, and its exponent. NumPy has no such type: in the computer's memory it is that of ml_dtypes.
-BFLOAT16 = "bfloat16"
-PROBLEM_DTYPES = (*DTYPES, BFLOAT16)
 
 #: What the factors of products of float32 numbers may be rounded to; the first: to nothing.
 PRECISIONS = ("ieee", "tf32", "bf16", "fp16")
@@ -37,7 +36,7 @@ PerAxis: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 Padding: TypeAlias = str | SupportsIndex | Sequence[SupportsIndex] | Sequence[Sequence[int]]
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 
-_NATIVE = {name: np.dtype(name) for name in DTYPES}
+_NATIVE = {name: np.dtype(name) for name in DTYPES if name != BFLOAT16}
 _NAME_OF_DTYPE = {dtype: name for name, dtype in _NATIVE.items()}  # np.dtype.name takes microseconds
 
 
@@ -166,8 +165,7 @@ def dtype_name(dtype: npt.DTypeLike, name: str = "dtype") -> str:
     Raises
     ------
     TypeError
-        If `dtype` is no data type, or none of `PROBLEM_DTYPES`. Of types that packages call bfloat16, that of ml_dtypes
-        is one.
+        If `dtype` is no data type, or none of `DTYPES`; bfloat16 is that of ml_dtypes.
 
     Examples
     --------
@@ -187,14 +185,13 @@ def dtype_name(dtype: npt.DTypeLike, name: str = "dtype") -> str:
     shown = repr(dtype) if known is None else known.name
     if shown in DTYPES:  # another byte order
         return shown
-    others = f"{known.type.__module__}." if known is not None and shown == BFLOAT16 else ""
-    raise TypeError(f"{name} must be one of {', '.join(DTYPES)} or {BFLOAT16} of ml_dtypes, got {others}{shown}")
+    raise TypeError(f"{name} must be one of {', '.join(DTYPES)}, got {shown}")
 
 
 def _is_bfloat16(dtype: np.dtype[np.generic]) -> bool:
     """Return whether a type is that of ml_dtypes: who has an array of it has imported the package."""
     package = sys.modules.get("ml_dtypes")
-    return package is not None and dtype.type is package.bfloat16
+    return package is not None and dtype.type is getattr(package, BFLOAT16, None)
 
 
 def native_dtype(dtype: str) -> np.dtype[np.generic]:
@@ -208,9 +205,10 @@ def native_dtype(dtype: str) -> np.dtype[np.generic]:
     if dtype != BFLOAT16:
         return _NATIVE[dtype]
     try:
-        return np.dtype(import_module("ml_dtypes").bfloat16)
+        bfloat16: type[np.generic] = import_module("ml_dtypes").bfloat16
     except ImportError as error:
         raise UnsupportedError(f"dtype must be a type that NumPy has, or bfloat16 with ml_dtypes: {error}") from None
+    return np.dtype(bfloat16)
 
 
 def numpys(dtype: npt.DTypeLike) -> np.dtype[np.generic]:

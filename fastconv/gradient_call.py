@@ -209,4 +209,5 @@ def _prepare(request: Request, first: Array, second: Array) -> _Call:
             out = out[np.newaxis] if by_input else out
         run(one, other, bias, None, out)
 
-    return _Call(native_dtype(problem.dtype), result, shape, memory.maker(shape, result), (problem.channels,), run and run_so)
+    operand, empty = native_dtype(problem.dtype), memory.maker(shape, result)
+    return _Call(operand, result, shape, empty, (problem.channels,), run and run_so)

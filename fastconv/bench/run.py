@@ -18,6 +18,7 @@ from math import ceil
 
 import fastconv
 from fastconv import timing
+from fastconv.arguments import is_floating
 from fastconv.bench import ceilings
 from fastconv.bench.contenders import check, contenders, expected, picked
 from fastconv.bench.kinds import kind_of
@@ -253,7 +254,7 @@ class _Course:
 
 def _bytes(arrays: tuple[Array, ...], right: Array) -> int:
     """Return the bytes of what a call reads and writes; of floats, the reference returns more than a call does."""
-    width = (arrays[0] if arrays[0].dtype.kind == "f" else right).itemsize
+    width = (arrays[0] if is_floating(arrays[0].dtype) else right).itemsize
     return sum(array.nbytes for array in arrays) + width * right.size
 
 

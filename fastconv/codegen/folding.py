@@ -65,7 +65,7 @@ class Fold:
 
     @property
     def computed(self) -> str:
-        """The type that is computed in: that of float16 and bfloat16 is float32, and nothing beside indices is narrower.
+        """The type that is computed in: that of halves is float32, and nothing beside indices is narrower.
 
         Powers are float64, see `fastconv.codegen.power`.
         """

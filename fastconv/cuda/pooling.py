@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.arguments import is_floating
 from fastconv.accuracy import POOLING_ERRORS
+from fastconv.arguments import is_floating
 from fastconv.cuda.algorithm import HALVES, AnyAlgorithm
 from fastconv.cuda.compile import Kernel
 from fastconv.cuda.driver import Device

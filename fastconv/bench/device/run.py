@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from math import prod
 
-import numpy as np
-
 from fastconv import config, timing
 from fastconv.bench.ceilings import Ceilings
 from fastconv.bench.contenders import Contender, check, ours
@@ -180,7 +178,7 @@ def _result(layer: Layer, target: Target, outcomes: tuple[Outcome, ...]) -> Laye
         kind=kind_of(problem),
         count=layer.count,
         operations=operations(problem),
-        bytes=sum(map(prod, shapes)) * np.dtype(problem.dtype).itemsize,
+        bytes=sum(map(prod, shapes)) * problem.itemsize,
         picked=_picked(problem, target),
         outcomes=outcomes,
     )
