@@ -69,12 +69,15 @@ class Job:
         Of one data type and one layout.
     threads : tuple of int
         A layer is measured with each of these numbers in turn, from one computation of the reference.
+    algorithms : tuple of str, optional
+        Names of those that a job on a device is about; None for all.
     """
 
     name: str
     source: str
     layers: tuple[Layer, ...]
     threads: tuple[int, ...]
+    algorithms: tuple[str, ...] | None = None
 
     @property
     def dtype(self) -> str:
