@@ -34,6 +34,11 @@ class VectorModule:
         self.mask = ir.VectorType(I1, self.lanes)
         self.suffix = f"v{self.lanes}f{8 * self.bytes}"
 
+    @property
+    def width(self) -> int:
+        """Bytes of a vector."""
+        return self.lanes * self.bytes
+
     def declare(self, name: str, returns: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
         """Return the function `name`, declared on first use."""
         known = self.module.globals.get(name)
@@ -93,6 +98,11 @@ class Builder(ir.IRBuilder):
         """So many i64 from an address on."""
         first = self.pointer(address)
         return [self.load_int(self.at(first, 8 * slot)) for slot in range(count)]
+
+    def opaque(self, value: ir.Value) -> ir.Value:
+        """An i64 in a register of its own, of which nobody may know that it can be computed from others."""
+        kind = ir.FunctionType(I64, [I64])
+        return self.asm(kind, "", "=r,0", [value], side_effect=False)
 
     # -- vectors
 
