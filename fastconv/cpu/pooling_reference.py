@@ -11,6 +11,7 @@ from fastconv import reference
 from fastconv.algorithm import Array, Machine, PoolAlgorithm
 from fastconv.arguments import epsilon
 from fastconv.problem import PoolProblem
+from fastconv.rounding import rounded
 
 RESULTS = 4  # copies of the result that there are at once, where powers of windows are summed
 ELEMENT_SECONDS = 4e-9  # of an element of a window, read by NumPy into float64 or compared
@@ -61,4 +62,4 @@ class PoolReference(PoolAlgorithm):
             found = _FUNCTIONS[problem.operation](x, **problem.arguments())
             if indices is not None:
                 found, indices[...] = found
-            out[...] = found
+            out[...] = rounded(found, out.dtype)

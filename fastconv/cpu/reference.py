@@ -11,6 +11,7 @@ from fastconv import reference
 from fastconv.algorithm import Algorithm, Array, Machine
 from fastconv.arguments import epsilon, is_floating
 from fastconv.problem import ConvProblem
+from fastconv.rounding import rounded
 
 COPY_SECONDS = 4e-10  # of an element that is made float64
 
@@ -69,7 +70,7 @@ class Reference(Algorithm):
         """
         with np.errstate(over="ignore", invalid="ignore"):
             if problem.direction == "weight_gradient":  # summed over images
-                out[...] = reference.conv_weight_gradient(problem, x, weight)
+                out[...] = rounded(reference.conv_weight_gradient(problem, x, weight), out.dtype)
                 return
             alone = dataclasses.replace(problem, batch=1)
             images = [slice(i, i + 1) for i in range(problem.batch)]
@@ -81,7 +82,7 @@ class Reference(Algorithm):
             else:
                 results = [reference.conv_input_gradient(alone, weight, x[i], bias) for i in images]
             for i, result in zip(images, results, strict=True):
-                out[i] = result
+                out[i] = rounded(result, out.dtype)
 
 
 def _of_gradient(problem: ConvProblem) -> int:
