@@ -245,7 +245,14 @@ def test_no_device(monkeypatch, capsys):
 def test_on_a_device(gpu, tmp_path):
     imported("torch")
     file = tmp_path / "results.json"
-    assert command.main([TINY, DEPTHWISE, POOL, "--budget", "60", "--json", str(file)]) == 0
+    tf32, halves = "tf32,float32", "weight_gradient,bfloat16"
+    rounded = [f"conv2d,n2,c16,8x8,k16,3x3,p1,channels_last,{kind}" for kind in (tf32, halves)]
+    assert command.main([TINY, DEPTHWISE, POOL, *rounded, "--budget", "90", "--json", str(file)]) == 0
     found = Report.from_json(file.read_text())
-    assert {layer.best_peer for suite in found.suites for layer in suite.layers} <= {"cudnn", "cudnn channels_last"}
-    assert all(layer.ratio > 0 for suite in found.suites for layer in suite.layers)
+    layers = {layer.problem: layer for suite in found.suites for layer in suite.layers}
+    for problem, layer in layers.items():
+        peer = "cudnn" + (" tf32" if tf32 in problem else " bfloat16" if halves in problem else "")
+        assert layer.best_peer in (peer, peer + LAST)
+        assert layer.ratio > 0
+    for problem in rounded:
+        assert layers[problem][ALGORITHMS[0]].minimum_ms > 0

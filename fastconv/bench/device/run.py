@@ -71,12 +71,8 @@ def measure(
         Called with a text before each layer.
     """
     end = time.perf_counter() + seconds
-    kinds = {(job.dtype, is_rounded(job.layers[0].problem)) for job in jobs}
+    kinds = {_kind(layer.problem) for job in jobs for layer in job.layers}
     limits = {kind: ceilings(library, target, *kind) for kind in kinds}
-
-    def of(job: Job) -> Ceilings:
-        return limits[job.dtype, is_rounded(job.layers[0].problem)]
-
     left = sum(len(job.layers) for job in jobs)
     found: list[list[LayerResult]] = []
     for job in jobs:
@@ -87,12 +83,21 @@ def measure(
             if now < end:
                 before_layer(f"{job.name} {layer.name}")
                 share = min(MOST_SECONDS, (end - now) / left)
-                results.append(measure_layer(layer, library, target, share, of(job).gflops, job.algorithms))
+                most = limits[_kind(layer.problem)].gflops
+                results.append(measure_layer(layer, library, target, share, most, job.algorithms))
             else:
                 results.append(_result(layer, target, (Outcome(AUTO, "auto", skipped=OUT_OF_TIME),)))
             left -= 1
     limits = {kind: ceilings(library, target, *kind).or_better(before) for kind, before in limits.items()}
-    return tuple(_suite(job, results, of(job), target.device) for job, results in zip(jobs, found, strict=True))
+    return tuple(
+        _suite(job, results, limits[_kind(job.layers[0].problem)], target.device)
+        for job, results in zip(jobs, found, strict=True)
+    )
+
+
+def _kind(problem: Problem) -> tuple[str, bool]:
+    """What a peak is of: a data type, and whether factors are rounded."""
+    return problem.dtype, is_rounded(problem)
 
 
 def _suite(job: Job, results: Sequence[LayerResult], limits: Ceilings, device: Device) -> SuiteResult:
