@@ -113,7 +113,7 @@ def _transpose_row(b: Builder, lines: Sequence[ir.Value], to: ir.Value, columns:
     left = b.srem(columns, I64(own.lanes))
     whole = b.sub(columns, left)
     b.count_up(I64(0), whole, own.lanes, block, "blocks")
-    b.do_if(b.icmp_signed(">", left, I64(0)), lambda: block(whole, b.first_lanes(left)), "rest")
+    b.do_if(b.positive(left), lambda: block(whole, b.first_lanes(left)), "rest")
 
 
 def _copy_pixels(b: Builder, source: ir.Value, to: ir.Value, get: Sequence[ir.Value]) -> None:

@@ -90,7 +90,7 @@ def _blocks(b: Builder, columns: ir.Value, block: ir.Value, name: str) -> None:
     left = b.srem(columns, I64(b.owner.lanes))
     whole = b.sub(columns, left)
     b.count_up(I64(0), whole, b.owner.lanes, lambda column: block(column, None), name)
-    b.do_if(b.icmp_signed(">", left, I64(0)), lambda: block(whole, left), f"{name}.rest")
+    b.do_if(b.positive(left), lambda: block(whole, left), f"{name}.rest")
 
 
 def emit_gather(name: str, dtype: str, target: targets.Target, *, scaled: bool) -> ir.Module:
@@ -198,7 +198,7 @@ class _Part:
             def some() -> None:
                 b.store_lanes(finished(b.first_lanes(left)), address(TO, TO_ROW), left)
 
-            b.do_if(b.and_(b.not_(whole), b.icmp_signed(">", left, I64(0))), some, "some")
+            b.do_if(b.and_(b.not_(whole), b.positive(left)), some, "some")
 
         b.do_if(b.icmp_signed("<", self.get[ROW], rows), store, "row")
 
