@@ -23,7 +23,7 @@ from fastconv.bench import ceilings
 from fastconv.bench.contenders import check, contenders, expected, picked
 from fastconv.bench.kinds import kind_of
 from fastconv.bench.operations import Array, draw
-from fastconv.bench.results import REFERENCE, Kind, LayerResult, Outcome, SuiteResult, threads_in_words
+from fastconv.bench.results import DIRECT, REFERENCE, Kind, LayerResult, Outcome, SuiteResult, threads_in_words
 from fastconv.bench.suites import Layer
 from fastconv.problem import ConvProblem, Problem
 
@@ -252,8 +252,9 @@ class _Course:
             for name, time_ in self.times.items()
             if self.outcomes[name].kind == kind and name not in self.once
         }
-        chosen = picked(self.layer.problem)  # whose figure is the regret's: one pass may have been disturbed
-        return [name for name, taken in times.items() if name == chosen or taken <= BEHIND * min(times.values())]
+        # whose figures are the regret's and those without a transform: one pass may have been disturbed
+        chosen = (picked(self.layer.problem), DIRECT[0])
+        return [name for name, taken in times.items() if name in chosen or taken <= BEHIND * min(times.values())]
 
 
 def _part(settings: Settings, first: bool) -> tuple[float, int]:

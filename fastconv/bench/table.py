@@ -202,7 +202,7 @@ def _reasons(results: Sequence[LayerResult]) -> Iterator[str]:
                 kind = outcome.name, _NUMBER.sub("", reason)
                 layers[kind] += 1
                 first.setdefault(kind, reason)
-    for (name, kind), reason in first.items():
-        count = layers[name, kind]
+    for kind, reason in first.items():
+        name, count = kind[0], layers[kind]
         where = "" if count == len(results) else f" ({count} of {len(results)} layers)"
         yield f"{NOT_RUN} {name}: {reason}{where}"

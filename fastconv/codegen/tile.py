@@ -203,23 +203,24 @@ def _emit_sums(b: Builder, frame: _Frame, tile: Tile, a_shift: ir.Value) -> list
     def steps_from(first: ir.Value, end: ir.Value, count: int, name: str) -> Change:
         return lambda values: b.loop_once(first, end, count, values, some_steps(count), name)
 
-    values = [step.weights, *[ir.Constant(b.owner.vector, None)] * (tile.rows * tile.vectors)]
+    values: list[ir.Value] = [step.weights, *[ir.Constant(b.owner.vector, None)] * (tile.rows * tile.vectors)]
     together = tile.steps_together
     if together == 1:
-        return steps_from(I64(0), steps, 1, "steps")(values)[1:]
+        _, *sums = steps_from(I64(0), steps, 1, "steps")(values)
+        return sums
     whole = b.and_(steps, I64(-together), "whole")
-    values = b.values_if(b.positive(whole), values, steps_from(I64(0), whole, together, "steps"), "some")
-    return b.values_if(b.icmp_signed("<", whole, steps), values, steps_from(whole, steps, 1, "last_steps"), "left")[1:]
+    left = b.icmp_signed("<", whole, steps, "left")
+    values = b.values_if(b.positive(whole), values, steps_from(I64(0), whole, together, "steps"), "some_steps")
+    _, *sums = b.values_if(left, values, steps_from(whole, steps, 1, "step"), "last_steps")
+    return sums
 
 
 class _Step:
     """The products of one step."""
 
     def __init__(self, b: Builder, frame: _Frame, tile: Tile, a: ir.Value) -> None:
-        self.b, self.tile, self.frame = b, tile, frame
-        self.adjacent = tile.rows_are_filters and tile.pitch > 1  # scalars of a panel
-        self.row = I64(b.owner.bytes) if self.adjacent else frame.integer(A_ROW, "a_row")
-        self.rows = [b.opaque(b.mul(self.row, I64(m))) for m in range(tile.rows)]
+        self.b, self.tile = b, tile
+        self.rows = _row_offsets(b, frame, tile)
         self.joints = _Joints(frame)
         if tile.rows_are_filters:
             self.weights, self.inputs = a, frame.vectors(B, "b")
@@ -237,22 +238,21 @@ class _Step:
             (first,) = inputs
             columns = [b.load_vector(b.at(weights, v * b.owner.width)) for v in range(self.tile.vectors)]
         old, new = iter(sums), []
-        for row in self.scalars(first):
-            scalar = b.broadcast(row)
+        for row in self.rows:
+            scalar = b.broadcast(b.at(first, row))
             new += [b.multiply_add(scalar, column, next(old)) for column in columns]
         return new
 
-    def scalars(self, first: ir.Value) -> list[ir.Value]:
-        """The address of each row's scalar: a constant or a register behind the first one's.
 
-        Left alone, LLVM computes each from the one before, an instruction each. That order keeps it from loading
-        scalars early, which joined vectors have no registers for: a sum in memory took half of the speed.
-        """
-        if self.tile.joined:
-            return self.frame.rows_of(first, self.row)
-        if self.adjacent:
-            return [self.b.at(first, m * self.b.owner.bytes) for m in range(self.tile.rows)]
-        return [self.b.at(first, row) for row in self.rows]
+def _row_offsets(b: Builder, frame: _Frame, tile: Tile) -> list[ir.Value | int]:
+    """Bytes from the first row's scalar to each row's: constants in a panel of filters, else a register each.
+
+    Left alone, LLVM would compute each address from the one before, with an instruction each.
+    """
+    if tile.rows_are_filters and tile.pitch > 1:
+        return [m * b.owner.bytes for m in range(tile.rows)]
+    row = frame.integer(A_ROW, "a_row")
+    return [0, *(b.opaque(b.mul(row, I64(m))) for m in range(1, tile.rows))]
 
 
 class _Joints:
