@@ -182,7 +182,7 @@ def test_copies_are_in_what_is_said_of_a_gradient(text, name, interpreting):
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=str)
-def test_machine_code(capability, compiler):
+def test_machine_code(capability, lowered_once):
     from fastconv.cuda import gradient
     from fastconv.cuda.driver import Device
     from fastconv.cuda.plan import Operand, Target
