@@ -24,11 +24,12 @@ def lowered_once(front_end: FrontEnd, directory: Path | None) -> FrontEnd:
     from numba.cuda.cudadrv import nvvm
 
     from fastconv.codegen import jit
+    from fastconv.cuda import compile
 
     def once(kernel: Kernel, capability: tuple[int, int], output: str) -> str | bytes:
         if output != "ptx":
             return front_end(kernel, capability, output)
-        place = directory and directory / "cuda" / f"{_key(kernel)}.ir"
+        place = directory and directory / "cuda" / f"{compile._key(kernel, (0, 0))}.ir"  # which is no capability
         stored = jit.read(place)
         if stored is not None:
             modules, options = json.loads(zlib.decompress(stored))
@@ -39,15 +40,6 @@ def lowered_once(front_end: FrontEnd, directory: Path | None) -> FrontEnd:
         return ptx
 
     return once
-
-
-def _key(kernel: Kernel) -> str:
-    """Return what the IR depends on: all that the package's key has but the capability."""
-    from fastconv.cuda import compile
-    from fastconv.cuda.unroll import specialise
-
-    source = specialise(kernel.function, kernel.constants, compile._names(kernel)).source
-    return compile._key(kernel, source, (0, 0))
 
 
 def _noting(work: Callable[[], str | bytes]) -> tuple[str | bytes, tuple[list[str], dict[str, object]]]:
