@@ -174,7 +174,7 @@ PAIRS = (
 
 @pytest.mark.parametrize(("name", "text", "widths", "dtype", "capability"), [
     (*case, *pair) for number, case in enumerate(CODE) for pair in PAIRS[number % 2]
-])  # fmt: skip
+], ids=str)  # fmt: skip
 def test_machine_code(name, text, widths, capability, dtype, codes_of, least_tile):
     least_tile()
     activation = "relu" if text.startswith("conv") else None  # as above, so that kernels are compiled once
