@@ -104,8 +104,7 @@ def compiled(kernel: Kernel, capability: tuple[int, int]) -> Code:
     """Return a kernel's code for a compute capability, compiled if no process did so before."""
     check_compiler()
     with _lock:
-        specialised = specialise(kernel.function, kernel.constants, _names(kernel))
-        place = _key(kernel, specialised.source, capability), capability
+        place = _key(kernel, capability), capability
         found = _codes.get(place)
         if found is None:
             found = _codes[place] = _load_or_compile(kernel, *place)
@@ -122,13 +121,28 @@ def _attribute(module: str, name: str) -> object:
     return getattr(import_module(module), name)
 
 
-def _key(kernel: Kernel, source: str, capability: tuple[int, int]) -> str:
+def _key(kernel: Kernel, capability: tuple[int, int]) -> str:
     said = (
-        *(source, kernel.parameters, kernel.dtype, kernel.threads, kernel.blocks, sorted(kernel.names.items())),
-        *(capability, kernel.suffix, _digest_of_helpers(), fastconv.__version__),
+        *(_source(kernel), kernel.parameters, kernel.dtype, kernel.threads, kernel.blocks),
+        *(sorted(kernel.names.items()), capability, kernel.suffix, _digest_of_helpers(), fastconv.__version__),
         *(metadata.version(name) for name in ("numba-cuda", "numba", "llvmlite")),
     )
     return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
+
+
+_sources: dict[tuple[object, ...], str] = {}
+
+
+def _source(kernel: Kernel) -> str:
+    """Return the specialised source, which takes tens of milliseconds to make: once for a function and its constants.
+
+    As text, the constants 1, 1.0 and True differ.
+    """
+    given = kernel.function, kernel.dtype, repr(sorted(kernel.constants.items())), repr(sorted(kernel.names.items()))
+    found = _sources.get(given)
+    if found is None:
+        found = _sources[given] = specialise(kernel.function, kernel.constants, _names(kernel)).source
+    return found
 
 
 @cache

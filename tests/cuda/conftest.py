@@ -21,7 +21,18 @@ def compiler() -> None:
 
 
 @pytest.fixture
-def interpreting(compiler: None) -> Iterator[object]:
+def lowered_once(compiler: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Numba see each kernel once, whatever compute capabilities it is compiled for."""
+    from lowering import lowered_once
+
+    from fastconv import config
+    from fastconv.cuda import compile
+
+    monkeypatch.setattr(compile, "_front_end", lowered_once(compile._front_end, config.cache_directory()))
+
+
+@pytest.fixture
+def interpreting(lowered_once: None) -> Iterator[object]:
     """A driver and its arrays in place of a GPU's."""
     from interpreted import InterpretingDriver
 
@@ -72,7 +83,7 @@ class _Compiling:
 
 
 @pytest.fixture
-def codes_of(compiler: None) -> Callable[..., list[object]]:
+def codes_of(lowered_once: None) -> Callable[..., list[object]]:
     """Return the code that a plan of a problem loads, for a compute capability; no device is asked."""
     from fastconv.cuda import place
     from fastconv.cuda.driver import Device

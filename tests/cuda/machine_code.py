@@ -13,7 +13,7 @@ import subprocess
 import sysconfig
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,7 +28,7 @@ _WIDTH = re.compile("[US]?(8|16|64|128)")
 DOUBLE = ("DADD", "DMUL", "DFMA", "DSETP", "DMNMX", "DMMA")
 
 
-@lru_cache
+@cache
 def tool(name: str) -> str:
     """Return the path of a disassembler; skip the test if there is none."""
     packages = {*site.getsitepackages(), sysconfig.get_path("purelib")}
@@ -90,6 +90,7 @@ def _products(loop: tuple[str, ...]) -> int:
     return sum(opcode.startswith(("FFMA", "DFMA", "HFMA2", "HMMA", "HGMMA")) for opcode in loop)
 
 
+@cache  # plans have kernels in common, and a disassembler takes half a second to begin
 def machine_code(cubin: bytes) -> MachineCode:
     """Return what is in a cubin of one kernel."""
     with TemporaryDirectory() as directory:

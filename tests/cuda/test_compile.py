@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from lowering import lowered_once
 
 from fastconv import config
 from fastconv.codegen import jit
+from fastconv.cuda import compile
 from fastconv.cuda.compile import Kernel, Pointer, clear_cache, compiled
 
 FACTOR = 0
@@ -77,6 +79,28 @@ def test_the_key_has_all_that_the_code_depends_on(kernel):
     assert counts == [1, 0]
     assert ".target sm_80" in code.ptx
     assert len(codes | {code.ptx}) == 6
+
+
+def test_one_pass_of_the_front_end_serves_several_capabilities(kernel, monkeypatch, tmp_path):
+    """Most tests look at code of kernels that Numba has seen once, see `lowering`: it is that of each alone."""
+
+    def ptx(capability):
+        """All but a variable of Numba's, of which the name counts what was compiled before."""
+        return [line for line in compiled(kernel, capability).ptx.splitlines() if "NumbaEnv" not in line]
+
+    capabilities = (8, 0), (9, 0)
+    alone = [ptx(capability) for capability in capabilities]
+    passes, front_end = [], compile._front_end
+
+    def counted(*arguments):
+        passes.append(arguments)
+        return front_end(*arguments)
+
+    monkeypatch.setattr(compile, "_front_end", lowered_once(counted, tmp_path))
+    (tmp_path / "cuda").rename(tmp_path / "alone")
+    clear_cache()
+    assert [ptx(capability) for capability in capabilities] == alone
+    assert len(passes) == 1
 
 
 def test_one_architecture_alone(kernel):

@@ -165,11 +165,20 @@ CODE = [(name, text, WIDTHS.get(name, {16})) for name, text in CONVOLUTIONS] + [
 ]
 
 
-@pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=str)
-@pytest.mark.parametrize(("name", "text", "widths"), CODE)
+# Each with both types and for both capabilities; with all pairs of them, of algorithms that have several.
+PAIRS = (
+    (("float16", (8, 0)), ("bfloat16", (9, 0))),
+    (("float16", (9, 0)), ("bfloat16", (8, 0))),
+)
+
+
+@pytest.mark.parametrize(("name", "text", "widths", "dtype", "capability"), [
+    (*case, *pair) for number, case in enumerate(CODE) for pair in PAIRS[number % 2]
+], ids=str)  # fmt: skip
 def test_machine_code(name, text, widths, capability, dtype, codes_of, least_tile):
     least_tile()
-    code = machine_code(codes_of(parse(f"{text},{dtype}"), capability, name)[-1].machine_code)
+    activation = "relu" if text.startswith("conv") else None  # as above, so that kernels are compiled once
+    code = machine_code(codes_of(parse(f"{text},{dtype}"), capability, name, activation)[-1].machine_code)
     assert (code.local_accesses, code.stack, code.doubles) == (0, 0, 0)
     assert set(code.widths("LDG")) <= widths
     if name == "im2col":

@@ -104,7 +104,7 @@ def test_the_copy_is_in_what_is_said_of_a_problem(name, interpreting):
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=str)
-def test_machine_code(capability, compiler):
+def test_machine_code(capability, lowered_once):
     from fastconv.cuda import padding
     from fastconv.cuda.driver import Device
     from fastconv.cuda.plan import Target

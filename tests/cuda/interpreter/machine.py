@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -101,7 +102,7 @@ def launch(
     threads = block[0] * block[1] * block[2]
     if not 0 < threads <= 1024 or min(grid) < 1 or max(grid[1:]) > 65535:
         raise InterpreterError(f"no launch: {grid} blocks of {block} threads")
-    code = [_ready(kernel, place) for place in range(len(kernel.instructions))]
+    code = _ready_code(kernel)
     granule = _least_access(kernel)
     watch = Watch(memory.size, granule, threads) if races else None
     for blocks in _batches(grid, max(1, LANES // threads)):
@@ -124,6 +125,13 @@ def _least_access(kernel: Kernel) -> int:
     """Return the bytes of the narrowest access, by which memory is watched; four at most."""
     kinds = [one.modifiers[-1] for one in kernel.instructions if one.name in ("ld", "st", "atom", "red", "cp")]
     return min([4, *(TYPES[kind].itemsize for kind in kinds if kind in TYPES)])
+
+
+def _ready_code(kernel: Kernel) -> list[_Code]:
+    """Return a kernel's instructions ready to execute, which takes longer than to execute most of them once."""
+    if not kernel.ready:
+        kernel.ready = [_ready(kernel, place) for place in range(len(kernel.instructions))]
+    return cast("list[_Code]", kernel.ready)
 
 
 def _ready(kernel: Kernel, place: int) -> _Code:

@@ -32,7 +32,7 @@ def reader(operand: str, kernel: Kernel, dtype: np.dtype[np.generic]) -> Read:
     """Return what reads an operand: a register, a number, or the address of a variable."""
     negated = operand.startswith("!")
     operand = operand.removeprefix("!")
-    if constant := _constant(operand, dtype):
+    if not operand.startswith("%") and (constant := _constant(operand, dtype)):
         value = np.array([constant[0]])
         return lambda machine: np.broadcast_to(value, machine.count)
     if operand in kernel.variables:

@@ -47,6 +47,7 @@ class Kernel:
     labels: dict[str, int]
     widths: dict[str, int] = field(default_factory=dict)  # bytes of registers by the name before their number
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of parameters
+    ready: list[object] = field(default_factory=list)  # the instructions as the machine takes them, once it ran
 
     def target(self, instruction: Instruction) -> int:
         """Return where a branch goes."""
