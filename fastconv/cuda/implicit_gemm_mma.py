@@ -21,9 +21,9 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.mma_packing import Packing, pack
 from fastconv.cuda.packing import reduce
-from fastconv.cuda.plan import Operand, Plan, Step, Target, aligned
+from fastconv.cuda.plan import Operand, Plan, Step, Target
 from fastconv.cuda.splitting import quickest, share, split_for_any_batch
-from fastconv.cuda.transposition import transpose
+from fastconv.cuda.transposition import channels_moved, room_of, terms_of
 from fastconv.cuda.window import crowded, most_places
 from fastconv.problem import BFLOAT16, ConvProblem
 
@@ -161,7 +161,6 @@ class Division(NamedTuple):
     tile: Tile
     splits: int
     packing: Packing
-    transposed: int  # bytes of x with channels last, where they were first
     parts: int  # bytes of the sums of splits
     terms: dict[str, float]  # predicted seconds, by what they are spent on
 
@@ -213,7 +212,7 @@ class ImplicitGemmMma(Algorithm):
     def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes of packed weights with their table, of a transposed input and of split sums."""
         divided = divide(problem, device)
-        return _packed(divided, problem) + divided.transposed + divided.parts
+        return _packed(divided, problem) + room_of(problem) + divided.parts
 
     def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict the time of the best division."""
@@ -224,17 +223,13 @@ class ImplicitGemmMma(Algorithm):
         divided = divide(problem, target.device)
         weights, table = Operand(Place.PACKED), Operand(Place.PACKED, divided.packing.nbytes(problem.groups))
         packing = pack(target, problem, divided.packing, (Operand(Place.WEIGHT), weights, table), problem.channels)
-        steps: list[Step] = []
-        x, parts = Operand(Place.X), Operand(Place.WORKSPACE, divided.transposed)
-        if divided.transposed:
-            transposed = Operand(Place.WORKSPACE)
-            steps.append(transpose(target, problem, (x, transposed)))
-            x = transposed
+        steps, x = channels_moved(target, problem)
+        parts = Operand(Place.WORKSPACE, room_of(problem))
         steps.append(_multiplying(problem, activation, target, divided, (x, weights, table, parts)))
         if divided.splits > 1:
             pointers = parts, Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
             steps.append(reduce(target, problem, activation, divided.splits, pointers))
-        return Plan(target, steps, divided.transposed + divided.parts, [packing], _packed(divided, problem))
+        return Plan(target, steps, room_of(problem) + divided.parts, [packing], _packed(divided, problem))
 
 
 def factors_of(problem: ConvProblem) -> Factors | None:
@@ -337,7 +332,6 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
         STAGES,  # those that copies run ahead of the products, and one that entries run ahead of the copies
     )
     images, results = prod(problem.input_shape), prod(problem.output_shape)
-    transposed = 0 if channels_last else aligned(images * factors.item)
     parts = 4 * splits * results if splits > 1 else 0
 
     blocks = max(1, -(-problem.batch * shape.pixels // tile.pixels)) * filter_tiles * problem.groups * splits
@@ -347,12 +341,10 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     rate = device.halves * 2 // factors.multiplied * busy * device.clock
     products = on_one * tile.pixels * tile.filters * split_rounds * factors.depth / rate
     moved = (images + results) * problem.itemsize
-    launches = 2 + (splits > 1) + bool(transposed)
     terms = {
-        "launches": launches * device.launch,
+        "launches": (2 + (splits > 1)) * device.launch,
         **longer(products=products, memory=moved / device.bandwidth),
         "packing and parts": (2 * packing.nbytes(problem.groups) + 2 * parts) / device.bandwidth,
+        **terms_of(problem, device),
     }
-    if transposed:
-        terms["transposition"] = 2 * transposed / device.bandwidth
-    return Division(tile, splits, packing, transposed, parts, terms)
+    return Division(tile, splits, packing, parts, terms)

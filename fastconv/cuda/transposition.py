@@ -1,4 +1,7 @@
-"""Channels moved to the end: what was (N, C, pixels) becomes (N, pixels, C)."""
+"""Channels moved to the end: what was (N, C, pixels) becomes (N, pixels, C).
+
+Algorithms that read channels side by side take arrays with channels first by a copy, which begins their workspace.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from math import prod
 from numba import cuda
 from numba.cuda.types import int32, int64
 
-from fastconv.cuda.algorithm import MOST_BLOCKS
+from fastconv.cuda.algorithm import MOST_BLOCKS, Place
 from fastconv.cuda.compile import Float, Kernel, Pointer
+from fastconv.cuda.driver import Device
 from fastconv.cuda.intrinsics import get, load, put, store
-from fastconv.cuda.plan import Operand, Step, Target
+from fastconv.cuda.plan import Operand, Step, Target, aligned
 from fastconv.problem import ConvProblem
 
 _THREADS = 256
@@ -40,9 +44,23 @@ def _transpose(source: Pointer, target: Pointer, images: int, channels: int, pix
         cuda.syncthreads()
 
 
-def transpose(target: Target, problem: ConvProblem, pointers: tuple[Operand, Operand]) -> Step:
-    """Return the launch that moves the channels of x to the end, given where x is and where the result is to be."""
+def room_of(problem: ConvProblem) -> int:
+    """Bytes of the copy of x with channels last; 0 where they are last."""
+    return 0 if problem.layout == "channels_last" else aligned(prod(problem.input_shape) * problem.itemsize)
+
+
+def terms_of(problem: ConvProblem, device: Device) -> dict[str, float]:
+    """Predict the time of the copy: a launch that reads and writes; nothing where there is none."""
+    room = room_of(problem)
+    return {"transposition": device.launch + 2 * room / device.bandwidth} if room else {}
+
+
+def channels_moved(target: Target, problem: ConvProblem) -> tuple[list[Step], Operand]:
+    """Return the launches that move the channels of x to the end, if they are first, and where x is with them last."""
+    if not room_of(problem):
+        return [], Operand(Place.X)
     pixels = prod(problem.size)
     kernel = Kernel(_transpose, f"uint{8 * problem.itemsize}", _THREADS)  # bits are copied, of whatever they are
     grid = -(-pixels // _SIDE), -(-problem.channels // _SIDE), min(problem.batch, MOST_BLOCKS)
-    return target.step(kernel, grid, pointers, (problem.batch, problem.channels, pixels))
+    moved = Operand(Place.WORKSPACE)
+    return [target.step(kernel, grid, (Operand(Place.X), moved), (problem.batch, problem.channels, pixels))], moved

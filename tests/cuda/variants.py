@@ -101,6 +101,7 @@ WARPGROUPS = (
     Warpgroups(f"{_WIDE},bfloat16", 128, "HGMMA.64x128x16.F32.BF16", 3, stored=False),
     Warpgroups(f"{_WIDE},tf32,float32", 128, "HGMMA.64x128x8.F32.TF32"),
     Warpgroups(f"{_WIDE},tf32,float32", 256, "HGMMA.64x256x8.F32.TF32"),
+    Warpgroups("conv2d,n8,c64,14x14,k256,3x3,p1,float16", 128, "HGMMA.64x128x16.F32", stored=False),
     Warpgroups("conv3d,n8,c64,4x9x9,k250,3x3x3,p1,channels_last,float16", 256, "HGMMA.64x256x16.F32", 1, stored=False),
 )
 
