@@ -36,7 +36,7 @@ _ROW = 128  # bytes of a pixel's columns in a round: each of its 16 byte chunks 
 _CHUNK = 16  # bytes
 _WINDOW = 12  # bytes of shared memory that the kernel declares for a pixel: its window's address and borders
 
-_INTRINSICS = "fastconv.cuda.intrinsics.tensor_cores"
+INTRINSICS = "fastconv.cuda.intrinsics.tensor_cores"
 
 
 @dataclass(frozen=True)
@@ -242,10 +242,14 @@ def _packed(divided: Division, problem: ConvProblem) -> int:
     return divided.packing.nbytes(problem.groups) + divided.packing.table_bytes
 
 
-def _granule(problem: ConvProblem, item: int) -> int:
-    """Bytes of a copy of columns: channels of a group that are sure to lie side by side, from a multiple of them on."""
-    channels = problem.channels // problem.groups * item
-    return next(size for size in (_CHUNK, 8, 4, 2) if channels % size == 0)
+def granule(side_by_side: int) -> int:
+    """Return the bytes of a copy: as many as are sure to lie side by side, from a multiple of them on."""
+    return next(size for size in (_CHUNK, 8, 4, 2) if side_by_side % size == 0)
+
+
+def _column_granule(problem: ConvProblem, item: int) -> int:
+    """Bytes of a copy of columns: channels of a group."""
+    return granule(problem.channels // problem.groups * item)
 
 
 def _multiplying(
@@ -263,14 +267,14 @@ def _multiplying(
         tile.threads,
         tile.blocks,
         {
-            **tile.constants(factors, _granule(problem, factors.item), channels_last),
+            **tile.constants(factors, _column_granule(problem, factors.item), channels_last),
             "WHOLE": whole,
             "RUNS": along % 4 == 0,
         },
         {
             "finish": epilogue.place(activation if whole else None),
-            "products": f"{_INTRINSICS}:multiply_{factors.name}",
-            "rounded": f"{_INTRINSICS}:{factors.rounding}",
+            "products": f"{INTRINSICS}:multiply_{factors.name}",
+            "rounded": f"{INTRINSICS}:{factors.rounding}",
         },
     )
     pixels, output = problem.batch * shape.pixels, shape.output
@@ -322,11 +326,11 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
         return None
     filter_tiles = -(-shape.group_filters // tile.filters)
     packing = Packing(
-        f"{_INTRINSICS}:word_of_{factors.name}",
+        f"{INTRINSICS}:word_of_{factors.name}",
         4 // factors.multiplied,
         factors.depth,
         factors.paired,
-        _granule(problem, factors.item) // factors.item,
+        _column_granule(problem, factors.item) // factors.item,
         filter_tiles * tile.filters,
         rounds,
         STAGES,  # those that copies run ahead of the products, and one that entries run ahead of the copies

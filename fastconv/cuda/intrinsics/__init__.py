@@ -65,11 +65,14 @@ from fastconv.cuda.intrinsics.shared import element as emit_element
 from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad, set_quads
 from fastconv.cuda.intrinsics.tensor_cores import (
     address_of,
+    as_columns,
     commit_copies,
     copy_async,
     load_matrices,
+    load_transposed,
     put_sums,
     shared_address,
+    store_sums,
     wait_copies,
 )
 
@@ -81,6 +84,7 @@ __all__ = [
     "advance",
     "announce_barriers",
     "arrive",
+    "as_columns",
     "block_x_again",
     "block_y_again",
     "block_z_again",
@@ -110,6 +114,7 @@ __all__ = [
     "load_row",
     "load_run",
     "load_tile",
+    "load_transposed",
     "make_barrier",
     "mark",
     "more_registers",
@@ -130,6 +135,7 @@ __all__ = [
     "slide",
     "store",
     "store_run",
+    "store_sums",
     "store_tile",
     "tensor_map",
     "thread_x_again",
