@@ -66,13 +66,13 @@ class Moved(NamedTuple):
 def moved(target: Target, array: Moved, source: Operand, result: Operand) -> Step:
     """Return the launch that moves an array's channels to the end, given where it is and the copy is to be."""
     kernel = Kernel(_transpose, f"uint{8 * array.item}", _THREADS)  # bits are copied, of whatever they are
-    grid = -(-array.pixels // _SIDE), -(-array.channels // _SIDE), min(array.images, MOST_BLOCKS)
+    grid = -(-array.pixels // _SIDE), -(-array.channels // _SIDE), max(1, min(array.images, MOST_BLOCKS))
     return target.step(kernel, grid, (source, result), array[:3])
 
 
 def _of(problem: ConvProblem) -> Moved | None:
     """The input of a problem, if its channels are first."""
-    first = problem.layout == "channels_first" and 0 not in problem.input_shape
+    first = problem.layout == "channels_first"
     return Moved(problem.batch, problem.channels, prod(problem.size), problem.itemsize) if first else None
 
 
