@@ -64,6 +64,7 @@ from fastconv.cuda.intrinsics import (
 )
 from fastconv.cuda.unroll import part as inlined_part
 from fastconv.cuda.unroll import static_range
+from fastconv.cuda.window import corner
 
 # What the kernel is specialised by; `wgmma.Tile` says what for each tile.
 RANK = 2  # of the convolution
@@ -108,37 +109,6 @@ def tile_place(
     first_pixel = int32((rest - part_number * pixel_tiles) * PIXELS)
     split = quotient(part_number, group_multiplier, group_shift)
     return first_filter, first_pixel, split, int32(part_number - split * groups)
-
-
-@inlined_part(results=4)
-def window(
-    pixel: int,
-    image_pixels: int,
-    image_multiplier: int,
-    image_shift: int,
-    plane_pixels: int,
-    plane_multiplier: int,
-    plane_shift: int,
-    row_pixels: int,
-    row_multiplier: int,
-    row_shift: int,
-    stride_depth: int,
-    stride_height: int,
-    stride_width: int,
-    padding_depth: int,
-    padding_height: int,
-    padding_width: int,
-) -> tuple[int, int, int, int]:
-    """Return a pixel's image, and the depth, row and column where its window begins."""
-    image = quotient(pixel, image_multiplier, image_shift)
-    rest = int32(pixel - image * image_pixels)
-    plane = quotient(rest, plane_multiplier, plane_shift)
-    rest = int32(rest - plane * plane_pixels)
-    row = quotient(rest, row_multiplier, row_shift)
-    d = int32(plane * stride_depth - padding_depth)
-    h = int32(row * stride_height - padding_height)
-    w = int32((rest - row * row_pixels) * stride_width - padding_width)
-    return image, d, h, w
 
 
 @inlined_part(results=2)
@@ -393,7 +363,7 @@ def multiply(
                     *(tile, filter_tiles, filter_tile_multiplier, filter_tile_shift),
                     *(pixel_tiles, pixel_tile_multiplier, pixel_tile_shift, groups, group_multiplier, group_shift),
                 )
-                image, d, h, w = window(
+                image, d, h, w = corner(
                     *(first_pixel, image_pixels, image_multiplier, image_shift),
                     *(plane_pixels, plane_multiplier, plane_shift, row_pixels, row_multiplier, row_shift),
                     *(stride_depth, stride_height, stride_width, padding_depth, padding_height, padding_width),
