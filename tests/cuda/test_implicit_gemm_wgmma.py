@@ -154,12 +154,16 @@ def test_other_padding_is_a_copy_that_the_map_is_of(divided, interpreting):
     assert compared(problem, interpreting) <= LIMITS["float16"]
 
 
-def test_the_gradient_by_the_input(divided, interpreting):
-    """Of strides: several forward problems, whose maps are of copies in the workspace."""
+@pytest.mark.parametrize("text", [
+    "conv2d,n1,c16,7x6,k16,3x3,s2,p1,channels_last,input_gradient,float16",  # strides: several forward problems
+    "conv2d,n8,c10,7x6,k16,3x3,s2,p1,channels_last,weight_gradient,float16",  # images are its channels, and last
+])  # fmt: skip
+def test_gradients(text, divided, interpreting):
+    """Their maps are of copies in the workspace."""
     from test_gradients import functions
 
     divided(64)
-    problem = ConvProblem.parse("conv2d,n1,c16,7x6,k16,3x3,s2,p1,channels_last,input_gradient,float16")
+    problem = ConvProblem.parse(text)
     random = np.random.default_rng(0)
     operands = [random.uniform(-1, 1, shape).astype(np.float16) for shape in problem.operand_shapes]
     call, arguments = functions(problem), problem.arguments()
