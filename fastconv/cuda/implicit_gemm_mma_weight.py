@@ -212,6 +212,7 @@ def _multiplying(problem: ConvProblem, divided: Division, target: Target, operan
     factors, shape, tile = factors_of(problem), geometry(problem), divided.tile
     assert factors is not None
     of_filters, of_columns = (granule(each * factors.item) for each in (shape.group_filters, shape.group_channels))
+    words = factors.item == 4
     kernel = Kernel(
         weight_product.multiply_weight,
         problem.dtype,
@@ -221,7 +222,8 @@ def _multiplying(problem: ConvProblem, divided: Division, target: Target, operan
         {
             "products": f"{INTRINSICS}:multiply_{factors.name}",
             "rounded": f"{INTRINSICS}:{factors.rounding}",
-            "load_factors": f"{INTRINSICS}:{'load_words' if factors.item == 4 else 'load_transposed'}",
+            "load_factors": f"{INTRINSICS}:{'load_words' if words else 'load_transposed'}",
+            "of_columns": f"{INTRINSICS}:{'as_columns' if words else 'as_they_are'}",
         },
     )
     filter_tiles = divided.padded_filters // tile.filters

@@ -15,7 +15,6 @@ from fastconv.cuda.compile import Float, IntPointer, Pointer, RealPointer, Wide,
 from fastconv.cuda.intrinsics import (
     address_of,
     advance,
-    as_columns,
     commit_copies,
     copy_async,
     load,
@@ -36,8 +35,8 @@ def _named(*values: object) -> int:
     raise NotImplementedError
 
 
-#: Products of fragments, how these are loaded, and what is done to them before.
-products = rounded = _named
+#: Products of fragments, how these are loaded, and what is done to them before: to all, and to those of columns.
+products = rounded = of_columns = _named
 load_factors = load_transposed
 
 # What the kernel is specialised by; `implicit_gemm_mma_weight` says what for each tile and type.
@@ -69,14 +68,19 @@ def swapped(chunk: int, line: int) -> int:
 
 
 @part()
-def first_read(lane: int, chunk: int, row_bytes: int) -> int:
-    """Return where a lane's first element of a fragment is, whose warp's part begins at a chunk of each row."""
+def first_read(lane: int, chunk: int, row_bytes: int, of_columns: int) -> int:
+    """Return where a lane's first element of a fragment is, whose warp's part begins at a chunk of each row.
+
+    Of halves, a lane says where a row of a matrix begins that the hardware transposes. Four of them are 16 rows of A,
+    above those of later columns; or, one of A being the other way round, 16 columns of B, each with all of its rows.
+    """
     if WORDS:
         row = int32(lane % 4)
         found = int32(row * row_bytes + swapped(int32(chunk + lane // 16), row) * 16 + lane // 4 % 4 * 4)
     else:
-        row = int32(lane % 8 + lane // 16 * 8)
-        found = int32(row * row_bytes + swapped(int32(chunk + lane // 8 % 2), row) * 16)
+        along = int32(lane // 16 if of_columns else lane // 8 % 2)
+        row = int32(lane % 8 + (lane // 8 % 2 if of_columns else lane // 16) * 8)
+        found = int32(row * row_bytes + swapped(int32(chunk + along), row) * 16)
     return found
 
 
@@ -199,6 +203,7 @@ def multiply_weight(
     chunk = int32(first_filter + chunk * (16 // ITEM))
     there = int32(group_filters - chunk)  # filters from this one on, of those that are
     first_pixel = int32(first_round * DEPTH + filter_line)
+    left = int32(pixels - first_pixel)  # pixels from this one on
     gradients = address_of(grad, int64(first_pixel) * filters + group * group_filters + chunk)
 
     # Windows of the pixels of the round whose copies are next.
@@ -214,9 +219,9 @@ def multiply_weight(
     lane = int32(thread % 32)
     warp = int32(thread // 32)
     chunk = int32(warp // WARPS_ALONG * (WARP_FILTERS * ITEM // 16))
-    get_filters = int32(start + DEPTH * COLUMN_ROW + first_read(lane, chunk, int32(FILTER_ROW)))
+    get_filters = int32(start + DEPTH * COLUMN_ROW + first_read(lane, chunk, int32(FILTER_ROW), int32(0)))
     chunk = int32(warp % WARPS_ALONG * (WARP_COLUMNS * ITEM // 16))
-    get_columns = int32(start + first_read(lane, chunk, int32(COLUMN_ROW)))
+    get_columns = int32(start + first_read(lane, chunk, int32(COLUMN_ROW), int32(1)))
 
     # Rounds, after some that only copy. Of those behind the last one, zeros are copied, which nobody multiplies.
     sums = zeros(Float(0), SUMS)
@@ -236,51 +241,51 @@ def multiply_weight(
                     target = put_stage + put_columns + (i * COLUMN_LINES * COLUMN_ROW + j * COLUMN_GRANULE)
                     copy_async(target, sources[i], offsets[j], ITEM, missing & wanted[j], COLUMN_GRANULE)
             for i in static_range(FILTER_COPIES):
-                missing = over if first_pixel + i * FILTER_LINES < pixels else int32(-1)
+                missing = over if int32(i * FILTER_LINES) < left else int32(-1)
                 for j in static_range(FILTER_GRANULES):
                     target = put_stage + put_filters + (i * FILTER_LINES * FILTER_ROW + j * FILTER_GRANULE)
                     offset = int32(i * FILTER_LINES * filters + j * (FILTER_GRANULE // ITEM))
-                    absent = missing if j * (FILTER_GRANULE // ITEM) < there else int32(-1)
+                    absent = missing if int32(j * (FILTER_GRANULE // ITEM)) < there else int32(-1)
                     copy_async(target, gradients, offset, ITEM, absent, FILTER_GRANULE)
             commit_copies()
             gradients += int64(filters) * (DEPTH * ITEM)
-            first_pixel += int32(DEPTH)
-            place += int32(DEPTH)
+            left = int32(left - DEPTH)
+            place = int32(place + DEPTH)
             for i in static_range(COLUMN_COPIES):
                 sources[i] = load(starts, place + i * COLUMN_LINES)
                 outside[i] = load(borders, place + i * COLUMN_LINES)
-            coming += int32(1)
+            coming = int32(coming + 1)
             put_stage = int32(start) if put_stage == start + (STAGES - 1) * STAGE else int32(put_stage + STAGE)
 
             if whole:
                 for k in static_range(STEPS):
-                    of_filters = int32(get_filters + get_stage)
-                    of_columns = int32(get_columns + get_stage)
+                    row = int32(get_filters + get_stage)
+                    column = int32(get_columns + get_stage)
                     if PAIRED:
                         a = rounded(
-                            load_factors(of_filters, k * 16 * FILTER_ROW, FILTER_ROW, WARP_FILTERS // 16),
-                            load_factors(of_filters, (k * 16 + 8) * FILTER_ROW, FILTER_ROW, WARP_FILTERS // 16),
+                            load_factors(row, k * 16 * FILTER_ROW, FILTER_ROW, WARP_FILTERS // 16),
+                            load_factors(row, (k * 16 + 8) * FILTER_ROW, FILTER_ROW, WARP_FILTERS // 16),
                         )
                         b = rounded(
-                            load_factors(of_columns, k * 16 * COLUMN_ROW, COLUMN_ROW, WARP_COLUMNS // 16),
-                            load_factors(of_columns, (k * 16 + 8) * COLUMN_ROW, COLUMN_ROW, WARP_COLUMNS // 16),
+                            load_factors(column, k * 16 * COLUMN_ROW, COLUMN_ROW, WARP_COLUMNS // 16),
+                            load_factors(column, (k * 16 + 8) * COLUMN_ROW, COLUMN_ROW, WARP_COLUMNS // 16),
                         )
                     else:
                         a = rounded(
-                            load_factors(of_filters, k * STEP_ROWS * FILTER_ROW, FILTER_ROW, WARP_FILTERS // 16)
+                            load_factors(row, k * STEP_ROWS * FILTER_ROW, FILTER_ROW, WARP_FILTERS // 16)
                         )
                         b = rounded(
-                            load_factors(of_columns, k * STEP_ROWS * COLUMN_ROW, COLUMN_ROW, WARP_COLUMNS // 16)
+                            load_factors(column, k * STEP_ROWS * COLUMN_ROW, COLUMN_ROW, WARP_COLUMNS // 16)
                         )
-                    sums = products(sums, a, as_columns(b))
+                    sums = products(sums, a, of_columns(b))
                 get_stage = int32(0) if get_stage == (STAGES - 1) * STAGE else int32(get_stage + STAGE)
     wait_copies(0)
 
     # Four lanes side by side store 32 bytes. There is room for all of the tile, filters and columns that are not, too.
     filter_ = int32(first_filter + warp // WARPS_ALONG * WARP_FILTERS + lane // 4)
     column = int32(first_column + warp % WARPS_ALONG * WARP_COLUMNS + lane % 4 * 2)
-    row = int64(split * groups + group) * padded_filters + filter_
-    store_sums(advance(parts, row * padded_columns + column), sums, WARP_COLUMNS // 8, padded_columns)
+    line = int64(split * groups + group) * padded_filters + filter_
+    store_sums(advance(parts, line * padded_columns + column), sums, WARP_COLUMNS // 8, padded_columns)
 
 
 def add_weight(

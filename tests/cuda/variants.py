@@ -98,8 +98,8 @@ class Weights(NamedTuple):
 
 
 WEIGHTS = (
-    Weights(f"{FIRST},{LAST},bfloat16", 0, 64, 16, 8, 350),
-    Weights(f"{FIRST},{LAST},float16", 2, 16, 8, 4, 150, 128),
+    Weights(f"{FIRST},{LAST},bfloat16", 0, 64, 16, 8, 220),
+    Weights(f"{FIRST},{LAST},float16", 2, 16, 8, 4, 120, 128),
     Weights(f"{FIRST},{LAST},tf32,float32", 1, 64, 0, 12, 560, 168),
     Weights(f"{ODD},{LAST},fp16,float32", 2, 16, 0, 20, 360, 128),
 )

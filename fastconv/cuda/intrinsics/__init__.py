@@ -65,7 +65,6 @@ from fastconv.cuda.intrinsics.shared import element as emit_element
 from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad, set_quads
 from fastconv.cuda.intrinsics.tensor_cores import (
     address_of,
-    as_columns,
     commit_copies,
     copy_async,
     load_matrices,
@@ -84,7 +83,6 @@ __all__ = [
     "advance",
     "announce_barriers",
     "arrive",
-    "as_columns",
     "block_x_again",
     "block_y_again",
     "block_z_again",

@@ -186,9 +186,8 @@ def load_matrices(typing_context, address, step, count):
 def load_transposed(typing_context, address, ahead, row, count):
     """Tuple of count times four registers: fragments of halves whose columns are the rows of shared memory
 
-    Those are swizzled: chunk c of 16 bytes of row r is at place c ^ (r % 8). Lane l gives the address of row
-    l % 8 + l // 16 * 8, chunk l // 8 % 2, from where rows of the fragment lie 32 bytes apart for each sixteen, and
-    columns begin `ahead` bytes behind.
+    Those are swizzled: chunk c of 16 bytes of row r is at place c ^ (r % 8). Lane 8 m + r gives the address of row r of
+    matrix m, `ahead` bytes before it; each further four matrices lie two chunks behind.
     """
     if not literal(ahead, row, count):
         return None
