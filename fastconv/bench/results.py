@@ -13,6 +13,7 @@ from fastconv.bench.machine import describe
 
 __all__ = [
     "AUTO",
+    "DIRECT",
     "PACKED",
     "REFERENCE",
     "ColdStart",
@@ -28,6 +29,7 @@ __all__ = [
 Kind: TypeAlias = Literal["algorithm", "auto", "packed", "peer", "coarser"]
 
 AUTO = "auto"
+DIRECT = ("direct", "depthwise")  # the sum as it stands, by what is made for the problem's kind
 PACKED = "packed"
 REFERENCE = "reference"
 FORMAT = 1  # of the JSON; another number is another meaning of its fields
@@ -154,6 +156,12 @@ class LayerResult:
     def packed_ratio(self) -> float | None:
         """Time of the best peer / time of ``packed``."""
         return self._best_peer_over(self.packed_milliseconds)
+
+    @property
+    def direct_ratio(self) -> float | None:
+        """Time of the best peer / time of the faster of `DIRECT`: what no transform has a part in."""
+        times = self.times("algorithm")
+        return self._best_peer_over(min((times[name] for name in DIRECT if name in times), default=None))
 
     def _best_peer_over(self, ours: float | None) -> float | None:
         peer = self.best_peer

@@ -22,7 +22,7 @@ from fastconv.bench import ceilings
 from fastconv.bench.contenders import check, contenders, expected, picked
 from fastconv.bench.kinds import kind_of
 from fastconv.bench.operations import Array, draw
-from fastconv.bench.results import REFERENCE, Kind, LayerResult, Outcome, SuiteResult, threads_in_words
+from fastconv.bench.results import DIRECT, REFERENCE, Kind, LayerResult, Outcome, SuiteResult, threads_in_words
 from fastconv.bench.suites import Layer
 from fastconv.problem import ConvProblem, Problem
 
@@ -31,6 +31,8 @@ __all__ = ["Job", "Settings", "measure", "measure_layer", "number_of_steps", "op
 ONCE_SECONDS = 0.05  # whoever takes longer than this
 ONCE_TIMES = 20  # and so many times as long as the fastest is timed by a single call
 COLD_SECONDS = 1.0  # a first call that took less may owe it to libraries that it loaded, or threads that it started
+ROUNDS = 5  # at least, of those who are in every pass
+FIRST_SHARE = 0.2  # of a layer's seconds for the pass that finds out who is behind
 BEHIND = 1.5  # times as long as the best of its kind, after which a contender that is not picked is in no further pass
 
 
@@ -187,8 +189,7 @@ class _Course:
         """Make one pass."""
         runs = self._runs_again() if self.outcomes else self._runs_checked()
         rest = timing.until_idle if fastconv.get_num_threads() > 1 else _nothing
-        passes = self.settings.passes
-        seconds, rounds = self.settings.seconds / passes, ceil(timing.MINIMUM_ROUNDS / passes)
+        seconds, rounds = _part(self.settings, first=not self.times.keys() - self.once)
         self.times |= timing.take_turns(runs, seconds, before_turn=rest, rounds=rounds, before=self.times)
 
     def result(self, peak_gflops: float | None) -> LayerResult:
@@ -247,8 +248,17 @@ class _Course:
             for name, time_ in self.times.items()
             if self.outcomes[name].kind == kind and name not in self.once
         }
-        chosen = picked(self.layer.problem)  # whose figure is the regret's: one pass may have been disturbed
-        return [name for name, taken in times.items() if name == chosen or taken <= BEHIND * min(times.values())]
+        # whose figures are the regret's and those without a transform: one pass may have been disturbed
+        chosen = (picked(self.layer.problem), DIRECT[0])
+        return [name for name, taken in times.items() if name in chosen or taken <= BEHIND * min(times.values())]
+
+
+def _part(settings: Settings, first: bool) -> tuple[float, int]:
+    """Return a pass's part of the seconds, and its least rounds: most of both are for the later ones, which are few."""
+    if settings.passes == 1:
+        return settings.seconds, ROUNDS
+    share = FIRST_SHARE if first else (1 - FIRST_SHARE) / (settings.passes - 1)
+    return share * settings.seconds, ceil(share * ROUNDS)
 
 
 def _bytes(arrays: tuple[Array, ...], right: Array) -> int:

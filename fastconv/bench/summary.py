@@ -107,17 +107,22 @@ def summarise(results: Sequence[LayerResult]) -> Summary:
     )
 
 
-def by_kind(results: Iterable[tuple[str, LayerResult]]) -> dict[str, Mean]:
+def by_kind(
+    results: Iterable[tuple[str, LayerResult]],
+    ratio: Callable[[LayerResult], float | None] = lambda result: result.ratio,
+) -> dict[str, Mean]:
     """Return best peer / ours for each class of problem that has it, in the order of the classes.
 
     Parameters
     ----------
     results : iterable of (str, LayerResult)
         Layers, and what to call them.
+    ratio : callable, optional
+        Of a layer; best peer / ``auto`` without.
     """
     ratios: dict[str, dict[str, float | None]] = {kind: {} for kind in KINDS}
     for name, result in results:
-        ratios[result.kind][name] = result.ratio
+        ratios[result.kind][name] = ratio(result)
     means = {kind: Mean.of(layers) for kind, layers in ratios.items()}
     return {kind: mean for kind, mean in means.items() if mean is not None}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 try:
@@ -18,6 +20,7 @@ __all__ = ["NOT_RUN", "WRONG", "heading", "kind_table", "layer_table", "notes", 
 NOT_RUN = "–"
 WRONG = "WRONG"
 DIGITS = 5  # of a number, with its point
+_NUMBER = re.compile(r"\d+")
 
 
 def heading(suite: SuiteResult) -> str:
@@ -186,13 +189,20 @@ def _mean(mean: Mean) -> str:
 
 
 def _reasons(results: Sequence[LayerResult]) -> Iterator[str]:
-    """Yield why contenders were not run, a reason once, with the number of layers it held for."""
-    layers: dict[tuple[str, str], int] = {}
+    """Yield why contenders were not run, a reason once, with the number of layers it held for.
+
+    Reasons that differ in numbers, or in the problems that a gradient is made of, are one; the first of them stands.
+    """
+    first: dict[tuple[str, str], str] = {}
+    layers: Counter[tuple[str, str]] = Counter()
     for result in results:
         for outcome in result.outcomes:
             if outcome.skipped is not None:
-                key = (outcome.name, outcome.skipped)
-                layers[key] = layers.get(key, 0) + 1
-    for (name, reason), count in layers.items():
+                reason, *_ = outcome.skipped.split(", in ")
+                kind = outcome.name, _NUMBER.sub("", reason)
+                layers[kind] += 1
+                first.setdefault(kind, reason)
+    for kind, reason in first.items():
+        name, count = kind[0], layers[kind]
         where = "" if count == len(results) else f" ({count} of {len(results)} layers)"
         yield f"{NOT_RUN} {name}: {reason}{where}"

@@ -60,7 +60,7 @@ def emit_into(name: str, dtype: str, channels_first: bool, target: targets.Targe
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(name, dtype, target)
     b, get = own.step(name, OPERANDS)
-    vector = own.lanes * own.bytes
+    vector = own.width
 
     def zeros(to: ir.Value, pixels: ir.Value) -> None:
         def store(i: ir.Value) -> None:
@@ -108,12 +108,12 @@ def _transpose_row(b: Builder, lines: Sequence[ir.Value], to: ir.Value, columns:
         begin = b.at(to, b.mul(place, I64(own.lanes)))
         pixels = b.transposed([b.load_vector(b.at(line, place), mask) for line in lines])
         for i, pixel in enumerate(pixels):
-            b.store_vector(pixel, b.at(begin, i * own.lanes * own.bytes))
+            b.store_vector(pixel, b.at(begin, i * own.width))
 
     left = b.srem(columns, I64(own.lanes))
     whole = b.sub(columns, left)
     b.count_up(I64(0), whole, own.lanes, block, "blocks")
-    b.do_if(b.icmp_signed(">", left, I64(0)), lambda: block(whole, b.first_lanes(left)), "rest")
+    b.do_if(b.positive(left), lambda: block(whole, b.first_lanes(left)), "rest")
 
 
 def _copy_pixels(b: Builder, source: ir.Value, to: ir.Value, get: Sequence[ir.Value]) -> None:
@@ -124,7 +124,7 @@ def _copy_pixels(b: Builder, source: ir.Value, to: ir.Value, get: Sequence[ir.Va
     def copy(mask: ir.Value | None) -> None:
         def pixel(j: ir.Value) -> None:
             value = b.load_vector(b.at(source, b.mul(j, get[PIXEL])), mask)
-            b.store_vector(value, b.at(to, b.mul(j, I64(own.lanes * own.bytes))))
+            b.store_vector(value, b.at(to, b.mul(j, I64(own.width))))
 
         b.count_up(I64(0), get[COLUMNS], 1, pixel, "pixels")
 

@@ -291,7 +291,7 @@ class _Emitter:
         first = b.mul(top, pitch)
         step = b.mul(self.slot(slot.CLASSES), pitch) if planes.classes else pitch
         along = b.mul(left, I64(b.owner.bytes))
-        width = b.owner.lanes * b.owner.bytes
+        width = b.owner.width
         order = lane_order(b, planes.stride)
         if order != sorted(order):
             sums = [b.pick(value, [order.index(i) for i in range(len(order))]) for value in sums]

@@ -202,7 +202,7 @@ def emit(butterfly: Butterfly, target: targets.Target) -> ir.Module:
 def _emit_step(b: Builder, butterfly: Butterfly, place: ir.Value, leg: ir.Value, twiddles: ir.Value) -> None:
     """One butterfly, in place."""
     own = b.owner
-    vector = own.lanes * own.bytes
+    vector = own.width
     parts = (vector, 0) if butterfly.inverse else (0, vector)
     legs = [b.at(place, b.mul(leg, I64(q))) if q else place for q in range(butterfly.radix)]
     values = [(b.load_vector(b.at(at, parts[0])), b.load_vector(b.at(at, parts[1]))) for at in legs]

@@ -306,7 +306,7 @@ class _Emitter:
         b, lanes = self.b, self.b.owner.lanes
         begin = b.pointer(b.add(self.scratch, b.mul(row, self.get[ROW])))
         inputs = [b.at(begin, b.mul(self.get[ROW], I64(i))) for i in range(rows)]
-        width = lanes * b.owner.bytes
+        width = b.owner.width
 
         def products(
             offset: ir.Value, masks: Sequence[ir.Value | None], sums: Sequence[ir.Value]

@@ -93,9 +93,6 @@ class _Words(Builder):
     def is_zero(self, value: ir.Value) -> ir.Value:
         return self.icmp_signed("==", value, I64(0))
 
-    def positive(self, value: ir.Value) -> ir.Value:
-        return self.icmp_signed(">", value, I64(0))
-
     def call_address(self, function: ir.Value, returns: ir.Type, arguments: list[ir.Value]) -> None:
         kind = ir.FunctionType(returns, [argument.type for argument in arguments])
         self.call(self.inttoptr(function, kind.as_pointer()), arguments)

@@ -54,7 +54,7 @@ def emit(name: str, dtype: str, stride: int, target: targets.Target) -> ir.Modul
         def store(i: ir.Value) -> None:
             b.store_vector(own.constant(0.0), b.at(to, i))
 
-        b.count_up(I64(0), size, own.lanes * own.bytes, store, "zeros")
+        b.count_up(I64(0), size, own.width, store, "zeros")
 
     def plane(number: ir.Value) -> None:
         to = b.pointer(b.add(get[TO], b.mul(number, get[PLANE_TO])), "to")

@@ -150,7 +150,7 @@ class Down:
         """Write a row of fewer elements than a vector has, one by one."""
         b, get, own = self.b, self.get, self.own
         room = b.pointer(b.add(self.context.scratch, get[MORE_AT]))
-        part = own.lanes * own.bytes
+        part = own.width
         b.put((b.finished(state[0], self._divisor(line, I64(0))), *state[1:]), room, 0, part)
 
         def element(j: ir.Value) -> None:
@@ -178,7 +178,7 @@ class Down:
 
     def _column(self, rows: ir.Value, j: ir.Value, vectors: int) -> None:
         b, get, own = self.b, self.get, self.own
-        size, part = own.lanes * own.bytes, self.code.kernel[0] * COLUMN * own.lanes * own.bytes
+        size, part = own.width, self.code.kernel[0] * COLUMN * own.width
         line = b.pointer(b.add(self.source, b.mul(j, I64(own.bytes))))
         column = b.pointer(b.add(b.add(self.context.scratch, get[MORE_AT]), I64(2 * size)))
         below = self.code.kernel[0]

@@ -111,7 +111,7 @@ def _fill(b: Folder, numbers: ir.Value, scratch: ir.Value) -> None:
     if own.parts == 1:
         part = end
     to = b.pointer(scratch)
-    b.count_up(I64(0), part, own.lanes * own.bytes, lambda i: b.put(b.nothing, to, i, part), "fill")
+    b.count_up(I64(0), part, own.width, lambda i: b.put(b.nothing, to, i, part), "fill")
 
 
 class _Task:
@@ -343,4 +343,4 @@ class _Task:
         def move(i: ir.Value) -> None:
             b.put(b.get(source, i, get[ROWS_PART]), b.pointer(to), i, get[ROWS_PART])
 
-        b.count_up(I64(0), end, own.lanes * own.bytes, move, "carry")
+        b.count_up(I64(0), end, own.width, move, "carry")

@@ -337,7 +337,7 @@ class _Emitter:
         self.look(sums, mask)
         pitch = self.slot(slot.Y_ROW)
         first = b.add(b.mul(row, pitch), b.mul(left, I64(b.owner.bytes)))
-        width = b.owner.lanes * b.owner.bytes
+        width = b.owner.width
 
         def places(plane: ir.Value) -> list[ir.Value]:
             starts = [b.pointer(b.add(b.add(plane, first), b.mul(pitch, I64(i)))) for i in range(passes.lines)]

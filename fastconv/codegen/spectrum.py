@@ -90,14 +90,14 @@ def _blocks(b: Builder, columns: ir.Value, block: ir.Value, name: str) -> None:
     left = b.srem(columns, I64(b.owner.lanes))
     whole = b.sub(columns, left)
     b.count_up(I64(0), whole, b.owner.lanes, lambda column: block(column, None), name)
-    b.do_if(b.icmp_signed(">", left, I64(0)), lambda: block(whole, left), f"{name}.rest")
+    b.do_if(b.positive(left), lambda: block(whole, left), f"{name}.rest")
 
 
 def emit_gather(name: str, dtype: str, target: targets.Target, *, scaled: bool) -> ir.Module:
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(name, dtype, target)
     b, get = own.step(name, LINE_OPERANDS)
-    vector = own.lanes * own.bytes
+    vector = own.width
     scale = b.broadcast(b.pointer(get[SUM])) if scaled else None
     for part in range(2):
         lines = []
@@ -140,7 +140,7 @@ class _Part:
 
     def __init__(self, b: Builder, get: Sequence[ir.Value], finish: ir.Function | None, part: int) -> None:
         self.b, self.get, self.finish, self.part = b, get, finish, part
-        self.vector = b.owner.lanes * b.owner.bytes
+        self.vector = b.owner.width
         self.tiles = _tiles(b, get[TABLE], part, SCATTER_SLOTS)
         self.sum = b.at(b.pointer(get[SUM]), part * self.vector)
 
@@ -198,7 +198,7 @@ class _Part:
             def some() -> None:
                 b.store_lanes(finished(b.first_lanes(left)), address(TO, TO_ROW), left)
 
-            b.do_if(b.and_(b.not_(whole), b.icmp_signed(">", left, I64(0))), some, "some")
+            b.do_if(b.and_(b.not_(whole), b.positive(left)), some, "some")
 
         b.do_if(b.icmp_signed("<", self.get[ROW], rows), store, "row")
 
@@ -207,7 +207,7 @@ def emit_product(name: str, dtype: str, x: str, w: str, target: targets.Target) 
     """Return the function as an LLVM module; ``str`` of it is readable."""
     own = VectorModule(name, dtype, target)
     b, get = own.step(name, PRODUCT_OPERANDS)
-    vector = own.lanes * own.bytes
+    vector = own.width
     zero = own.constant(0.0)
     together = 2  # elements, each with four sums: as many as hide the time that a product takes
 

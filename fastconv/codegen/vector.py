@@ -34,6 +34,11 @@ class VectorModule:
         self.mask = ir.VectorType(I1, self.lanes)
         self.suffix = f"v{self.lanes}f{8 * self.bytes}"
 
+    @property
+    def width(self) -> int:
+        """Bytes of a vector."""
+        return self.lanes * self.bytes
+
     def declare(self, name: str, returns: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
         """Return the function `name`, declared on first use."""
         known = self.module.globals.get(name)
@@ -93,6 +98,15 @@ class Builder(ir.IRBuilder):
         """So many i64 from an address on."""
         first = self.pointer(address)
         return [self.load_int(self.at(first, 8 * slot)) for slot in range(count)]
+
+    def positive(self, value: ir.Value) -> ir.Value:
+        """Whether an i64 is more than zero."""
+        return self.icmp_signed(">", value, I64(0))
+
+    def opaque(self, value: ir.Value) -> ir.Value:
+        """An i64 in a register of its own, of which nobody may know that it can be computed from others."""
+        kind = ir.FunctionType(I64, [I64])
+        return self.asm(kind, "", "=r,0", [value], side_effect=False)
 
     # -- vectors
 
@@ -309,6 +323,35 @@ class Builder(ir.IRBuilder):
         self.branch(head)
         self.position_at_end(after)
         return carried
+
+    def loop_once(
+        self,
+        first: ir.Value,
+        end: ir.Value,
+        step: int,
+        values: Sequence[ir.Value],
+        body: Callable[[ir.Value, Sequence[ir.Value]], Sequence[ir.Value]],
+        name: str,
+    ) -> list[ir.Value]:
+        """As `loop`, where there is something to do at least once.
+
+        What a body ends with goes nowhere else, and LLVM keeps it in registers rather than what the body reads.
+        """
+        before = self.block
+        inside = self.function.append_basic_block(name)
+        after = self.function.append_basic_block(f"{name}.done")
+        self.branch(inside)
+        self.position_at_end(inside)
+        i = self.phi(I64, "i")
+        carried = [self.phi(value.type) for value in values]
+        changed = list(body(i, carried))
+        following = self.add(i, I64(step))
+        for phi, old, new in zip([i, *carried], [first, *values], [following, *changed], strict=True):
+            phi.add_incoming(old, before)
+            phi.add_incoming(new, self.block)
+        self.cbranch(self.icmp_signed("<", following, end), inside, after)
+        self.position_at_end(after)
+        return changed
 
     def count_up(
         self, first: ir.Value, end: ir.Value, step: int, body: Callable[[ir.Value], None], name: str

@@ -257,7 +257,7 @@ class Plan(TaskPlan):
     @cached_property
     def array(self) -> npt.NDArray[np.int64]:
         """The numbers as drivers read them, the tiles' addresses among them."""
-        request = self.request
+        request, dtype = self.request, self.request.problem.dtype
         array = np.zeros(self.length, np.int64)
         for place, value in self.numbers.items():
             array[place] = value
@@ -265,7 +265,7 @@ class Plan(TaskPlan):
         for rows, vectors, fill in self.shapes:
             joints = 0 if fill == tiles.WHOLE else self.numbers.get(JOINTS, 0)
             tile = tiles.Tile(
-                request.problem.dtype, rows, vectors, fill, rows_are_filters, request.activation, joints
+                dtype, rows, vectors, fill, rows_are_filters, request.activation, self.numbers[WEIGHT_STEP], joints
             )
             array[tile_slot(rows, vectors, fill)] = tiles.address(tile)
         for slot, function in self.functions.items():

@@ -28,7 +28,6 @@ def start_frame(
     """Fill the slots that hold for a whole block; `weights` is where its first step's weights lie."""
     item = plan[at.ITEM]
     frame[FIRST_WEIGHT] = weights
-    frame[slot.WEIGHT_STEP] = plan[at.WEIGHT_STEP] * item
     frame[slot.STEPS] = steps
     frame[slot.TABLE] = plan[at.TABLE_AT]
     frame[slot.ACCUMULATE] = 0 if first_pass else 1
@@ -153,8 +152,8 @@ def sweep_pixel_rows(
         y = out + (image * plan[at.OUT_IMAGE] + (filter_ + k) * plan[at.OUT_FILTER]) * item
         r = residual + (image * plan[at.RESIDUAL_IMAGE] + (filter_ + k) * plan[at.RESIDUAL_FILTER]) * item
         frame[slot.BIAS] = frame[FIRST_BIAS] + k * item if frame[FIRST_BIAS] != 0 else 0
+        frame[slot.B] = frame[FIRST_WEIGHT] + part * plan[at.WEIGHT_PART] * item
         for v in range(vectors):
-            frame[slot.B + v] = frame[FIRST_WEIGHT] + (part * plan[at.WEIGHT_PART] + v * lanes) * item
             frame[slot.LANES + v] = min(lanes, count - v * lanes)
         for row in range(rows):
             done = 0

@@ -199,7 +199,7 @@ class WinogradPlan:
         for place, code in _codelets(dtype, cut.axes).items():
             array[place] = codelet.address(code)
         for rows, vectors in self._tile_shapes():
-            tile = tiles.Tile(dtype, rows, vectors, tiles.WHOLE, False, None)
+            tile = tiles.Tile(dtype, rows, vectors, tiles.WHOLE, False, None, self.numbers[at.WEIGHT_STEP])
             array[tile_slot(rows, vectors, tiles.WHOLE)] = tiles.address(tile)
         return array
 

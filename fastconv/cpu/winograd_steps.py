@@ -228,7 +228,6 @@ def multiply(
     pitch = lanes * item
     frame[slot.STEPS] = channels
     frame[slot.TABLE] = plan[at.TABLE_AT]
-    frame[slot.WEIGHT_STEP] = plan[at.WEIGHT_STEP] * item
     frame[slot.A_ROW] = pitch
     frame[slot.Y_ROW] = pitch
     frame[slot.ACCUMULATE] = adds
@@ -237,10 +236,9 @@ def multiply(
             first_filter, filters = filters_of(plan, panel)
             vectors = (filters + lanes - 1) // lanes
             before = (first_filter - first_panel * plan[at.PART_SIZE]) // lanes
-            b = u + (f * plan[U_FREQUENCY] + (panel - first_panel) * plan[U_PANEL]) * item
+            frame[slot.B] = u + (f * plan[U_FREQUENCY] + (panel - first_panel) * plan[U_PANEL]) * item
             y = m + (f * plan[M_FREQUENCY] + before * plan[M_VECTOR]) * item
             for i in range(vectors):
-                frame[slot.B + i] = b + i * pitch
                 frame[slot.Y + i] = y + i * plan[M_VECTOR] * item
             frame[slot.A] = v + f * plan[V_FREQUENCY] * item
             if larger:

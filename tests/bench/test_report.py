@@ -55,6 +55,17 @@ def test_the_page_has_the_suites_figures() -> None:
     assert "| `conv2d,n1,c64,56x56,k64,3x3,p1,float32` | 231 M | 2 | 1 | direct | 50% | torch | 1 | **0.50** |" in page
 
 
+def test_classes_without_a_transform_and_with_one() -> None:
+    algorithms = Outcome("depthwise", "algorithm", minimum_ms=0.5), Outcome("winograd_2x2", "algorithm", minimum_ms=0.1)
+    first = layer("first", 1.0, 2.0)
+    first = dataclasses.replace(first, outcomes=(*algorithms, *first.outcomes))
+    page = report.page(dataclasses.replace(FOUND, suites=(suite("vgg16", first), *SUITES[1:])), {})
+    # on one thread peer / auto = 2, peer / the faster of direct and depthwise = 4; two threads count in the first mean
+    assert "| 3x3 | 3 | 3.17 | 2.00 | vgg16 first, batch 1, 1 thread | 0 of 3 | 2.00 | 2.00 | 4.00 | 4.00 |" in page
+    alone = report.page(dataclasses.replace(FOUND, suites=SUITES[1:2]), {})
+    assert "| 3x3 | 2 | 4.00 | 4.00 | resnet50 first, batch 1, 2 threads | 0 of 2 | – | – | – | – |" in alone
+
+
 def test_losses_are_named_and_explained() -> None:
     page = report.page(FOUND, {})
     assert f"- **3x3** (slower on 1 of 4, geometric mean of those 0.50). {report.REASONS['3x3']}" in page

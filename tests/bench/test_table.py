@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fastconv.bench.results import LayerResult, Outcome, SuiteResult
-from fastconv.bench.table import _number, heading, kind_table, layer_table, notes
+from fastconv.bench.table import _number, _reasons, heading, kind_table, layer_table, notes
 
 DIRECT = Outcome("direct", "algorithm", first_ms=500.0, minimum_ms=2.0, median_ms=2.5)
 IM2COL = Outcome("im2col", "algorithm", first_ms=1500.0, minimum_ms=1.0, median_ms=1.5)
@@ -72,6 +72,17 @@ def test_a_wrong_result_and_one_that_was_not_run() -> None:
 )
 def test_numbers_have_five_characters_at_most(value: float, shown: str) -> None:
     assert _number(value) == shown
+
+
+def test_reasons_that_differ_in_numbers_or_in_the_problem_are_one() -> None:
+    def skipping(reason: str) -> LayerResult:
+        return dataclasses.replace(SUITE.layers[0], outcomes=(Outcome("fft", "algorithm", skipped=reason),))
+
+    results = [skipping(f"fft needs 2 places, not {count}, in conv1d,n1,c1,{count},k1,1") for count in (1, 0)]
+    assert list(_reasons([*results, skipping("no")])) == [
+        "– fft: fft needs 2 places, not 1 (2 of 3 layers)",
+        "– fft: no (1 of 3 layers)",
+    ]
 
 
 def test_notes() -> None:

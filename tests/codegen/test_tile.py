@@ -31,6 +31,12 @@ KINDS = [
 kinds = pytest.mark.parametrize(("fill", "joints", "rows_are_filters"), KINDS)
 
 
+def make(dtype, rows, vectors, fill, rows_are_filters, activation, joints=0, packed=True):
+    """Return a tile whose weights are packed as tightly as can be, or, of filters in rows, lie as they came."""
+    pitch = rows if rows_are_filters else vectors * targets.current().lanes(dtype)
+    return tiles.Tile(dtype, rows, vectors, fill, rows_are_filters, activation, pitch if packed else 1, joints)
+
+
 def run(tile, frame):
     """Call a tile with a frame, given as slot -> value."""
     slots = np.zeros(tiles.FRAME_SLOTS, np.int64)
@@ -60,15 +66,16 @@ class Setting:
         columns = columns.ravel()
         table = self.random.permutation(PLACES)[:STEPS]
         if tile.rows_are_filters:
-            self.a = self.numbers(rows, STEPS)  # weights [filter][step]
+            weights = self.numbers(repeats, tile.rows, STEPS)  # [tile][filter][step], or [tile][step][filter]
+            self.a = weights.transpose(0, 2, 1).copy() if tile.pitch > 1 else weights
             self.b = self.numbers(PLACES + width + GAP * (1 + tile.joints))  # input, from the first pixel on
-            self.products = self.a @ self.b[table[:, np.newaxis] + columns]
-            weight_step, self.bias = item, self.numbers(rows)
+            self.products = weights.reshape(rows, STEPS) @ self.b[table[:, np.newaxis] + columns]
+            self.bias = self.numbers(rows)
         else:
             self.a = self.numbers(rows, PLACES)  # input [pixel][place]
             self.b = self.numbers(STEPS, width)  # weights [step][filter]
             self.products = self.a[:, table] @ self.b
-            weight_step, self.bias = width * item, self.numbers(width)
+            self.bias = self.numbers(width)
         shape = (rows, tile.vectors, lanes + 2 * GAP)
         self.before, self.residual = self.numbers(*shape), self.numbers(*shape)
         valid = self.random.integers(1, lanes + 1, tile.vectors)
@@ -78,17 +85,16 @@ class Setting:
         self.frame = {
             tiles.STEPS: STEPS,
             tiles.TABLE: self.table.ctypes.data,
-            tiles.WEIGHT_STEP: weight_step,
             tiles.A: self.a.ctypes.data,
-            tiles.A_ROW: self.a.strides[0],
+            tiles.A_ROW: self.a.strides[0] if self.a.ndim == 2 else STEPS * item,
             tiles.Y_ROW: self.before.strides[0],
             tiles.RESIDUAL_ROW: self.residual.strides[0],
-            **self.each(tiles.B, self.b.ctypes.data + first * lanes * item),
+            **self.each(tiles.B, self.b.ctypes.data + first[: None if tile.rows_are_filters else 1] * lanes * item),
             **self.each(tiles.RESIDUAL, self.residual.ctypes.data + first * apart),
             **self.each(tiles.LANES, self.valid),
             tiles.BIAS: self.bias.ctypes.data,
             tiles.REPEATS: repeats,
-            tiles.A_NEXT: tile.rows * self.a.strides[0],
+            tiles.A_NEXT: (tile.rows if self.a.ndim == 2 else 1) * self.a.strides[0],
             tiles.Y_NEXT: tile.rows * self.before.strides[0],
             tiles.RESIDUAL_NEXT: tile.rows * self.residual.strides[0],
             tiles.BIAS_NEXT: tile.rows * item if tile.rows_are_filters else 0,
@@ -136,12 +142,13 @@ class Setting:
         return y
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_shape(vector_bits, dtype):
+def test_every_shape(vector_bits, dtype, packed):
     for rows, vectors in SHAPES:
         for fill, joints, rows_are_filters in KINDS[(rows + vectors) % 3 :: 3]:
             fill = fill if fill == tiles.PARTIAL else min(fill, vectors)
-            tile = tiles.Tile(dtype, rows, vectors, fill, rows_are_filters, None, joints)
+            tile = make(dtype, rows, vectors, fill, rows_are_filters, None, joints, packed or not rows_are_filters)
             setting = Setting(tile, seed=rows)
             for passes in ({}, {"accumulate": True, "finish": True}):
                 np.testing.assert_array_equal(setting.result(**passes), setting.expected(**passes), str(tile))
@@ -153,14 +160,14 @@ def test_every_shape(vector_bits, dtype):
 def test_every_epilogue(fill, joints, rows_are_filters, activation, terms):
     names = ("accumulate", "finish", "bias", "residual")
     chosen = dict(zip(names, terms, strict=True))
-    tile = tiles.Tile("float32", 4, 2, fill, rows_are_filters, activation, joints)
+    tile = make("float32", 4, 2, fill, rows_are_filters, activation, joints)
     setting = Setting(tile)
     np.testing.assert_array_equal(setting.result(**chosen), setting.expected(**chosen))
 
 
 @kinds
 def test_tiles_one_after_the_other(fill, joints, rows_are_filters):
-    tile = tiles.Tile("float32", 3, 2, fill, rows_are_filters, "relu", joints)
+    tile = make("float32", 3, 2, fill, rows_are_filters, "relu", joints)
     setting = Setting(tile, repeats=4)
     for chosen in ({}, {"finish": True, "accumulate": True}):
         np.testing.assert_array_equal(setting.result(**chosen), setting.expected(**chosen))
@@ -169,7 +176,7 @@ def test_tiles_one_after_the_other(fill, joints, rows_are_filters):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rows_are_filters", [False, True])
 def test_every_number_of_valid_lanes(vector_bits, dtype, rows_are_filters):
-    tile = tiles.Tile(dtype, 2, 1, tiles.PARTIAL, rows_are_filters, None)
+    tile = make(dtype, 2, 1, tiles.PARTIAL, rows_are_filters, None)
     setting = Setting(tile)
     for count in range(1, setting.lanes + 1):
         setting.valid[0] = setting.frame[tiles.LANES] = count
@@ -179,25 +186,26 @@ def test_every_number_of_valid_lanes(vector_bits, dtype, rows_are_filters):
 @kinds
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 def test_the_code_can_be_read_and_parsed(vector_bits, activation, fill, joints, rows_are_filters):
-    tile = tiles.Tile("float32", 2, 2, fill, rows_are_filters, activation, joints)
+    tile = make("float32", 2, 2, fill, rows_are_filters, activation, joints)
     text = str(tiles.emit(tile, targets.current()))
     module = llvm.parse_assembly(text)
     module.verify()
     functions = [function.name for function in module.functions if not function.is_declaration]
     assert tile.name in functions
     assert f"<{vector_bits // 32} x float>" in text
-    for name in ("frame", "weight_step", "steps", "residual"):  # what the slots are called
+    for name in ("frame", "table", "steps", "residual"):  # what the slots are called
         assert name in text
 
 
 def test_names_tell_tiles_apart():
     found = [
-        tiles.Tile(dtype, rows, vectors, fill, filters, activation, joints).name
+        tiles.Tile(dtype, rows, vectors, fill, filters, activation, pitch, joints).name
         for dtype in ("float32", "float64")
         for rows, vectors in SHAPES
         for fill, joints, filters in KINDS
         if fill == tiles.PARTIAL or fill <= vectors
         for activation in (None, *ACTIVATIONS)
+        for pitch in (1, 6)
     ]
     assert len(set(found)) == len(found)
 

@@ -31,6 +31,10 @@ def test_each_tap_has_a_phase_where_they_lie_apart():
         ("n1,c64,33x33,k64,3x3,s2", False),  # rows of 16: none crosses
         ("n1,c64,35x35,k64,5x5,s2", False),  # five copies instead of two
         ("n1,c64,35x35,k64,3x3", False),  # three instead of one
+        ("n1,c64,14x14,k64,3x3,p1", True),  # of rows in a cache line
+        ("n1,c64,14x14,k8,3x3,p1", False),
+        ("n1,c64,14x14,k64,5x5,p2", False),
+        ("n1,c64,8x8,k64,3x3,p1", False),  # rows of 8: none crosses
         ("n1,c64,35x35,k64,1x1,s2", False),
         ("n1,c64,9x9,k64,3x3,p16,d16", True),  # windows of taps that do not meet
     ],
