@@ -64,7 +64,8 @@ FLIP = False
 @part()
 def swapped(chunk: int, line: int) -> int:
     """Return where a chunk of a row lies: as fragments are read, eight threads then find theirs in all banks."""
-    return int32(chunk ^ (line % 4 * 2 if WORDS else line % 8))
+    place: int = int32(chunk ^ (line % 4 * 2 if WORDS else line % 8))
+    return place
 
 
 @part()
@@ -76,7 +77,7 @@ def first_read(lane: int, chunk: int, row_bytes: int, of_columns: int) -> int:
     """
     if WORDS:
         row = int32(lane % 4)
-        found = int32(row * row_bytes + swapped(int32(chunk + lane // 16), row) * 16 + lane // 4 % 4 * 4)
+        found: int = int32(row * row_bytes + swapped(int32(chunk + lane // 16), row) * 16 + lane // 4 % 4 * 4)
     else:
         along = int32(lane // 16 if of_columns else lane // 8 % 2)
         row = int32(lane % 8 + (lane // 8 % 2 if of_columns else lane // 16) * 8)

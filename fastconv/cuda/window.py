@@ -131,7 +131,7 @@ def shown(
     width: int,
 ) -> int:
     """Return the bits of the depths, rows and columns of a window that are inside its image."""
-    inside = bits(int32(0), d, kernel_depth, dilation_depth, depth)
+    inside: int = bits(int32(0), d, kernel_depth, dilation_depth, depth)
     inside |= bits(kernel_depth, h, kernel_height, dilation_height, height)
     inside |= bits(int32(kernel_depth + kernel_height), w, kernel_width, dilation_width, width)
     return inside
