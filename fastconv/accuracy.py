@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _TOLERANCES = {"bfloat16": 8e-2, "float16": 1e-2, "float32": 3e-5, "float64": 1e-13}
 _EXACT = 0.0  # integers
 _ROUNDED_TOLERANCES = {"tf32": 1e-3, "fp16": 1e-3, "bf16": 8e-3}  # twice what rounding the factors does to a result
+#: What errors of poolings' sums stay below, which are sums of a few elements at a time; maxima are exact.
+POOLING_ERRORS = {"bfloat16": 8e-3, "float16": 1e-3, "float32": 1e-6, "float64": 2e-15}
 _tolerance: float | None = None
 
 

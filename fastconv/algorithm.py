@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.problem import BFLOAT16, ConvProblem, PoolProblem
+from fastconv.problem import ConvProblem, PoolProblem
 
 Array = npt.NDArray[np.generic]
 
@@ -91,11 +91,6 @@ class Limits(ABC, Generic[P]):
     def clear_cache(self) -> None:
         """Forget what is kept between calls."""
         return
-
-
-def not_in_memory(problem: ConvProblem | PoolProblem) -> str | None:
-    """Return why a problem's arrays cannot be in the computer's memory; None if they can."""
-    return f"{BFLOAT16} is computed on devices alone: NumPy has no such type" if problem.dtype == BFLOAT16 else None
 
 
 class Priced(Limits[P], Generic[P, M]):

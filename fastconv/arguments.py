@@ -8,20 +8,23 @@ it says.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.errors import UnsupportedError
+
+#: 8 bits of float32's 24, and its exponent. NumPy has no such type: in the computer's memory it is that of ml_dtypes.
+BFLOAT16 = "bfloat16"
 DTYPES = (
-    *("float16", "float32", "float64"),
+    *("float16", BFLOAT16, "float32", "float64"),
     *("int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32"),
 )
-#: NumPy has no such type, and nothing computes it in the computer's memory: its arrays are on devices.
-BFLOAT16 = "bfloat16"
-PROBLEM_DTYPES = (*DTYPES, BFLOAT16)
 
 #: What the factors of products of float32 numbers may be rounded to; the first: to nothing.
 PRECISIONS = ("ieee", "tf32", "bf16", "fp16")
@@ -33,7 +36,8 @@ PerAxis: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 Padding: TypeAlias = str | SupportsIndex | Sequence[SupportsIndex] | Sequence[Sequence[int]]
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 
-_NAME_OF_DTYPE = {np.dtype(name): name for name in DTYPES}  # np.dtype.name takes microseconds
+_NATIVE = {name: np.dtype(name) for name in DTYPES if name != BFLOAT16}
+_NAME_OF_DTYPE = {dtype: name for name, dtype in _NATIVE.items()}  # np.dtype.name takes microseconds
 
 
 def integer(value: object, name: str, minimum: int, whole: object = None) -> int:
@@ -156,12 +160,12 @@ def truth(value: object, name: str) -> bool:
 
 
 def dtype_name(dtype: npt.DTypeLike, name: str = "dtype") -> str:
-    """Return the NumPy name of a supported data type, whatever its byte order; bfloat16 is its own name.
+    """Return the NumPy name of a supported data type, whatever its byte order; bfloat16 may be given by name.
 
     Raises
     ------
     TypeError
-        If `dtype` is no data type, or none of `DTYPES`. A type of NumPy's that some package calls bfloat16 is none.
+        If `dtype` is no data type, or none of `DTYPES`; bfloat16 is that of ml_dtypes.
 
     Examples
     --------
@@ -176,10 +180,62 @@ def dtype_name(dtype: npt.DTypeLike, name: str = "dtype") -> str:
         known = None
     if known in _NAME_OF_DTYPE:
         return _NAME_OF_DTYPE[known]
+    if known is not None and _is_bfloat16(known):
+        return BFLOAT16
     shown = repr(dtype) if known is None else known.name
     if shown in DTYPES:  # another byte order
         return shown
     raise TypeError(f"{name} must be one of {', '.join(DTYPES)}, got {shown}")
+
+
+def _is_bfloat16(dtype: np.dtype[np.generic]) -> bool:
+    """Return whether a type is that of ml_dtypes: who has an array of it has imported the package."""
+    package = sys.modules.get("ml_dtypes")
+    return package is not None and dtype.type is getattr(package, BFLOAT16, None)
+
+
+def native_dtype(dtype: str) -> np.dtype[np.generic]:
+    """Return the data type of that name, in the machine's byte order.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is bfloat16 and ml_dtypes is not installed.
+    """
+    if dtype != BFLOAT16:
+        return _NATIVE[dtype]
+    try:
+        bfloat16: type[np.generic] = import_module("ml_dtypes").bfloat16
+    except ImportError as error:
+        raise UnsupportedError(f"dtype must be a type that NumPy has, or bfloat16 with ml_dtypes: {error}") from None
+    return np.dtype(bfloat16)
+
+
+def numpys(dtype: npt.DTypeLike) -> np.dtype[np.generic]:
+    """Return a type of NumPy's own that holds a data type's numbers: of bfloat16 float32, else that itself.
+
+    NumPy knows neither what kind bfloat16 is of, nor its common type with most others.
+
+    Examples
+    --------
+    >>> numpys("bfloat16"), numpys("int8")
+    (dtype('float32'), dtype('int8'))
+    """
+    if isinstance(dtype, str) and dtype == BFLOAT16:
+        return _NATIVE["float32"]
+    found = np.dtype(dtype)
+    return _NATIVE["float32"] if _is_bfloat16(found) else found
+
+
+def epsilon(dtype: str) -> float:
+    """Return the distance from 1 to the next number of a floating data type.
+
+    Examples
+    --------
+    >>> epsilon("bfloat16"), epsilon("float16")
+    (0.0078125, 0.0009765625)
+    """
+    return 2.0**-7 if dtype == BFLOAT16 else float(np.finfo(dtype).eps)
 
 
 def itemsize(dtype: str) -> int:
@@ -195,7 +251,7 @@ def itemsize(dtype: str) -> int:
 
 def is_floating(dtype: npt.DTypeLike) -> bool:
     """Return whether a data type has floating-point numbers."""
-    return (isinstance(dtype, str) and dtype == BFLOAT16) or np.dtype(dtype).kind == "f"
+    return numpys(dtype).kind == "f"
 
 
 def check_same_kind(dtype: npt.DTypeLike, other: npt.DTypeLike, name: str) -> None:
@@ -203,7 +259,7 @@ def check_same_kind(dtype: npt.DTypeLike, other: npt.DTypeLike, name: str) -> No
 
     Neither is ever silently turned into the other.
     """
-    floating = np.dtype(other).kind == "f"
+    floating = is_floating(other)
     if is_floating(dtype) != floating:
         kind = "a floating" if floating else "an integer"
         raise TypeError(f"{name} must have {kind} dtype, got {dtype}")

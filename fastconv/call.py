@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import config, memory, verbose
-from fastconv.arguments import DTYPES, Padding, PerAxis, dtype_name, is_floating, one_of
+from fastconv.arguments import Padding, PerAxis, dtype_name, is_floating, native_dtype, numpys, one_of
 from fastconv.devices import all_on_device, is_on_device
 from fastconv.errors import UnsupportedError
 from fastconv.problem import ACTIVATIONS, ConvProblem
@@ -243,7 +243,7 @@ def called(rank: int, x: Shaped, weight: Shaped, arguments: tuple[object, ...]) 
 
 def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) -> _Call:
     problem, batched, named, algorithm, limit = called(rank, x, weight, arguments)
-    result = _result_type(problem)
+    result = result_type(problem)
     entries = cast("tuple[Algorithm, ...]", options(problem, algorithm, limit))
 
     def bind(weight: Array) -> Bound | None:
@@ -259,7 +259,7 @@ def _prepare(rank: int, x: Array, weight: Array, arguments: tuple[object, ...]) 
     if run is not None and not batched:
         run, shape = _with_batch_axis(run), shape[1:]
     empty = memory.maker(shape, result)
-    return _Call(NATIVE[problem.dtype], result, shape, empty, (problem.filters,), run, bind)
+    return _Call(native_dtype(problem.dtype), result, shape, empty, (problem.filters,), run, bind)
 
 
 def _with_batch_axis(run: Callable[..., None]) -> Callable[..., None]:
@@ -364,20 +364,15 @@ def problem_of(
     )
 
 
-def _common_type(x: np.dtype[np.generic] | str, weight: np.dtype[np.generic] | str) -> np.dtype[np.generic]:
-    dtype_name(x, "x")
-    dtype_name(weight, "weight")
-    return np.result_type(x, weight)
+def _common_type(x: np.dtype[np.generic] | str, weight: np.dtype[np.generic] | str) -> npt.DTypeLike:
+    """That of NumPy; beside another type, bfloat16 counts as float32, which holds it."""
+    name, other = dtype_name(x, "x"), dtype_name(weight, "weight")
+    return name if name == other else np.result_type(numpys(name), numpys(other))
 
 
-NATIVE = {name: np.dtype(name) for name in DTYPES}
-_INT64 = np.dtype(np.int64)
-
-
-def _result_type(problem: ConvProblem) -> np.dtype[np.generic]:
-    """The problem's type, int64 for integers: their sums are exact."""
-    native = NATIVE[problem.dtype]
-    return native if native.kind == "f" else _INT64
+def result_type(problem: ConvProblem) -> np.dtype[np.generic]:
+    """Return the problem's type, int64 for integers: their sums are exact."""
+    return native_dtype(problem.dtype if is_floating(problem.dtype) else "int64")
 
 
 def as_addend(value: object, shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) -> Array:
@@ -387,7 +382,7 @@ def as_addend(value: object, shape: tuple[int, ...], dtype: np.dtype[np.generic]
         raise ValueError(f"{name} must have shape {shape}, got {found.shape}")
     if found.dtype != dtype:
         dtype_name(found.dtype, name)
-        if not np.can_cast(found.dtype, dtype, "same_kind"):
+        if not np.can_cast(numpys(found.dtype), numpys(dtype), "same_kind"):
             raise TypeError(f"{name} must have a type that casts to {dtype}, got {found.dtype}")
     return dense(found, dtype)
 

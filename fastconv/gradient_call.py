@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 
 from fastconv import config, memory, verbose
-from fastconv.arguments import dtype_name, integer, is_floating, per_axis, shape
+from fastconv.arguments import dtype_name, integer, native_dtype, per_axis, shape
 from fastconv.call import (
-    NATIVE,
     Array,
     Shaped,
     array,
@@ -25,6 +24,7 @@ from fastconv.call import (
     needs_a_copy,
     options,
     problem_of,
+    result_type,
 )
 from fastconv.devices import all_on_device
 from fastconv.errors import UnsupportedError
@@ -195,8 +195,7 @@ def _prepare(request: Request, first: Array, second: Array) -> _Call:
     problem, batched = request.asked(first, second)
     limit = config.tolerance_in_force(problem, request.tolerance)
     chosen = cast("Algorithm", options(problem, request.algorithm, limit)[-1])
-    native = NATIVE[problem.dtype]
-    result = native if is_floating(problem.dtype) else np.dtype(np.int64)
+    result = result_type(problem)
     shape = problem.result_shape
     run = None if 0 in shape else verbose.told(chosen.prepared(problem, None), problem, chosen.name)
     by_input = problem.direction == "input_gradient"
@@ -210,4 +209,5 @@ def _prepare(request: Request, first: Array, second: Array) -> _Call:
             out = out[np.newaxis] if by_input else out
         run(one, other, bias, None, out)
 
-    return _Call(native, result, shape, memory.maker(shape, result), (problem.channels,), run and run_so)
+    operand, empty = native_dtype(problem.dtype), memory.maker(shape, result)
+    return _Call(operand, result, shape, empty, (problem.channels,), run and run_so)

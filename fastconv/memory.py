@@ -81,7 +81,8 @@ def _placed(shape: tuple[int, ...], dtype: np.dtype[np.generic], beside: Array) 
 
 def _leased(shape: tuple[int, ...], dtype: np.dtype[np.generic], beside: Array) -> Array:
     size = math.prod(shape) * dtype.itemsize
-    return np.asarray(_Lease(_taken(size) or _Block(size), beside, shape, dtype))
+    leased = np.asarray(_Lease(_taken(size) or _Block(size), beside, shape, dtype))
+    return leased if leased.dtype == dtype else leased.view(dtype)  # types that the interface lacks come as bytes
 
 
 def _apart(block: Array, beside: Array) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import ml_dtypes  # noqa: F401 - NumPy knows "bfloat16" by its name from here on
 import numpy as np
 import pytest
 from hypothesis import settings

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import math
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastconv.arguments import padding_pairs, per_axis
+from fastconv.arguments import dtype_name, epsilon, is_floating, native_dtype, numpys, padding_pairs, per_axis
 from fastconv.problem import ConvProblem
 
 
@@ -159,3 +160,13 @@ def test_per_axis_keeps_numbers_apart():
     assert per_axis([np.int8(3), 4], 2, "kernel_size", 1) == (3, 4)
     with pytest.raises(ValueError, match="kernel_size must be at least 5, got 4"):
         per_axis(4, 2, "kernel_size", 5)
+
+
+def test_bfloat16_is_that_of_ml_dtypes():
+    dtype = np.dtype(ml_dtypes.bfloat16)
+    for one in (dtype, dtype.newbyteorder(), ml_dtypes.bfloat16, "bfloat16"):
+        assert dtype_name(one) == "bfloat16"
+        assert is_floating(one)
+        assert numpys(one) == np.float32
+    assert native_dtype("bfloat16") == dtype
+    assert epsilon("bfloat16") == float(ml_dtypes.finfo(dtype).eps)

@@ -129,6 +129,32 @@ str(fastconv.ConvProblem.parse("conv2d,n1,c8,8x8,k8,3x3,float32"))
     assert imported_by(program).isdisjoint(HEAVY)
 
 
+def test_ml_dtypes_is_left_to_who_has_arrays_of_bfloat16():
+    program = """
+import numpy as np
+import fastconv
+half = np.ones((1, 1, 9), "float16")
+fastconv.conv1d(half, half)
+fastconv.max_pool1d(half, 3)
+fastconv.explain(fastconv.ConvProblem.parse("conv2d,n1,c8,8x8,k8,3x3,bfloat16"))
+"""
+    assert "ml_dtypes" not in imported_by(program)
+    assert "ml_dtypes" in imported_by(program + "import ml_dtypes")
+
+
+def test_what_needs_ml_dtypes_says_so_where_it_is_missing():
+    program = """
+import sys
+sys.modules["ml_dtypes"] = None  # as if it were not installed
+import fastconv
+try:
+    fastconv.tune(fastconv.ConvProblem.parse("conv2d,n1,c8,8x8,k8,3x3,bfloat16"))
+except fastconv.UnsupportedError as error:
+    print(error)
+"""
+    assert python(program).startswith("dtype must be a type that NumPy has, or bfloat16 with ml_dtypes: ")
+
+
 def test_the_check_for_imports_notices_one():
     assert not imported_by("import fastconv, llvmlite").isdisjoint(HEAVY)
 

@@ -283,12 +283,14 @@ def test_integers_that_might_not_fit_are_refused():
         fastconv.conv1d(np.full((1, 1, 2), 2**31), np.full((1, 1, 2), 2**31))
 
 
-def test_float16_is_summed_wider_and_rounded_once():
-    x = np.array([[[2048, 1, 1]]], np.float16)  # 2048 + 1 is 2048 in float16
-    y = fastconv.conv1d(x, np.ones((1, 1, 3), np.float16), algorithm="reference")
-    assert y.dtype == np.float16
-    assert y.tolist() == [[[2050]]]
-    assert fastconv.conv1d(x, np.ones((1, 1, 3), np.float16)).tolist() == [[[2050]]]
+@pytest.mark.parametrize(("dtype", "many"), [("float16", 2048), ("bfloat16", 256)])
+def test_halves_are_summed_wider_and_rounded_once(dtype, many):
+    x = np.array([[[many, 1, 1]]], dtype)
+    assert (x[0, 0, 0] + x[0, 0, 1]).item() == many  # the next number is greater by two
+    for algorithm in ("auto", "reference"):
+        y = fastconv.conv1d(x, np.ones((1, 1, 3), dtype), algorithm=algorithm)
+        assert y.dtype == dtype
+        assert y.tolist() == [[[many + 2]]]
 
 
 @pytest.mark.parametrize(
@@ -296,6 +298,10 @@ def test_float16_is_summed_wider_and_rounded_once():
     [
         ("float32", "float64", "float64"),
         ("float16", "float32", "float32"),
+        ("bfloat16", "float32", "float32"),
+        ("float64", "bfloat16", "float64"),
+        ("bfloat16", "float16", "float32"),  # neither holds the other
+        ("bfloat16", "int8", "float32"),
         ("int8", "float32", "float32"),
         ("uint8", "int8", "int64"),
     ],

@@ -215,9 +215,17 @@ def test_types_and_lists():
     found = fastconv.conv1d_input([1, 1, 2], [[[1.0, 2.0]]], np.array([[[3]]], np.float32))
     assert found.dtype == np.float64
     assert found.tolist() == [[[3, 6]]]
-    half = fastconv.conv1d_weight(np.array([[[2048, 1, 1]]], "f2"), (1, 1, 1), np.ones((1, 1, 3), "f2"))
-    assert half.dtype == np.float16
-    assert half.tolist() == [[[2050]]]  # summed wider, and rounded once
+
+
+@pytest.mark.parametrize(("dtype", "many"), [("float16", 2048), ("bfloat16", 256)])
+def test_halves_are_summed_wider_and_rounded_once(dtype, many):
+    x, ones = np.array([[[many, 1, 1]]], dtype), np.ones((1, 1, 3), dtype)
+    by_weight = fastconv.conv1d_weight(x, (1, 1, 1), ones)
+    by_input = fastconv.conv1d_input((1, 1, 1), ones.reshape(3, 1, 1), x.reshape(1, 3, 1))
+    transposed = fastconv.conv_transpose1d(x.reshape(1, 3, 1), ones.reshape(3, 1, 1))
+    for found in (by_weight, by_input, transposed):
+        assert found.dtype == dtype
+        assert found.tolist() == [[[many + 2]]]
 
 
 # --- the three are one bilinear form --------------------------------------------------------------

@@ -196,8 +196,8 @@ def test_sizes_batches_and_none(algorithm):
         assert y.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("x_type", ["float32", "float64", ">f4", "float16", "int16", "int64"])
-@pytest.mark.parametrize("weight_type", ["float32", ">f8", "int32"])
+@pytest.mark.parametrize("x_type", ["float32", "float64", ">f4", "float16", "bfloat16", "int16", "int64"])
+@pytest.mark.parametrize("weight_type", ["float32", ">f8", "bfloat16", "int32"])
 def test_types_that_differ(x_type, weight_type):
     x, weight, bias = numbers(1, 2, 5, 5, dtype=x_type), numbers(3, 2, 3, 3, dtype=weight_type, seed=1), [1, 2, 3]
     expected, y = fastconv.conv2d(x, weight, bias), Conv2d(weight, bias)(x)

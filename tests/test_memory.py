@@ -29,13 +29,14 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-def test_it_is_an_array_like_any_other() -> None:
-    found = memory.empty((10, 20, 30), np.float64, BESIDE)
-    assert (type(found), found.shape, found.dtype) == (np.ndarray, (10, 20, 30), np.float64)
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_it_is_an_array_like_any_other(dtype: str) -> None:
+    found = memory.empty((10, 20, 30), dtype, BESIDE)
+    assert (type(found), found.shape, found.dtype) == (np.ndarray, (10, 20, 30), dtype)
     assert found.flags.c_contiguous
     assert found.flags.writeable
     found[...] = 1.0
-    assert found.sum() == 6000
+    assert found.sum(dtype=np.float64) == 6000
 
 
 def test_a_released_one_is_used_again_for_its_size_alone() -> None:

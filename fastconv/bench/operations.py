@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 import fastconv
 from fastconv import config, reference
-from fastconv.arguments import PRECISIONS
+from fastconv.arguments import PRECISIONS, native_dtype
 from fastconv.problem import ConvProblem, PoolProblem, Problem
 
 __all__ = ["ERROR_LIMITS", "OPERATIONS", "Array", "Operation", "draw", "operation_of", "relative_error"]
@@ -29,7 +29,7 @@ Arrays: TypeAlias = tuple[Array, ...]
 SEED = 20151210
 
 # Relative 2-norm that a result may be off by where nobody states a bound; integers must be exact.
-ERROR_LIMITS = {"float16": 2e-3, "float32": 2e-6, "float64": 1e-14}
+ERROR_LIMITS = {"bfloat16": 1.6e-2, "float16": 2e-3, "float32": 2e-6, "float64": 1e-14}
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def draw(problem: Problem) -> Arrays:
     those without a sign between 0 and 4.
     """
     generator = np.random.default_rng(SEED)
-    dtype = np.dtype(problem.dtype)
+    dtype = native_dtype(problem.dtype)
 
     def array(shape: tuple[int, ...]) -> Array:
         if dtype.kind in "iu":

@@ -18,6 +18,7 @@ from math import ceil
 
 import fastconv
 from fastconv import timing
+from fastconv.arguments import is_floating
 from fastconv.bench import ceilings
 from fastconv.bench.contenders import check, contenders, expected, picked
 from fastconv.bench.kinds import kind_of
@@ -70,12 +71,15 @@ class Job:
         Of one data type and one layout.
     threads : tuple of int
         A layer is measured with each of these numbers in turn, from one computation of the reference.
+    algorithms : tuple of str, optional
+        Names of those that a job on a device is about; None for all.
     """
 
     name: str
     source: str
     layers: tuple[Layer, ...]
     threads: tuple[int, ...]
+    algorithms: tuple[str, ...] | None = None
 
     @property
     def dtype(self) -> str:
@@ -263,7 +267,7 @@ def _part(settings: Settings, first: bool) -> tuple[float, int]:
 
 def _bytes(arrays: tuple[Array, ...], right: Array) -> int:
     """Return the bytes of what a call reads and writes; of floats, the reference returns more than a call does."""
-    width = (arrays[0] if arrays[0].dtype.kind == "f" else right).itemsize
+    width = (arrays[0] if is_floating(arrays[0].dtype) else right).itemsize
     return sum(array.nbytes for array in arrays) + width * right.size
 
 

@@ -96,8 +96,10 @@ def bench(
     auto: above 1, fastconv is faster. Exit code 1 if any result is wrong.
 
     With --device cuda, the algorithms for arrays on a device run there, beside cuDNN through PyTorch; by default on
-    several suites, with batch 32 and 1, in both layouts. Of the other options, --batch, --layout, --dtype, --json
-    and --budget count. `python -m fastconv.bench.device` does the same without the packages of the command line.
+    several suites, with batch 32 and 1, in both layouts. Two more SUITEs are there: tensor_cores, networks in float16,
+    bfloat16 and by rounded factors beside cuDNN of the same precision, and gradients of some layers. Of the other
+    options, --batch, --layout, --dtype, --json and --budget count. `python -m fastconv.bench.device` does the same
+    without the packages of the command line.
     """
     if compared is not None:
         before, after = map(read_report, compared)

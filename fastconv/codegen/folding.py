@@ -17,6 +17,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
+from fastconv.arguments import BFLOAT16, itemsize
 from fastconv.codegen.power import power
 from fastconv.codegen.target import Target
 from fastconv.codegen.vector import I1, I64, Builder, VectorModule
@@ -24,6 +25,7 @@ from fastconv.codegen.vector import I1, I64, Builder, VectorModule
 State = tuple[ir.Value, ...]
 
 _FLOATS = {"float16": ir.HalfType(), "float32": ir.FloatType(), "float64": ir.DoubleType()}
+_HALVES = ("float16", BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,15 @@ class Fold:
 
     @property
     def computed(self) -> str:
-        """The type that is computed in: sums of float16 are float32, and nothing beside indices is narrower.
+        """The type that is computed in: that of halves is float32, and nothing beside indices is narrower.
 
         Powers are float64, see `fastconv.codegen.power`.
         """
         if self.exponent:
             return "float64"
-        if self.source == "float16":
+        if self.source in _HALVES:
             return "float32"
-        if self.indices and np.dtype(self.source).itemsize < 4:
+        if self.indices and itemsize(self.source) < 4:
             return "uint32" if self.source.startswith("u") else "int32"
         return self.source
 
@@ -95,18 +97,27 @@ class Fold:
 
 def lanes(fold: Fold, target: Target) -> int:
     """Elements of a vector."""
-    return target.vector_bits // (8 * np.dtype(fold.computed).itemsize)
+    return target.vector_bits // (8 * itemsize(fold.computed))
 
 
 def element_type(dtype: str) -> ir.Type:
-    """The type of an element in memory."""
-    return _FLOATS.get(dtype) or ir.IntType(8 * np.dtype(dtype).itemsize)
+    """The type of an element in memory; bfloat16 is the upper half of a float32's bits."""
+    return _FLOATS.get(dtype) or ir.IntType(8 * itemsize(dtype))
 
 
 def _bits(kind: ir.Type) -> int:
     """Bits of a float, or of each element of a vector of them."""
     element = kind.element if isinstance(kind, ir.VectorType) else kind
     return {ir.HalfType(): 16, ir.FloatType(): 32}.get(element, 64)
+
+
+def _is_integer(kind: ir.Type) -> bool:
+    return isinstance(kind.element if isinstance(kind, ir.VectorType) else kind, ir.IntType)
+
+
+def _like(kind: ir.Type, element: ir.Type) -> ir.Type:
+    """Another type of elements, in a vector where `kind` is one."""
+    return ir.VectorType(element, kind.count) if isinstance(kind, ir.VectorType) else element
 
 
 class FoldModule(VectorModule):
@@ -116,8 +127,7 @@ class FoldModule(VectorModule):
         self.module = ir.Module(name)
         self.module.triple = llvm.get_process_triple()
         self.target, self.fold, self.dtype = target, fold, fold.computed
-        self.bytes = np.dtype(fold.computed).itemsize
-        self.source_bytes, self.result_bytes = (np.dtype(each).itemsize for each in (fold.source, fold.result))
+        self.bytes, self.source_bytes, self.result_bytes = map(itemsize, (fold.computed, fold.source, fold.result))
         self.lanes = lanes(fold, target)
         self.element = element_type(fold.computed)
         self.integer = ir.IntType(8 * self.bytes)
@@ -198,14 +208,40 @@ class Folder(Builder):
         return power(self, value, fold.exponent) if fold.before == "power" else value
 
     def _converted(self, value: ir.Value, kind: ir.Type) -> ir.Value:
-        """A vector or an element as another type of floats; from float16 to float64 processors go by float32."""
-        fold, single = self.owner.fold, ir.FloatType()
+        """A vector or an element as another type of floats; between halves and float64 processors go by float32."""
+        fold, single = self.owner.fold, _like(kind, ir.FloatType())
         steps = [kind]
-        if {fold.source, fold.computed} == {"float16", "float64"}:
-            steps = [ir.VectorType(single, kind.count) if isinstance(kind, ir.VectorType) else single, kind]
+        if fold.source in _HALVES and fold.computed == "float64":
+            steps = [single, kind]
         for step in steps:
-            value = self.fpext(value, step) if _bits(step) > _bits(value.type) else self.fptrunc(value, step)
+            value = self._one_step(value, step)
         return value
+
+    def _one_step(self, value: ir.Value, kind: ir.Type) -> ir.Value:
+        if _is_integer(value.type):
+            return self._widened(value, kind)
+        if _is_integer(kind):
+            return self._narrowed(value, kind)
+        return self.fpext(value, kind) if _bits(kind) > _bits(value.type) else self.fptrunc(value, kind)
+
+    def _widened(self, value: ir.Value, kind: ir.Type) -> ir.Value:
+        """The bits of bfloat16 as float32: the upper half of its bits."""
+        wide = _like(kind, ir.IntType(32))
+        return self.bitcast(self.shl(self.zext(value, wide), self._all(wide, 16)), kind)
+
+    def _narrowed(self, value: ir.Value, kind: ir.Type) -> ir.Value:
+        """The bits of the bfloat16 that is nearest to a float32, of two the even one; those of NaN stay NaN's."""
+        wide = _like(kind, ir.IntType(32))
+        bits = self.bitcast(value, wide)
+        odd = self.and_(self.lshr(bits, self._all(wide, 16)), self._all(wide, 1))
+        nearest = self.add(bits, self.add(odd, self._all(wide, 0x7FFF)))  # carries into what is kept where it must
+        quiet = self.or_(bits, self._all(wide, 0x400000))  # NaN whose kept bits are not those of infinity
+        kept = self.select(self.fcmp_unordered("uno", value, value), quiet, nearest)
+        return self.trunc(self.lshr(kept, self._all(wide, 16)), kind)
+
+    @staticmethod
+    def _all(kind: ir.Type, value: int) -> ir.Constant:
+        return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
     def write(self, value: ir.Value, pointer: ir.Value) -> None:
         """Store a vector or an element, as the result has it."""

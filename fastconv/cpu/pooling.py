@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from fastconv import config, memory
-from fastconv.algorithm import Array, Machine, not_in_memory
+from fastconv.algorithm import Array, Machine
+from fastconv.arguments import itemsize
 from fastconv.codegen import target as targets
 from fastconv.codegen.folding import Fold
 from fastconv.codegen.folding import lanes as lanes_of
@@ -53,7 +54,7 @@ class Pooling(PlannedPooling):
                 max(problem.kernel) > MOST_KERNEL
             ),
         }
-        return not_in_memory(problem) or next((reason for reason, holds in reasons.items() if holds), None)
+        return next((reason for reason, holds in reasons.items() if holds), None)
 
     def terms(self, problem: PoolProblem, machine: Machine) -> dict[str, float]:
         """Predict some operations a vector of the input and of the output; what takes more was measured."""
@@ -125,7 +126,7 @@ class _Plan:
         size = 0
         if self.between is not None:
             shape, dtype = self.between
-            size = math.prod(shape) * np.dtype(dtype).itemsize
+            size = math.prod(shape) * itemsize(dtype)
         return size + max(each.workspace for each in self.passes)
 
     def run(self, x: Array, out: Array, indices: Array | None) -> None:

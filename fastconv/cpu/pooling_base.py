@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import memory
+from fastconv.accuracy import POOLING_ERRORS
 from fastconv.algorithm import Array, PoolAlgorithm, PoolRun
 from fastconv.codegen import target as targets
 from fastconv.codegen.folding import Fold
@@ -48,9 +49,7 @@ class PlannedPooling(PoolAlgorithm):
 
     def error_bound(self, problem: PoolProblem) -> float:
         """Sums of sums of at most 16 elements at a time; maxima are exact."""
-        if problem.maxima:
-            return 0.0
-        return {"float16": 1e-3, "float32": 1e-6, "float64": 2e-15}[problem.dtype]
+        return 0.0 if problem.maxima else POOLING_ERRORS[problem.dtype]
 
     def run(self, problem: PoolProblem, x: Array, out: Array, indices: Array | None) -> None:
         """Compute into `out`; through a contiguous array if its planes are not contiguous."""

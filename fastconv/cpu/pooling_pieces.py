@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import config
-from fastconv.algorithm import Array, Machine, not_in_memory
+from fastconv.algorithm import Array, Machine
+from fastconv.arguments import itemsize
 from fastconv.codegen import pooling_pieces as slot
 from fastconv.codegen import target as targets
 from fastconv.codegen.folding import Fold, lanes
@@ -48,7 +49,7 @@ class PoolPieces(PlannedPooling):
             ),
             f"{self.name} takes planes of {MOST_PLANE} elements at most": math.prod(problem.size) > MOST_PLANE,
         }
-        return not_in_memory(problem) or next((reason for reason, holds in reasons.items() if holds), None)
+        return next((reason for reason, holds in reasons.items() if holds), None)
 
     def terms(self, problem: PoolProblem, machine: Machine) -> dict[str, float]:
         """Predict the rows of all windows, and the vectors that their columns take."""
@@ -97,7 +98,7 @@ def _pass(problem: PoolProblem, strides: tuple[int, int]) -> Pass:
     full = _full(width)
     code = _code(fold, slices, height, width, inner, full)
     count = threads.worth(PoolPieces().cost(problem, Machine()), config.get_num_threads())
-    item, source_item, result_item = (np.dtype(each).itemsize for each in (fold.computed, fold.source, fold.result))
+    item, source_item, result_item = (itemsize(each) for each in (fold.computed, fold.source, fold.result))
     parts_of_state = 2 if fold.indices or fold.looks else 1
     row, out_row, out_rows = width.size * inner, width.output * inner, slices.output * height.output
     rows = slices.size * height.size

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arguments import Pairs
+from fastconv.arguments import Pairs, itemsize
 from fastconv.codegen import folding, pooling_whole, pooling_windows
 from fastconv.codegen import pooling_code as slot
 from fastconv.codegen import target as targets
@@ -112,11 +112,11 @@ def windows(planes: Planes, strides: Ints, count: int, target: targets.Target) -
     """Return the pass for windows; `strides` are the result's, of images and channels, in elements."""
     p = planes
     lanes = folding.lanes(p.fold, target)
-    item = np.dtype(p.fold.computed).itemsize
+    item = itemsize(p.fold.computed)
     code = _code(p, lanes)
     (height, width), (out_height, out_width) = p.size, p.output
     span, row, out_row = p.span[0], width * p.inner, out_width * p.inner
-    source_item, result_item = np.dtype(p.fold.source).itemsize, np.dtype(p.fold.result).itemsize
+    source_item, result_item = itemsize(p.fold.source), itemsize(p.fold.result)
     # elements of a padded row, and of a row of what is combined along rows
     length = max(p.reach[1], p.padding[1][0] + width) * p.inner if code.padded else row
     if code.padded and code.step == 2:
@@ -213,11 +213,11 @@ def whole(
     code = pooling_whole.Whole(fold, alone, elements if few and not alone else 0)
     divisors = np.array([divisor] if fold.after == "divide" else [], fold.computed)  # of integers there are none
     numbers = np.zeros(pooling_whole.SLOTS, np.int64)
-    result_item = np.dtype(fold.result).itemsize
+    result_item = itemsize(fold.result)
     for place, value in {
         pooling_whole.PLANES: planes, pooling_whole.COUNT: elements, pooling_whole.CHANNELS: channels,
         pooling_whole.PART: elements // lanes**2 * lanes,
-        pooling_whole.X_PLANE: elements * np.dtype(fold.source).itemsize,
+        pooling_whole.X_PLANE: elements * itemsize(fold.source),
         pooling_whole.Y_IMAGE: strides[0] * result_item, pooling_whole.Y_CHANNEL: strides[1] * result_item,
         pooling_whole.TOGETHER: int(strides[1] == 1 and (planes <= channels or strides[0] == channels)),
         pooling_whole.DIVISOR: address(divisors),
@@ -278,12 +278,12 @@ def _code(p: Planes, lanes: int) -> Windows:
         return code
     if code.fused:  # a row of fewer elements than a vector has is read beyond its end
         plane = p.size[0] * width * inner  # which the one before it may be read into, and which may be copied
-        small = 4 * lanes <= plane <= SMALL_PLANE // np.dtype(p.fold.source).itemsize
+        small = 4 * lanes <= plane <= SMALL_PLANE // itemsize(p.fold.source)
         return dataclasses.replace(code, padded=out_row < lanes and not small)
     even = code.rowwise or step != 2 or width % 2 == 0
     if step:  # rows that are computed at once make a vector at least: those of the last band, or of a small plane
         window = (p.span[0] - 1) * width * inner // step + out_row
-        small = p.size[0] * width * inner * np.dtype(p.fold.computed).itemsize <= SMALL_PLANE
+        small = p.size[0] * width * inner * itemsize(p.fold.computed) <= SMALL_PLANE
         enough = out_row >= lanes or (small and window >= lanes)
     elif inner == 1:
         enough = (min(p.stride[0], p.span[0]) * width - (p.span[1] - 1)) >= lanes

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv import reference
-from fastconv.algorithm import Array, Machine, PoolAlgorithm, not_in_memory
+from fastconv.algorithm import Array, Machine, PoolAlgorithm
+from fastconv.arguments import epsilon
 from fastconv.problem import PoolProblem
+from fastconv.rounding import rounded
 
 RESULTS = 4  # copies of the result that there are at once, where powers of windows are summed
 ELEMENT_SECONDS = 4e-9  # of an element of a window, read by NumPy into float64 or compared
@@ -29,8 +31,8 @@ class PoolReference(PoolAlgorithm):
     name = "reference"
 
     def supports(self, problem: PoolProblem) -> str | None:
-        """Refuse what NumPy has no type for."""
-        return not_in_memory(problem)
+        """Refuse nothing."""
+        return None
 
     def workspace(self, problem: PoolProblem) -> int:
         """Return the most of float64 copies that NumPy holds at once: of the input, also padded, and of the result."""
@@ -52,7 +54,7 @@ class PoolReference(PoolAlgorithm):
 
     def error_bound(self, problem: PoolProblem) -> float:
         """Half a unit in the last place of the result's type: sums are float64, and maxima are elements."""
-        return 0.0 if problem.maxima else float(np.finfo(problem.dtype).eps)
+        return 0.0 if problem.maxima else epsilon(problem.dtype)
 
     def run(self, problem: PoolProblem, x: Array, out: Array, indices: Array | None) -> None:
         """Compute into `out`, rounding once."""
@@ -60,4 +62,4 @@ class PoolReference(PoolAlgorithm):
             found = _FUNCTIONS[problem.operation](x, **problem.arguments())
             if indices is not None:
                 found, indices[...] = found
-            out[...] = found
+            out[...] = rounded(found, out.dtype)

@@ -8,8 +8,10 @@ import math
 import numpy as np
 
 from fastconv import reference
-from fastconv.algorithm import Algorithm, Array, Machine, not_in_memory
+from fastconv.algorithm import Algorithm, Array, Machine
+from fastconv.arguments import epsilon, is_floating
 from fastconv.problem import ConvProblem
+from fastconv.rounding import rounded
 
 COPY_SECONDS = 4e-10  # of an element that is made float64
 
@@ -24,8 +26,8 @@ class Reference(Algorithm):
     name = "reference"
 
     def supports(self, problem: ConvProblem) -> str | None:
-        """Refuse nothing but what NumPy has no type for."""
-        return not_in_memory(problem)
+        """Refuse nothing."""
+        return None
 
     def workspace(self, problem: ConvProblem) -> int:
         """Return the most of float64 copies that NumPy holds at once: of weights, an image, and results so far."""
@@ -50,9 +52,7 @@ class Reference(Algorithm):
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Half a unit in the last place of the result's type: sums are float64, or exact."""
-        if not problem.dtype.startswith("float"):
-            return 0.0
-        return float(np.finfo(problem.dtype).eps)
+        return epsilon(problem.dtype) if is_floating(problem.dtype) else 0.0
 
     def run(
         self,
@@ -70,7 +70,7 @@ class Reference(Algorithm):
         """
         with np.errstate(over="ignore", invalid="ignore"):
             if problem.direction == "weight_gradient":  # summed over images
-                out[...] = reference.conv_weight_gradient(problem, x, weight)
+                out[...] = rounded(reference.conv_weight_gradient(problem, x, weight), out.dtype)
                 return
             alone = dataclasses.replace(problem, batch=1)
             images = [slice(i, i + 1) for i in range(problem.batch)]
@@ -82,7 +82,7 @@ class Reference(Algorithm):
             else:
                 results = [reference.conv_input_gradient(alone, weight, x[i], bias) for i in images]
             for i, result in zip(images, results, strict=True):
-                out[i] = result
+                out[i] = rounded(result, out.dtype)
 
 
 def _of_gradient(problem: ConvProblem) -> int:

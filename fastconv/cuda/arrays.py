@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 
-from fastconv.arguments import PROBLEM_DTYPES, itemsize
+from fastconv.arguments import DTYPES, itemsize
 from fastconv.cuda.dlpack import LEGACY_STREAM, exported
 from fastconv.devices import kind
 
@@ -191,7 +191,7 @@ class _CuPy:
 
 
 class _Torch:
-    _dtypes: ClassVar = {f"torch.{name}": name for name in PROBLEM_DTYPES}
+    _dtypes: ClassVar = {f"torch.{name}": name for name in DTYPES}
 
     def look(self, array: object) -> DeviceArray:
         a = cast("Any", array)

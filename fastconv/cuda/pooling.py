@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.accuracy import POOLING_ERRORS
 from fastconv.arguments import is_floating
 from fastconv.cuda.algorithm import HALVES, AnyAlgorithm
 from fastconv.cuda.compile import Kernel
@@ -18,7 +19,7 @@ from fastconv.cuda.intrinsics import division
 from fastconv.cuda.plan import Operand, Plan, Step, Target
 from fastconv.cuda.pooling_steps import WARP, any_windows, strips, whole_planes
 from fastconv.cuda.unroll import Constant
-from fastconv.problem import BFLOAT16, PoolProblem
+from fastconv.problem import PoolProblem
 
 _FLOATS = (*HALVES, "float32", "float64")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")  # of maxima
@@ -72,9 +73,7 @@ class Pooling(AnyAlgorithm[PoolProblem]):
 
     def error_bound(self, problem: PoolProblem) -> float:
         """Return that of a sum of rows, and 0 of maxima."""
-        if problem.maxima:
-            return 0.0
-        return {"float16": 1e-3, BFLOAT16: 8e-3, "float32": 1e-6, "float64": 2e-15}[problem.dtype]
+        return 0.0 if problem.maxima else POOLING_ERRORS[problem.dtype]
 
     def plan(self, problem: PoolProblem, target: Target) -> Plan:
         """Return one launch, on operands in the order of `Place`."""

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from fastconv import config, memory, verbose
-from fastconv.arguments import Padding, PerAxis, dtype_name, truth
+from fastconv.arguments import Padding, PerAxis, dtype_name, native_dtype, truth
 from fastconv.call import (
-    NATIVE,
     Array,
     Shaped,
     array,
@@ -121,7 +120,7 @@ def _prepare(
     if run is not None and not batched:
         run = _with_batch_axis(run)
     shape = problem.output_shape if batched else problem.output_shape[1:]
-    dtype = NATIVE[problem.dtype]
+    dtype = native_dtype(problem.dtype)
     return _Call(dtype, shape, memory.maker(shape, dtype), run, problem.indices)
 
 

@@ -14,14 +14,16 @@ import numpy.typing as npt
 from fastconv import reference
 from fastconv.arguments import Padding, PerAxis
 from fastconv.call import Array, array
+from fastconv.rounding import rounded
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def _rounded(found: Array, grad_output: object) -> Array:
     """`found`, in float64, in the type of `grad_output`."""
+    dtype = array(grad_output, "grad_output").dtype.newbyteorder("=")
     with np.errstate(over="ignore", under="ignore"):
-        return found.astype(array(grad_output, "grad_output").dtype.newbyteorder("="), copy=False)
+        return rounded(found, dtype).astype(dtype, copy=False)
 
 
 def _as_reference(function: F) -> F:

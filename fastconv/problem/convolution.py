@@ -15,8 +15,8 @@ from typing import SupportsIndex, cast
 import numpy.typing as npt
 
 from fastconv.arguments import (
+    DTYPES,
     PRECISIONS,
-    PROBLEM_DTYPES,
     Padding,
     Pairs,
     PerAxis,
@@ -67,7 +67,7 @@ _TAIL = {
     "layout": f"({'|'.join(LAYOUTS)})",
     "direction": f"({'|'.join(DIRECTIONS)})",
     "precision": f"({'|'.join(PRECISIONS)})",
-    "dtype": f"({'|'.join(PROBLEM_DTYPES)})",
+    "dtype": f"({'|'.join(DTYPES)})",
 }
 
 
@@ -102,7 +102,7 @@ class ConvProblem(WindowedProblem):
     Parameters
     ----------
     dtype : str
-        The NumPy name of the elements' type, one of `DTYPES`, or ``"bfloat16"``.
+        The NumPy name of the elements' type, one of `DTYPES`.
     batch : int
         Images N, may be 0.
     channels : int

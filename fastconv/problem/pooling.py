@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 import numpy.typing as npt
 
 from fastconv.arguments import (
-    PROBLEM_DTYPES,
+    DTYPES,
     Padding,
     Pairs,
     PerAxis,
@@ -68,7 +68,7 @@ _TAIL = {
     "outputs": f"o({INTEGERS})",
     "indices": "(indices)",
     "layout": f"({'|'.join(LAYOUTS)})",
-    "dtype": f"({'|'.join(PROBLEM_DTYPES)})",
+    "dtype": f"({'|'.join(DTYPES)})",
 }
 
 
@@ -85,7 +85,7 @@ class PoolProblem(WindowedProblem):
     operation : str
         One of `POOLINGS`.
     dtype : str
-        The NumPy name of the elements' type, one of `DTYPES`, or ``"bfloat16"``; floating unless maxima are taken.
+        The NumPy name of the elements' type, one of `DTYPES`; floating unless maxima are taken.
     batch : int
         Images N, may be 0.
     channels : int

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arguments import MAX_INT64, Pairs, check_same_kind, dtype_name, one_of
+from fastconv.arguments import MAX_INT64, Pairs, check_same_kind, dtype_name, is_floating, native_dtype, one_of
 from fastconv.problem import LAYOUTS, image_shape
 
 Index: TypeAlias = tuple[EllipsisType | slice | int, ...]
@@ -23,12 +23,12 @@ Index: TypeAlias = tuple[EllipsisType | slice | int, ...]
 def native(value: npt.ArrayLike, name: str) -> np.ndarray:
     """Return an array of a supported type in the machine's byte order; TypeError otherwise."""
     array = np.asarray(value)
-    return array.astype(dtype_name(array.dtype, f"{name}.dtype"), copy=False)
+    return array.astype(native_dtype(dtype_name(array.dtype, f"{name}.dtype")), copy=False)
 
 
 def accumulator(dtype: npt.DTypeLike) -> np.dtype:
     """Return the type that sums of `dtype` are kept in: float64 or int64."""
-    return np.dtype(np.float64 if np.dtype(dtype).kind == "f" else np.int64)
+    return np.dtype(np.float64 if is_floating(dtype) else np.int64)
 
 
 def operand(value: npt.ArrayLike, name: str, shape: tuple[int, ...], into: np.dtype) -> np.ndarray:

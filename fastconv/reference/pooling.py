@@ -16,7 +16,7 @@ from typing import Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arguments import Padding, PerAxis, integer, one_of, per_axis, truth
+from fastconv.arguments import Padding, PerAxis, integer, is_floating, one_of, per_axis, truth
 from fastconv.reference._arrays import (
     floating,
     from_channels_first,
@@ -128,7 +128,7 @@ def max_pool(
 
 
 def _max_of_windows(x: np.ndarray, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    lowest = -np.inf if is_floating(x.dtype) else np.iinfo(x.dtype).min
     values = windows.covered(x, lowest)
     positions = windows.positions()
     best = np.full((*x.shape[:2], *windows.output_size), lowest, x.dtype)

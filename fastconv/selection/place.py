@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from fastconv import timing
+from fastconv.arguments import native_dtype
+from fastconv.call import result_type
 from fastconv.config import Settings
 from fastconv.devices import check_compiler
 from fastconv.selection import constants, files, table
@@ -122,9 +124,9 @@ def place_of(device: int | None) -> Place:
 
 def calls(problem: ConvProblem, among: Iterable[Algorithm]) -> Mapping[str, Callable[[], None]]:
     """Return calls on one set of operands, by name: of plain weights, which each call packs, as functions do."""
-    dtype, random = np.dtype(problem.dtype), np.random.default_rng(0)
+    dtype, random = native_dtype(problem.dtype), np.random.default_rng(0)
     x, weight = (
         random.uniform(1, 2, shape).astype(dtype) for shape in problem.operand_shapes
     )  # no denormal numbers, and small integers
-    out = np.empty(problem.result_shape, dtype if dtype.kind == "f" else np.int64)
+    out = np.empty(problem.result_shape, result_type(problem))
     return {entry.name: partial(entry.prepared(problem, None), x, weight, None, None, out) for entry in among}

@@ -14,6 +14,10 @@ PROBLEMS = [
     "conv2d,n1,c4,9x8,k6,3x3,p0:1,float64",
     "conv1d,n2,c4,9,k6,3,p1,d2,float32",
     "conv2d,n2,c2,6x5,k3,3x3,flip,float32",  # which PyTorch has not: the reference computes it
+    "conv2d,n3,c4,9x8,k6,3x3,s2,p1,g2,input_gradient,float32",
+    "conv2d,n3,c4,9x8,k6,3x3,p1,channels_last,weight_gradient,float32",
+    "conv1d,n2,c4,9,k6,3,p1,d2,weight_gradient,float64",
+    "conv2d,n2,c2,6x5,k3,3x3,flip,input_gradient,float32",
     "max_pool2d,n3,c4,9x8,3x3,s2,p1,ceil,float32",
     "avg_pool2d,n2,c4,9x8,3x3,p1,exclude_pad,channels_last,float32",
     "lp_pool2d,n1,c3,10x11,3x3,s2,norm2,float32",
@@ -60,10 +64,40 @@ def test_which_rivals_there_are(library):
     def names(text):
         return {name: rival.kind for name, rival in library.rivals(parse(text)).items()}
 
-    formats = {"cudnn": "peer", "cudnn channels_last": "peer"}
-    assert names(PROBLEMS[0]) == {**formats, "cudnn tf32": "coarser", "cudnn tf32 channels_last": "coarser"}
-    assert names(PROBLEMS[2]) == names(PROBLEMS[5]) == formats
-    assert names(PROBLEMS[7]) == {}
+    def formats(name, kind="peer"):
+        return {name: kind, f"{name} channels_last": kind}
+
+    assert names(PROBLEMS[0]) == {**formats("cudnn"), **formats("cudnn tf32", "coarser")}
+    assert names(PROBLEMS[2]) == names("max_pool2d,n3,c4,9x8,3x3,float32") == formats("cudnn")
+    assert names("max_pool2d,n3,c4,9x8,3x3,bfloat16") == formats("cudnn")
+    assert names("lp_pool2d,n1,c3,10x11,3x3,s2,norm2,float32") == {}
+    for direction in ("", "input_gradient,", "weight_gradient,"):  # of one precision with what they are peers of
+        conv = f"conv2d,n3,c4,9x8,k6,3x3,{direction}"
+        assert names(f"{conv}tf32,float32") == formats("cudnn tf32")
+        assert names(f"{conv}bf16,float32") == names(f"{conv}bfloat16") == formats("cudnn bfloat16")
+        assert names(f"{conv}fp16,float32") == names(f"{conv}float16") == formats("cudnn float16")
+        assert names(f"{conv}float64") == formats("cudnn")
+
+
+@pytest.mark.parametrize("direction", ["", "input_gradient,", "weight_gradient,"])
+@pytest.mark.parametrize("layout", ["", "channels_last,"])
+@pytest.mark.parametrize("kind", ["tf32,float32", "bf16,float32", "fp16,float32", "float16", "bfloat16"])
+def test_rivals_of_rounded_factors(direction, layout, kind, library):
+    import torch
+
+    problem = parse(f"conv2d,n3,c4,9x8,k6,3x3,s2,p1,{layout}{direction}{kind}")
+    arrays = library.draw(problem)
+    right = library.expected(problem, arrays)
+    rivals = library.rivals(problem)
+    assert len(rivals) == 2
+    for name, rival in rivals.items():
+        found = rival.prepare(problem, *arrays)()
+        assert found.shape == right.shape == problem.result_shape
+        halves = [each for each in ("bfloat16", "float16") if each in name]
+        assert found.dtype == getattr(torch, halves[0] if halves else "float32")
+        error = library.error(found, right)
+        assert error <= rival.limit
+        assert (error > 1e-5) == bool(halves)
 
 
 def test_each_way_sets_its_own_precision(library):

@@ -9,6 +9,7 @@ import pytest
 
 import fastconv
 from fastconv import reference
+from fastconv.arguments import is_floating
 from fastconv.bench import run
 from fastconv.bench.operations import ERROR_LIMITS, OPERATIONS, Array, draw, operation_of, relative_error
 from fastconv.bench.results import AUTO, REFERENCE
@@ -54,7 +55,7 @@ def test_reference_of_a_pooling_by_hand() -> None:
     assert operation_of(largest).reference(largest, x).tolist() == [[[4.0, 7.0]]]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64", "uint16"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int8", "int64", "uint16"])
 def test_data_are_the_same_every_time_and_never_denormal(dtype: str) -> None:
     problem = dataclasses.replace(parse(SMALL), dtype=dtype)
     first, second = draw(problem), draw(problem)
@@ -63,7 +64,7 @@ def test_data_are_the_same_every_time_and_never_denormal(dtype: str) -> None:
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
         assert one.dtype == dtype
-        if one.dtype.kind == "f":
+        if is_floating(one.dtype):
             assert np.abs(one).min() >= 0.5
             assert np.abs(one).max() <= 1
         else:
@@ -95,6 +96,7 @@ def test_relative_error_is_not_computed_in_the_arrays_own_type() -> None:
         ("conv2d,n1,c1,3x3,k1,3x3,float64", ERROR_LIMITS["float64"]),
         ("conv2d,n1,c1,3x3,k1,3x3,int32", 0.0),
         ("avg_pool2d,n1,c1,3x3,3x3,float16", ERROR_LIMITS["float16"]),
+        ("avg_pool2d,n1,c1,3x3,3x3,bfloat16", ERROR_LIMITS["bfloat16"]),
         ("max_pool2d,n1,c1,3x3,3x3,float32", 0.0),  # picks elements: nothing is rounded
     ],
 )

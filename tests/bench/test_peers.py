@@ -60,6 +60,7 @@ ABLE: dict[str, set[str]] = {
     # what nobody is asked for
     "conv2d,n1,c1,8x8,k1,3x3,p1,flip,float32": set(),
     "conv2d,n1,c1,8x8,k1,3x3,p1,float16": set(),
+    "conv2d,n1,c1,8x8,k1,3x3,p1,bfloat16": set(),
     "conv2d,n1,c1,8x8,k1,3x3,p1,int32": set(),
     # gradients
     "conv2d,n2,c6,9x8,k4,3x3,p1,input_gradient,float32": TORCH,
@@ -76,6 +77,7 @@ ABLE: dict[str, set[str]] = {
     "adaptive_max_pool2d,n2,c3,9x8,3x4,o4x3,float32": {"torch"},
     "adaptive_avg_pool2d,n2,c3,9x8,3x4,o4x3,channels_last,float64": {"torch"},
     "adaptive_avg_pool2d,n2,c3,9x8,3x4,o4x3,float16": set(),
+    "adaptive_avg_pool2d,n2,c3,9x8,3x4,o4x3,bfloat16": set(),
     # pooling as networks have it
     "max_pool2d,n2,c3,9x8,3x3,s2,p1,float32": LAYERS,
     "max_pool2d,n2,c3,9x8,3x3,s2,p1,channels_last,float64": LAYERS - {"onnxruntime"},
@@ -96,6 +98,7 @@ ABLE: dict[str, set[str]] = {
     "avg_pool3d,n1,c2,5x6x7,3x2x2,s2,p1x0x1,channels_last,float32": LAYERS - {"torch channels_last"},
     "avg_pool2d,n2,c3,9x8,3x2,d2,float32": {"numpy"},
     "avg_pool2d,n1,c3,9x8,3x3,p1,float16": set(),
+    "avg_pool2d,n1,c3,9x8,3x3,p1,bfloat16": set(),
     # pooling as images have it
     "max_pool2d,n1,c3,9x8,3x5,p1x2,float32": {*LAYERS, "opencv"},
     "max_pool2d,n1,c3,9x8,4x2,channels_last,float64": {*TORCH, "numpy", "opencv"},

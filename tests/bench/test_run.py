@@ -91,6 +91,7 @@ def test_every_algorithm_is_right_and_timed() -> None:
         ("max_pool1d,n1,c2,8,2,s2,float32", 4 * (2 * 8 + 2 * 4)),
         ("max_pool1d,n1,c2,8,2,s2,int16", 2 * (2 * 8 + 2 * 4)),
         ("avg_pool1d,n1,c2,8,2,s2,float16", 2 * (2 * 8 + 2 * 4)),
+        ("avg_pool1d,n1,c2,8,2,s2,bfloat16", 2 * (2 * 8 + 2 * 4)),
     ],
 )
 def test_bytes_are_those_of_a_call(text: str, count: int) -> None:

@@ -117,7 +117,6 @@ def test_a_file_that_is_none_of_problems_is_refused(tmp_path: Path, content: str
         (["conv2d,n1"], "conv2d,n1"),
         ([TINY, "--tolerance", "-1"], "tolerance must be a positive finite number, got -1"),
         (["conv2d,n0,c2,6x5,k3,3x3,float32"], "results to compute"),
-        (["conv2d,n1,c2,6x5,k3,3x3,bfloat16"], "no algorithm computes"),
     ],
 )
 def test_what_tune_refuses(arguments: list[str], message: str) -> None:

@@ -10,8 +10,11 @@ from libraries import imported
 
 from fastconv import timing
 from fastconv.bench import operations
-from fastconv.bench.device import Rival, command
+from fastconv.bench.device import LAST, Rival, command
+from fastconv.bench.device.tensor_cores import ALGORITHMS, is_rounded, precision_of
 from fastconv.bench.results import Report
+from fastconv.bench.run import Job
+from fastconv.bench.suites import Layer
 from fastconv.devices import UnavailableError
 from fastconv.problem import parse
 
@@ -48,6 +51,8 @@ class Interpreted:
         def refuse(problem, *arrays):
             return "too coarse"
 
+        if is_rounded(problem):
+            return {f"cudnn {precision_of(problem)}{LAST}": Rival("peer", 1e-2, prepare)}
         return {"cudnn": Rival("peer", 3e-5, prepare), "cudnn tf32": Rival("coarser", 2e-3, refuse)}
 
     def stopwatch(self, run):
@@ -125,6 +130,28 @@ def test_a_wrong_result_is_named_and_not_timed(library, tmp_path):
     assert json.loads((tmp_path / "a.json").read_text())["suites"][0]["layers"][0]["problem"] == TINY
 
 
+@pytest.mark.parametrize(
+    ("text", "peer"),
+    [
+        ("conv2d,n1,c8,4x4,k8,3x3,channels_last,tf32,float32", "cudnn tf32"),
+        ("conv2d,n1,c8,4x4,k8,3x3,p1,channels_last,weight_gradient,bf16,float32", "cudnn bf16"),
+    ],
+)
+def test_rounded_factors_are_compared_with_factors_that_are_rounded_alike(library, text, peer):
+    job = Job("tiny", "by hand", (Layer("one", parse(text)),), (1,), ALGORITHMS)
+    found = command.report([job], 600.0, library=library)
+    (suite,) = found.suites
+    assert suite.peak_gflops is None  # of other units
+    (layer,) = suite.layers
+    assert layer.failures == ()
+    packed = ["packed"] if "gradient" not in text else []
+    assert [one.name for one in layer.outcomes] == [*ALGORITHMS, "auto", *packed, peer + LAST]
+    assert layer["implicit_gemm_mma"].minimum_ms > 0
+    lines = "\n".join(command.lines(found))
+    assert f"float32, {precision_of(parse(text))}" in lines
+    assert "dense" not in lines
+
+
 def test_who_is_far_behind_is_timed_once(compiler):
     from fastconv.bench.device import run
 
@@ -166,9 +193,23 @@ def test_kernels_are_compiled_before_by_several_processes(compiler, monkeypatch,
     from fastconv.cuda.driver import Device
 
     monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path))
-    compile_kernels([parse(TINY), parse(POOL)], Device(), processes=2)
+    compile_kernels([(parse(TINY), ("direct",)), (parse(POOL), None)], Device(), processes=2)
     kept = {path.suffix for path in tmp_path.glob("kernels-*/cuda/*")}
     assert ".ptx" in kept
+
+
+def test_kernels_that_nobody_asked_for_are_not_compiled(compiler, monkeypatch):
+    from fastconv.bench.device import prepare
+    from fastconv.cuda.driver import Device
+
+    planned = []
+    monkeypatch.setattr(prepare, "plan_of", lambda entry, problem, target: planned.append(entry.name))
+    picked = prepare.picked(parse(TINY), prepare.DevicePlace(0, Device()))
+    prepare._compile([(TINY, ("fft",))], Device())
+    assert set(planned) == {"fft", picked}
+    planned.clear()
+    prepare._compile([(TINY, None)], Device())
+    assert {"direct", "fft", "im2col"} <= set(planned)
 
 
 def test_the_peak_is_multiply_adds_and_little_else(compiler):
@@ -204,7 +245,14 @@ def test_no_device(monkeypatch, capsys):
 def test_on_a_device(gpu, tmp_path):
     imported("torch")
     file = tmp_path / "results.json"
-    assert command.main([TINY, DEPTHWISE, POOL, "--budget", "60", "--json", str(file)]) == 0
+    tf32, halves = "tf32,float32", "weight_gradient,bfloat16"
+    rounded = [f"conv2d,n2,c16,8x8,k16,3x3,p1,channels_last,{kind}" for kind in (tf32, halves)]
+    assert command.main([TINY, DEPTHWISE, POOL, *rounded, "--budget", "90", "--json", str(file)]) == 0
     found = Report.from_json(file.read_text())
-    assert {layer.best_peer for suite in found.suites for layer in suite.layers} <= {"cudnn", "cudnn channels_last"}
-    assert all(layer.ratio > 0 for suite in found.suites for layer in suite.layers)
+    layers = {layer.problem: layer for suite in found.suites for layer in suite.layers}
+    for problem, layer in layers.items():
+        peer = "cudnn" + (" tf32" if tf32 in problem else " bfloat16" if halves in problem else "")
+        assert layer.best_peer in (peer, peer + LAST)
+        assert layer.ratio > 0
+    for problem in rounded:
+        assert layers[problem][ALGORITHMS[0]].minimum_ms > 0

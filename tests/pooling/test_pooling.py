@@ -75,8 +75,21 @@ def test_norms_by_hand(pooling):
     assert fastconv.lp_pool1d(x, np.inf, 2, algorithm=pooling).tolist() == [[[4.0, 8.0]]]
 
 
+def test_bfloat16_is_rounded_to_the_nearest_by_hand(pooling):
+    step = 2.0**-7  # from 1 to the next number
+    x = np.array([[[1, 1 + step, 1 + step, 1 + 2 * step, -1, -1 - step, np.nan, 1, -np.inf, 1]]], "bfloat16")
+    y = fastconv.avg_pool1d(x, 2, algorithm=pooling)
+    assert y.dtype == "bfloat16"
+    expected = [1, 1 + 2 * step, -1, np.nan, -np.inf]  # of two that are as near, the even one
+    assert np.array_equal(y[0, 0].astype(float), expected, equal_nan=True)
+    y = fastconv.max_pool1d(x, 2, algorithm=pooling)
+    assert np.array_equal(y[0, 0].astype(float), [1 + step, 1 + 2 * step, -1, np.nan, 1], equal_nan=True)
+    large = np.full((1, 1, 2), 3e38, "bfloat16")
+    assert fastconv.lp_pool1d(large, 1, 2, algorithm=pooling).tolist() == [[[np.inf]]]
+
+
 @pytest.mark.parametrize("p", [0.5, 1.5, 3, 4.5, 17, 100])
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_any_norm(p, dtype, by_pieces):
     x = np.array([[[1.0, -1.0, 2.0, 0.0, 0.0, 0.0, -np.inf, 3.0, np.nan, 4.0]]], dtype)
     y = fastconv.lp_pool1d(x, p, 2, algorithm=by_pieces)
@@ -84,7 +97,8 @@ def test_any_norm(p, dtype, by_pieces):
     assert np.array_equal(y, expected.astype(dtype), equal_nan=True)
     random = np.random.default_rng(10).standard_normal((2, 9, 20, 21)).astype(dtype)
     y = fastconv.lp_pool2d(random, p, 3, 2, padding=1, algorithm=by_pieces)
-    assert np.allclose(y, reference.lp_pool(random, p, 3, 2, padding=1), rtol=1e-3 if dtype == "float16" else 1e-7)
+    tolerance = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 1e-7}[dtype]
+    assert np.allclose(y.astype(float), reference.lp_pool(random, p, 3, 2, padding=1), rtol=tolerance)
 
 
 @pytest.mark.parametrize("padding", ["same", "same_lower", "valid", 1, (1, 0), ((0, 1), (2, 0))])

@@ -103,7 +103,9 @@ def test_one_image_of_one_channel_keeps_both_axes():
 def test_types():
     x = np.ones((1, 1, 4), "int16")
     assert adaptive_max_pool(x, 2).dtype == global_max_pool(x).dtype == np.int16
-    assert global_avg_pool(x.astype("float16")).dtype == np.float64
+    for dtype in ("float16", "bfloat16"):
+        assert global_avg_pool(x.astype(dtype)).dtype == np.float64
+        assert global_max_pool(x.astype(dtype)).dtype == dtype
 
 
 def test_no_images():

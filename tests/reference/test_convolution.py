@@ -143,7 +143,7 @@ def test_no_images(mode, dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "expected"),
-    [("float16", "f8"), ("float32", "f8"), (">f8", "f8"), ("int8", "i8"), ("uint32", "i8")],
+    [("float16", "f8"), ("bfloat16", "f8"), ("float32", "f8"), (">f8", "f8"), ("int8", "i8"), ("uint32", "i8")],
 )
 def test_types_of_results(dtype, expected):
     x, weight = np.full((1, 1, 3), 2, dtype), np.full((1, 1, 2), 3, dtype)

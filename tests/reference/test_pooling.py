@@ -110,7 +110,7 @@ def test_a_window_of_padding_alone_holds_nothing(dtype, least):
     assert max_pool(np.full((1, 1, 1), 3, dtype), 2, 1, 1, 2).tolist() == [[[least]]]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint32", "int64"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int8", "uint32", "int64"])
 def test_max_keeps_the_type(dtype):
     assert max_pool(np.ones((1, 1, 2), np.dtype(dtype).newbyteorder()), 2).dtype == dtype
 

@@ -91,7 +91,7 @@ def test_auto_runs_what_select_says(runs):
     assert runs == [fastconv.select(problem) for problem in problems]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8", "uint8", "int16", "int32", "uint32", "int64"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8", "uint8", "int16", "int32", "uint32", "int64"])
 def test_only_the_reference_computes_other_types(dtype):
     problem = ConvProblem.parse(f"conv2d,n1,c8,14x14,k8,3x3,{dtype}")
     assert fastconv.select(problem) == "reference"
@@ -303,6 +303,7 @@ SLACK = 16 * 1024  # bytes of Python's own objects
         "conv2d,n2,c8,64x64,k1,3x3,p20,reflect,float32",
         "conv2d,n1,c64,7x7,k512,3x3,p1,float64",
         "conv2d,n1,c8,64x64,k8,3x3,s2,p1,float16",
+        "conv2d,n1,c8,64x64,k8,3x3,s2,p1,bfloat16",
         "conv2d,n1,c8,64x64,k8,3x3,p1,g8,int8",
     ],
 )
@@ -329,6 +330,7 @@ def test_numpy_takes_no_more_than_the_reference_says(operands_of, text, activati
         "avg_pool2d,n2,c64,8x64,3x3,p1,channels_last,float32",
         "lp_pool2d,n2,c8,64x64,3x3,s2,p1,norm2,float32",
         "avg_pool2d,n2,c8,64x64,3x3,s2,p1,d2,ceil,float16",
+        "avg_pool2d,n2,c8,64x64,3x3,s2,p1,d2,ceil,bfloat16",
         "adaptive_avg_pool2d,n2,c8,64x64,10x10,o7x7,float32",
     ],
 )

@@ -15,6 +15,7 @@ PROBLEM = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,float32")
 DOUBLE = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,float64")
 INTEGERS = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,int32")
 HALF = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,float16")
+BRAIN = ConvProblem.parse("conv2d,n1,c8,14x14,k8,3x3,p1,bfloat16")
 EXACT = fastconv.select(PROBLEM)  # of the real ones, which all stay below 2e-6
 
 
@@ -61,8 +62,8 @@ def test_where_none_is_so_accurate_the_cheapest_of_the_most_accurate_is_picked(p
 
 @pytest.mark.parametrize(
     ("problem", "limit"),
-    [(PROBLEM, 3e-5), (DOUBLE, 1e-13), (HALF, 1e-2)],
-    ids=["float32", "float64", "float16"],
+    [(PROBLEM, 3e-5), (DOUBLE, 1e-13), (HALF, 1e-2), (BRAIN, 8e-2)],
+    ids=["float32", "float64", "float16", "bfloat16"],
 )
 def test_every_data_type_has_its_tolerance(pretend, problem, limit):
     assert fastconv.get_tolerance(problem.dtype) == limit

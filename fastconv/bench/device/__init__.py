@@ -15,13 +15,15 @@ from fastconv.bench.results import Kind
 from fastconv.problem import Problem
 from fastconv.timing import Stopwatch
 
-__all__ = ["BATCHES", "BUDGET", "LAYOUTS", "SUITES", "Library", "Rival"]
+__all__ = ["BATCHES", "BUDGET", "LAST", "LAYOUTS", "SUITES", "Library", "Rival"]
 
 #: What is measured unless somebody says otherwise, in the order of its weight: time may be over before the end.
-SUITES = ("resnet50", "vgg16", "mobilenet_v2", "pooling", "large_kernels")
+SUITES = ("resnet50", "vgg16", "mobilenet_v2", "pooling", "large_kernels", "tensor_cores", "gradients")
 BATCHES = (32, 1)
 LAYOUTS = ("channels_first", "channels_last")
 BUDGET = 450.0  # seconds, after which nothing new is begun
+
+LAST = " channels_last"  # ends the names of rivals whose tensors lie so
 
 
 class Rival(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from fastconv.bench.device.tensor_cores import is_rounded
 from fastconv.bench.kinds import LARGE, kind_of
 from fastconv.bench.plain import Table
 from fastconv.bench.results import LayerResult, SuiteResult
@@ -14,7 +15,7 @@ from fastconv.problem import PoolProblem, Problem, parse
 
 __all__ = ["CLASSES", "WINOGRAD", "class_of", "class_table"]
 
-CLASSES = ("dense", "grouped", "depthwise", "large kernels", "pooling")
+CLASSES = ("dense", "grouped", "depthwise", "large kernels", "pooling", "input gradient", "weight gradient")
 WINOGRAD = "winograd, VGG's 3x3"
 
 
@@ -30,6 +31,8 @@ def class_of(problem: Problem) -> str:
     """
     if isinstance(problem, PoolProblem):
         return "pooling"
+    if problem.direction != "forward":
+        return problem.direction.replace("_", " ")
     kind = kind_of(problem)
     if max(problem.kernel) >= LARGE and kind != "few channels":
         return "large kernels"
@@ -74,7 +77,10 @@ class _Layer:
 
 
 def class_table(suites: Sequence[SuiteResult]) -> Table:
-    """Return a row for each class, and for each of its batches and layouts; ratios above 1 are ours."""
+    """Return a row for each class, and for each of its batches and layouts; ratios above 1 are ours.
+
+    Where factors are rounded a layer is in none: see `precision_table`.
+    """
     table = Table()
     table.add_column("class")
     for name in ("layers", "cuDNN / auto\ngeometric mean", "\nworst", "\nlosses"):
@@ -82,7 +88,9 @@ def class_table(suites: Sequence[SuiteResult]) -> Table:
     table.add_column("\nwhere")
     for name in ("cuDNN TF32\n/ auto", "share of copy\nbandwidth"):
         table.add_column(name, justify="right")
-    layers = [_Layer(suite, result) for suite in suites for result in suite.layers]
+    layers = [
+        _Layer(suite, result) for suite in suites for result in suite.layers if not is_rounded(parse(result.problem))
+    ]
     for title, rows in _groups(layers):
         table.add_row(*_row(title, rows, lambda one: one.ratio))
     fit = [one for one in layers if one.suite.name == "vgg16" and one.winograd is not None]

@@ -18,6 +18,7 @@ from fastconv import config
 from fastconv.bench import plain, table
 from fastconv.bench.device import BATCHES, BUDGET, LAYOUTS, SUITES, Library
 from fastconv.bench.device.classes import class_table
+from fastconv.bench.device.tensor_cores import TARGETS, precision_table
 from fastconv.bench.jobs import jobs_of
 from fastconv.bench.results import Report
 from fastconv.bench.run import Job
@@ -33,7 +34,10 @@ def all_jobs(
     layouts: Sequence[str] = LAYOUTS,
     dtype: str = "float32",
 ) -> list[Job]:
-    """Return the suites and problems in the order of their weight: first all in one layout and with one batch.
+    """Return the suites and problems in the order of their weight: first all with one batch.
+
+    What `fastconv.bench.device.tensor_cores` adds to suites has data types of its own, and is there for the first of
+    the batches alone.
 
     Raises
     ------
@@ -43,9 +47,13 @@ def all_jobs(
         If a file of problems cannot be read.
     """
     found: list[Job] = []
-    for layout in layouts:
-        for batch in batches:
-            found += [job for job in jobs_of(targets, batch, dtype, layout, "forward", 1) if job not in found]
+    of_suites = [target for target in targets if target not in TARGETS]
+    for batch in batches:
+        for layout in layouts:
+            found += [job for job in jobs_of(of_suites, batch, dtype, layout, "forward", 1) if job not in found]
+        if batch == batches[0]:
+            for more in [TARGETS[target] for target in targets if target in TARGETS]:
+                found += more(batch, layouts)
     return found
 
 
@@ -81,8 +89,8 @@ def report(
     library = library or _pytorch()
     with _somewhere_for_kernels():
         say(f"{at.device.name}: compiling kernels")
-        layers = [layer.problem for job in jobs for layer in job.layers]
-        compile_kernels([*map(parse, SMALL), *layers], at.device)
+        layers = [(layer.problem, job.algorithms) for job in jobs for layer in job.layers]
+        compile_kernels([*((parse(each), None) for each in SMALL), *layers], at.device)
         host = host_microseconds(library, at)
         suites = measure(jobs, library, at, end - time.perf_counter(), say)
     found = Report.now("fastconv bench --device cuda", budget, suites)
@@ -121,10 +129,13 @@ def lines(found: Report) -> Iterator[str]:
         yield ""
         yield from table.notes(suite)
         yield ""
-    yield str(class_table(found.suites))
-    yield ""
-    for gflops, gigabytes in {(suite.peak_gflops, suite.copy_gigabytes) for suite in found.suites}:
-        yield f"peak of multiply-adds {gflops or 0:.0f} GFLOP/s, copies {gigabytes or 0:.0f} GB/s, both in this run"
+    for judged in (class_table(found.suites), precision_table(found.suites)):
+        if judged.row_count:
+            yield str(judged)
+            yield ""
+    for gflops, gigabytes in sorted({(suite.peak_gflops or 0, suite.copy_gigabytes or 0) for suite in found.suites}):
+        peak = f"peak of multiply-adds {gflops:.0f} GFLOP/s, " if gflops else ""
+        yield f"{peak}copies {gigabytes:.0f} GB/s, in this run"
     yield "microseconds that a call seen before takes of the host:"
     for name, taken in found.host_us.items():
         yield f"  {taken:6.1f} {name}"

@@ -9,11 +9,13 @@ from math import prod
 from types import MappingProxyType
 from typing import cast
 
-from fastconv.bench.device import Rival
+from fastconv.bench.device import LAST, Rival
+from fastconv.bench.device.tensor_cores import cudnns_arrays, precision_of
 from fastconv.bench.operations import SEED, Array, operation_of
 from fastconv.bench.peers import torch as peers
 from fastconv.bench.peers.peer import Prepare
 from fastconv.bench.peers.torch import CHANNELS_LAST, CONTIGUOUS, Way
+from fastconv.bench.results import Kind
 from fastconv.problem import ConvProblem, Problem
 from fastconv.timing import Stopwatch
 
@@ -25,12 +27,15 @@ _LEAST_FLUSH = 256 << 20  # bytes, whose reading takes so long that the host is 
 _FLUSHES = 4  # times the second level cache
 _ROUNDS = 10
 
-_LIMIT = {"float32": 3e-5, "float64": 1e-13}  # of cuDNN's errors: its Winograd rounds more than plain sums do
-_TF32_LIMIT = 2e-3  # factors have 10 bits
+#: Of cuDNN's errors, by data type or precision: its Winograd rounds more than plain sums do.
+_LIMIT = {"float32": 3e-5, "float64": 1e-13, "float16": 2e-3, "bfloat16": 1.6e-2}
+_ROUNDED_LIMIT = {"tf32": 2e-3, "fp16": 1e-2, "bf16": 3e-2}
 
 _OPERATIONS: Mapping[str, Callable[[Way], Prepare]] = MappingProxyType(
     {
         "conv": peers.conv,
+        "conv_input_gradient": peers.conv_input_gradient,
+        "conv_weight_gradient": peers.conv_weight_gradient,
         "max_pool": peers.max_pool,
         "avg_pool": peers.avg_pool,
         "adaptive_max_pool": lambda way: peers.adaptive_max_pool,
@@ -87,18 +92,22 @@ class PyTorch:
     def expected(self, problem: Problem, arrays: Sequence[Array]) -> Array:
         """Return PyTorch's own result in float64, some images at a time; where it has none, the reference's."""
         torch, exact = self._torch, replace(problem, dtype="float64")
-        x, *others = (array.double() for array in arrays)  # type: ignore[attr-defined]
-        images = max(1, _CHUNK // (8 * max(1, prod(exact.input_shape[1:]) + prod(exact.output_shape[1:]))))
+        exactly = [array.double() for array in arrays]  # type: ignore[attr-defined]
+        name = operation_of(problem).name
+        of_images = _OF_IMAGES.get(name, (True, False, False))
+        count = max(1, _CHUNK // (8 * max(1, prod(exact.input_shape[1:]) + prod(exact.output_shape[1:]))))
         found = []
-        for first in range(0, problem.batch, images):
-            part = x[first : first + images]
-            prepare = _OPERATIONS.get(operation_of(problem).name, _no_such)(Way(CONTIGUOUS, benchmark=False))
-            run = prepare(replace(exact, batch=len(part)), part, *others)
+        for first in range(0, problem.batch, count):
+            some = slice(first, min(first + count, problem.batch))
+            parts = [array[some] if images else array for array, images in zip(exactly, of_images, strict=False)]
+            prepare = _OPERATIONS.get(name, _no_such)(Way(CONTIGUOUS, benchmark=False))
+            run = prepare(replace(exact, batch=some.stop - some.start), *parts)
             if isinstance(run, str):
-                in_memory = [array.cpu().numpy() for array in (x, *others)]
-                return cast("Array", torch.from_numpy(operation_of(exact).reference(exact, *in_memory)).to(x.device))
+                in_memory = [array.cpu().numpy() for array in exactly]
+                right = torch.from_numpy(operation_of(exact).reference(exact, *in_memory))
+                return cast("Array", right.to(exactly[0].device))
             found.append(torch.as_tensor(run()))
-        return cast("Array", torch.cat(found))
+        return cast("Array", sum(found) if name == "conv_weight_gradient" else torch.cat(found))
 
     def error(self, found: Array, expected: Array) -> float:
         """Return ``||found - expected|| / ||expected||``, computed on the device."""
@@ -107,18 +116,24 @@ class PyTorch:
         return float(norm(self._torch.as_tensor(found).double() - expected)) / (scale or 1.0)
 
     def rivals(self, problem: Problem) -> Mapping[str, Rival]:
-        """Return cuDNN in both memory formats; of convolutions in float32, with rounded factors, too."""
+        """Return cuDNN in both memory formats, its factors as precise as the problem's.
+
+        Of convolutions of float32 that rounds nothing, with rounded factors, too: as what is coarser, not as a peer.
+        """
         prepare = _OPERATIONS.get(operation_of(problem).name)
         if prepare is None:
             return {}
-        limit = _LIMIT.get(problem.dtype, 0.0) if operation_of(problem).rounds else 0.0
-        formats = {"": CONTIGUOUS, " channels_last": CHANNELS_LAST}
-        found = {f"cudnn{name}": Rival("peer", limit, prepare(Way(order))) for name, order in formats.items()}
-        if isinstance(problem, ConvProblem) and problem.dtype == "float32":
-            found |= {
-                f"cudnn tf32{name}": Rival("coarser", _TF32_LIMIT, prepare(Way(order, tf32=True)))
-                for name, order in formats.items()
-            }
+        if not isinstance(problem, ConvProblem):
+            limit = _LIMIT.get(problem.dtype, 0.0) if operation_of(problem).rounds else 0.0
+            return _formats("cudnn", "peer", limit, prepare, dtype=problem.dtype if problem.dtype in _LIMIT else None)
+        precision, arrays = precision_of(problem), cudnns_arrays(problem)
+        if precision == "tf32":
+            return _formats("cudnn tf32", "peer", _ROUNDED_LIMIT[precision], prepare, tf32=True)
+        if precision != "ieee":
+            return _formats(f"cudnn {arrays}", "peer", _ROUNDED_LIMIT[precision], prepare, dtype=arrays)
+        found = _formats("cudnn", "peer", _LIMIT.get(problem.dtype, 0.0), prepare)
+        if problem.dtype == "float32":
+            found |= _formats("cudnn tf32", "coarser", _ROUNDED_LIMIT["tf32"], prepare, tf32=True)
         return found
 
     def stopwatch(self, run: Callable[[], object]) -> Stopwatch:
@@ -160,6 +175,24 @@ class PyTorch:
     def wait(self) -> None:
         """Wait for the device."""
         self._torch.cuda.synchronize()
+
+
+#: Which arrays of a call have an axis of images; where nothing is said, the first alone.
+_OF_IMAGES = {"conv_input_gradient": (False, True), "conv_weight_gradient": (True, True)}
+
+
+def _formats(
+    name: str,
+    kind: Kind,
+    limit: float,
+    prepare: Callable[[Way], Prepare],
+    *,
+    tf32: bool = False,
+    dtype: str | None = None,
+) -> dict[str, Rival]:
+    """Return one way in both memory formats."""
+    orders = {name: CONTIGUOUS, f"{name}{LAST}": CHANNELS_LAST}
+    return {each: Rival(kind, limit, prepare(Way(order, tf32, dtype=dtype))) for each, order in orders.items()}
 
 
 def _no_such(way: Way) -> Prepare:

@@ -9,13 +9,14 @@ from fastconv.cuda.intrinsics import add_outer, load, store, zeros
 from fastconv.cuda.plan import Operand, Plan, Target
 from fastconv.cuda.unroll import static_range
 
-__all__ = ["THREADS", "flops", "plan"]
+__all__ = ["DTYPES", "THREADS", "flops", "plan"]
 
 THREADS = 256
 _BLOCKS = 8  # of a multiprocessor: it is never without a warp that can go on
 _SIDE = 4  # of a square of independent sums
 _AT_ONCE = 16  # products of a sum in a turn of the loop
 _STEPS = {"float32": 4000, "float64": 1000}  # turns: some milliseconds
+DTYPES = tuple(_STEPS)
 
 SUMS = AT_ONCE = 0  # what the kernel is specialised by
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from math import prod
 
-import numpy as np
-
-from fastconv import config, timing
+from fastconv import timing
 from fastconv.bench.ceilings import Ceilings
 from fastconv.bench.contenders import Contender, check, ours
 from fastconv.bench.device import Library, peak
+from fastconv.bench.device.prepare import picked
+from fastconv.bench.device.tensor_cores import is_rounded
 from fastconv.bench.kinds import kind_of
 from fastconv.bench.operations import Array, operation_of
 from fastconv.bench.results import AUTO, LayerResult, Outcome, SuiteResult
@@ -22,8 +22,7 @@ from fastconv.cuda.arrays import library_of
 from fastconv.cuda.driver import Device
 from fastconv.cuda.place import DevicePlace
 from fastconv.cuda.plan import Target
-from fastconv.problem import Problem, parse
-from fastconv.selection import choice
+from fastconv.problem import ConvProblem, Problem, parse
 
 __all__ = ["SMALL", "ceilings", "host_microseconds", "measure", "measure_layer"]
 
@@ -36,8 +35,10 @@ SMALL = ("conv2d,n1,c8,8x8,k8,3x3,p1,float32", "max_pool2d,n1,c8,8x8,2x2,s2,floa
 HOST_CALLS, HOST_ROUNDS = 100, 20  # fewer launches at once than a device's queue holds
 
 
-def ceilings(library: Library, target: Target, dtype: str = "float32") -> Ceilings:
-    """Return the peak of multiply-adds and the bandwidth of a copy, both measured now."""
+def ceilings(library: Library, target: Target, dtype: str = "float32", rounded: bool = False) -> Ceilings:
+    """Return the peak of multiply-adds, which says nothing where factors are rounded, and a copy's bandwidth, now."""
+    if rounded or dtype not in peak.DTYPES:
+        return Ceilings(None, 1e-9 * library.copy_bandwidth())
     plan = peak.plan(dtype, target)
     factors, sink = library.ones(8, dtype), library.ones(peak.blocks(target) * peak.THREADS, dtype)
     view = library_of(factors)
@@ -70,7 +71,8 @@ def measure(
         Called with a text before each layer.
     """
     end = time.perf_counter() + seconds
-    limits = {dtype: ceilings(library, target, dtype) for dtype in {job.dtype for job in jobs}}
+    kinds = {_kind(layer.problem) for job in jobs for layer in job.layers}
+    limits = {kind: ceilings(library, target, *kind) for kind in kinds}
     left = sum(len(job.layers) for job in jobs)
     found: list[list[LayerResult]] = []
     for job in jobs:
@@ -81,14 +83,21 @@ def measure(
             if now < end:
                 before_layer(f"{job.name} {layer.name}")
                 share = min(MOST_SECONDS, (end - now) / left)
-                results.append(measure_layer(layer, library, target, share, limits[job.dtype].gflops))
+                most = limits[_kind(layer.problem)].gflops
+                results.append(measure_layer(layer, library, target, share, most, job.algorithms))
             else:
                 results.append(_result(layer, target, (Outcome(AUTO, "auto", skipped=OUT_OF_TIME),)))
             left -= 1
-    limits = {dtype: ceilings(library, target, dtype).or_better(before) for dtype, before in limits.items()}
+    limits = {kind: ceilings(library, target, *kind).or_better(before) for kind, before in limits.items()}
     return tuple(
-        _suite(job, results, limits[job.dtype], target.device) for job, results in zip(jobs, found, strict=True)
+        _suite(job, results, limits[_kind(job.layers[0].problem)], target.device)
+        for job, results in zip(jobs, found, strict=True)
     )
+
+
+def _kind(problem: Problem) -> tuple[str, bool]:
+    """What a peak is of: a data type, and whether factors are rounded."""
+    return problem.dtype, is_rounded(problem)
 
 
 def _suite(job: Job, results: Sequence[LayerResult], limits: Ceilings, device: Device) -> SuiteResult:
@@ -108,12 +117,17 @@ def _suite(job: Job, results: Sequence[LayerResult], limits: Ceilings, device: D
 
 
 def measure_layer(
-    layer: Layer, library: Library, target: Target, seconds: float, peak_gflops: float | None = None
+    layer: Layer,
+    library: Library,
+    target: Target,
+    seconds: float,
+    peak_gflops: float | None = None,
+    names: Collection[str] | None = None,
 ) -> LayerResult:
     """Check and time every contender on one layer; all together in about so many seconds."""
     end = time.perf_counter() + seconds
     try:
-        outcomes, runs = _checked(layer.problem, library, target)
+        outcomes, runs = _checked(layer.problem, library, target, names)
         times = _timed({name: library.stopwatch(run) for name, run in runs.items()}, end)
     except Exception as exception:  # memory that did not suffice, or a device that is lost: others keep their figures
         failure = f"{type(exception).__name__}: {exception}"
@@ -134,13 +148,13 @@ def _timed(stopwatches: Mapping[str, timing.Stopwatch], end: float) -> dict[str,
 
 
 def _checked(
-    problem: Problem, library: Library, target: Target
+    problem: Problem, library: Library, target: Target, names: Collection[str] | None
 ) -> tuple[list[Outcome], dict[str, Callable[[], Array]]]:
     """Return what everybody's first call gave, and the calls of those who were right."""
     arrays = library.draw(problem)
     right = library.expected(problem, arrays)
     outcomes, runs = [], {}
-    for one in contenders(problem, arrays, library, target):
+    for one in contenders(problem, arrays, library, target, names):
         outcome = check(one, right, library.error)
         outcomes.append(outcome)
         if one.run is not None and outcome.failure is None:
@@ -148,9 +162,15 @@ def _checked(
     return outcomes, runs
 
 
-def contenders(problem: Problem, arrays: tuple[Array, ...], library: Library, target: Target) -> Iterator[Contender]:
-    """Yield the algorithms of the device's table, ``auto``, ``packed``, and the library's own ways."""
-    yield from ours(problem, arrays, None, _place(target), partial(_picked, problem, target))
+def contenders(
+    problem: Problem,
+    arrays: tuple[Array, ...],
+    library: Library,
+    target: Target,
+    names: Collection[str] | None = None,
+) -> Iterator[Contender]:
+    """Yield the algorithms of the device's table that are wanted, ``auto``, ``packed``, and the library's own ways."""
+    yield from ours(problem, arrays, names, _place(target), partial(picked, problem, _place(target)))
     for name, rival in library.rivals(problem).items():
         try:
             run = rival.prepare(problem, *arrays)
@@ -166,22 +186,18 @@ def _place(target: Target) -> DevicePlace:
     return DevicePlace(target.ordinal, target.device)
 
 
-def _picked(problem: Problem, target: Target) -> str:
-    limit = config.tolerance_in_force(problem)
-    return choice.chosen(problem, limit, place=_place(target)).name
-
-
 def _result(layer: Layer, target: Target, outcomes: tuple[Outcome, ...]) -> LayerResult:
     problem = layer.problem
-    shapes = (*operation_of(problem).shapes(problem), problem.output_shape)
+    result = problem.result_shape if isinstance(problem, ConvProblem) else problem.output_shape
+    shapes = (*operation_of(problem).shapes(problem), result)
     return LayerResult(
         layer=layer.name,
         problem=str(problem),
         kind=kind_of(problem),
         count=layer.count,
         operations=operations(problem),
-        bytes=sum(map(prod, shapes)) * np.dtype(problem.dtype).itemsize,
-        picked=_picked(problem, target),
+        bytes=sum(map(prod, shapes)) * problem.itemsize,
+        picked=picked(problem, _place(target)),
         outcomes=outcomes,
     )
 

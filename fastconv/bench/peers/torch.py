@@ -57,33 +57,42 @@ class Way:
         Whether cuDNN may round factors of products to 10 bits.
     benchmark : bool, optional
         Whether cuDNN times its algorithms in the first call for some shapes, and takes the fastest.
+    dtype : str, optional
+        Of the tensors, which are made of the arrays before any call; None for the problem's.
     """
 
     memory_format: str
     tf32: bool = False
     benchmark: bool = True
+    dtype: str | None = None
 
     def refusal(self, problem: Problem) -> str | None:
         """Return why the problem is not computed, or None."""
-        if problem.dtype not in FLOATS:
+        if self.dtype is None and problem.dtype not in FLOATS:
             return f"torch is asked for {' and '.join(FLOATS)} only"
         if self.memory_format == CHANNELS_LAST and problem.rank != 2:
             return "torch's channels_last is for two dimensions"
         return None
 
     def tensors(self, torch: ModuleType, *arrays: Array) -> list[object]:
-        """Return copies in the memory format; it concerns arrays of four axes alone."""
+        """Return copies in the memory format and data type; the format concerns arrays of four axes alone."""
         order = getattr(torch, self.memory_format)
         with torch.inference_mode():
             tensors: list[object] = [torch.from_numpy(array) if _in_memory(array) else array for array in arrays]
+            if self.dtype is not None:
+                tensors = [tensor.to(getattr(torch, self.dtype)) for tensor in tensors]  # type: ignore[attr-defined]
             orders = [order if array.ndim == 4 else torch.contiguous_format for array in arrays]
             return [tensor.clone(memory_format=one) for tensor, one in zip(tensors, orders, strict=True)]  # type: ignore[attr-defined]
 
-    def run(self, torch: ModuleType, problem: Problem, x: Array, compute: Callable[[], object]) -> Run:
-        """Return what makes of a computation a result as the caller of a peer wants it."""
+    def run(
+        self, torch: ModuleType, problem: Problem, x: Array, compute: Callable[[], object], *, images: bool = True
+    ) -> Run:
+        """Return what makes of a computation a result as the caller of a peer wants it: images, or a weight."""
         if _in_memory(x):
+            if not images:
+                return lambda: compute().numpy()  # type: ignore[attr-defined]
             return lambda: from_channels_first(problem, compute().numpy())  # type: ignore[attr-defined]
-        flags, last = torch.backends.cudnn, problem.layout == "channels_last"
+        flags, last = torch.backends.cudnn, problem.layout == "channels_last" and images
 
         def run() -> Array:
             # set each time, as calls of another way come between; cuDNN's choice is kept for each value
@@ -143,7 +152,8 @@ def _beginnings(problem: Problem) -> tuple[int, ...]:
 def _backward(way: Way, wanted: int) -> Callable[[ConvProblem, Array | None, Array | None, Array], Run | str]:
     """Return one output of the operator that autograd calls: 0 is the input's gradient, 1 the weight's.
 
-    The array that does not enter the result is given by its shape, all of it one element.
+    The array that does not enter the result is given by its shape: in memory all of it is one element; on a device it
+    is whole, as cuDNN is chosen by how it lies.
     """
 
     def prepare(problem: ConvProblem, x: Array | None, weight: Array | None, grad_output: Array) -> Run | str:
@@ -152,27 +162,27 @@ def _backward(way: Way, wanted: int) -> Callable[[ConvProblem, Array | None, Arr
         if not (is_a_layer(problem) and has_equal_ends(problem)):
             return "torch has no such padding for gradients, and no flipped kernels"
         torch = _library()
-        (grad,) = way.tensors(torch, to_channels_first(problem, grad_output))
+        (grad,) = way.tensors(torch, _image(problem, grad_output))
         shape = (problem.batch, problem.channels, *problem.size)
-        dtype = getattr(torch, problem.dtype)
+        kind = {"dtype": grad.dtype, "device": grad.device}  # type: ignore[attr-defined]
 
         def tensor(array: Array | None, shape: tuple[int, ...]) -> object:
-            if array is None:
-                return torch.empty(1, dtype=dtype).expand(shape)
-            return way.tensors(torch, array)[0]
+            if array is None and _in_memory(grad_output):
+                return torch.empty(1, **kind).expand(shape)
+            return way.tensors(torch, torch.empty(shape, **kind) if array is None else array)[0]
 
-        inputs = tensor(None if x is None else to_channels_first(problem, x), shape)
+        inputs = tensor(None if x is None else _image(problem, x), shape)
         weights = tensor(weight, problem.weight_shape)
         backward = torch.ops.aten.convolution_backward
         mask = [index == wanted for index in range(3)]
         others = (problem.stride, _beginnings(problem), problem.dilation, False, [0], problem.groups)
         arguments = (grad, inputs, weights, None, *others)
 
-        def run() -> Array:
-            found: Array = backward(*arguments, mask)[wanted].numpy()
-            return found if wanted == 1 else from_channels_first(problem, found)
+        def gradient() -> object:
+            found: object = backward(*arguments, mask)[wanted]
+            return found
 
-        return run
+        return way.run(torch, problem, grad_output, gradient, images=wanted == 0)
 
     return prepare
 
