@@ -21,9 +21,9 @@ from fastconv.cuda.geometry import geometry
 from fastconv.cuda.intrinsics import division
 from fastconv.cuda.mma_packing import Packing, pack
 from fastconv.cuda.packing import reduce
-from fastconv.cuda.plan import Operand, Plan, Step, Target, aligned
+from fastconv.cuda.plan import Operand, Plan, Step, Target
 from fastconv.cuda.splitting import quickest, share, split_for_any_batch
-from fastconv.cuda.transposition import transpose
+from fastconv.cuda.transposition import channels_moved, room_of, terms_of
 from fastconv.cuda.window import crowded, most_places
 from fastconv.problem import BFLOAT16, ConvProblem
 
@@ -36,7 +36,7 @@ _ROW = 128  # bytes of a pixel's columns in a round: each of its 16 byte chunks 
 _CHUNK = 16  # bytes
 _WINDOW = 12  # bytes of shared memory that the kernel declares for a pixel: its window's address and borders
 
-_INTRINSICS = "fastconv.cuda.intrinsics.tensor_cores"
+INTRINSICS = "fastconv.cuda.intrinsics.tensor_cores"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,6 @@ class Division(NamedTuple):
     tile: Tile
     splits: int
     packing: Packing
-    transposed: int  # bytes of x with channels last, where they were first
     parts: int  # bytes of the sums of splits
     terms: dict[str, float]  # predicted seconds, by what they are spent on
 
@@ -213,7 +212,7 @@ class ImplicitGemmMma(Algorithm):
     def workspace(self, problem: ConvProblem, device: Device) -> int:
         """Return the bytes of packed weights with their table, of a transposed input and of split sums."""
         divided = divide(problem, device)
-        return _packed(divided, problem) + divided.transposed + divided.parts
+        return _packed(divided, problem) + room_of(problem) + divided.parts
 
     def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict the time of the best division."""
@@ -224,17 +223,13 @@ class ImplicitGemmMma(Algorithm):
         divided = divide(problem, target.device)
         weights, table = Operand(Place.PACKED), Operand(Place.PACKED, divided.packing.nbytes(problem.groups))
         packing = pack(target, problem, divided.packing, (Operand(Place.WEIGHT), weights, table), problem.channels)
-        steps: list[Step] = []
-        x, parts = Operand(Place.X), Operand(Place.WORKSPACE, divided.transposed)
-        if divided.transposed:
-            transposed = Operand(Place.WORKSPACE)
-            steps.append(transpose(target, problem, (x, transposed)))
-            x = transposed
+        steps, x = channels_moved(target, problem)
+        parts = Operand(Place.WORKSPACE, room_of(problem))
         steps.append(_multiplying(problem, activation, target, divided, (x, weights, table, parts)))
         if divided.splits > 1:
             pointers = parts, Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
             steps.append(reduce(target, problem, activation, divided.splits, pointers))
-        return Plan(target, steps, divided.transposed + divided.parts, [packing], _packed(divided, problem))
+        return Plan(target, steps, room_of(problem) + divided.parts, [packing], _packed(divided, problem))
 
 
 def factors_of(problem: ConvProblem) -> Factors | None:
@@ -247,10 +242,14 @@ def _packed(divided: Division, problem: ConvProblem) -> int:
     return divided.packing.nbytes(problem.groups) + divided.packing.table_bytes
 
 
-def _granule(problem: ConvProblem, item: int) -> int:
-    """Bytes of a copy of columns: channels of a group that are sure to lie side by side, from a multiple of them on."""
-    channels = problem.channels // problem.groups * item
-    return next(size for size in (_CHUNK, 8, 4, 2) if channels % size == 0)
+def granule(side_by_side: int) -> int:
+    """Return the bytes of a copy: as many as are sure to lie side by side, from a multiple of them on."""
+    return next(size for size in (_CHUNK, 8, 4, 2) if side_by_side % size == 0)
+
+
+def _column_granule(problem: ConvProblem, item: int) -> int:
+    """Bytes of a copy of columns: channels of a group."""
+    return granule(problem.channels // problem.groups * item)
 
 
 def _multiplying(
@@ -268,14 +267,14 @@ def _multiplying(
         tile.threads,
         tile.blocks,
         {
-            **tile.constants(factors, _granule(problem, factors.item), channels_last),
+            **tile.constants(factors, _column_granule(problem, factors.item), channels_last),
             "WHOLE": whole,
             "RUNS": along % 4 == 0,
         },
         {
             "finish": epilogue.place(activation if whole else None),
-            "products": f"{_INTRINSICS}:multiply_{factors.name}",
-            "rounded": f"{_INTRINSICS}:{factors.rounding}",
+            "products": f"{INTRINSICS}:multiply_{factors.name}",
+            "rounded": f"{INTRINSICS}:{factors.rounding}",
         },
     )
     pixels, output = problem.batch * shape.pixels, shape.output
@@ -327,17 +326,16 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
         return None
     filter_tiles = -(-shape.group_filters // tile.filters)
     packing = Packing(
-        f"{_INTRINSICS}:word_of_{factors.name}",
+        f"{INTRINSICS}:word_of_{factors.name}",
         4 // factors.multiplied,
         factors.depth,
         factors.paired,
-        _granule(problem, factors.item) // factors.item,
+        _column_granule(problem, factors.item) // factors.item,
         filter_tiles * tile.filters,
         rounds,
         STAGES,  # those that copies run ahead of the products, and one that entries run ahead of the copies
     )
     images, results = prod(problem.input_shape), prod(problem.output_shape)
-    transposed = 0 if channels_last else aligned(images * factors.item)
     parts = 4 * splits * results if splits > 1 else 0
 
     blocks = max(1, -(-problem.batch * shape.pixels // tile.pixels)) * filter_tiles * problem.groups * splits
@@ -347,12 +345,10 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
     rate = device.halves * 2 // factors.multiplied * busy * device.clock
     products = on_one * tile.pixels * tile.filters * split_rounds * factors.depth / rate
     moved = (images + results) * problem.itemsize
-    launches = 2 + (splits > 1) + bool(transposed)
     terms = {
-        "launches": launches * device.launch,
+        "launches": (2 + (splits > 1)) * device.launch,
         **longer(products=products, memory=moved / device.bandwidth),
         "packing and parts": (2 * packing.nbytes(problem.groups) + 2 * parts) / device.bandwidth,
+        **terms_of(problem, device),
     }
-    if transposed:
-        terms["transposition"] = 2 * transposed / device.bandwidth
-    return Division(tile, splits, packing, transposed, parts, terms)
+    return Division(tile, splits, packing, parts, terms)

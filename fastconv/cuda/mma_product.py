@@ -34,7 +34,7 @@ from fastconv.cuda.intrinsics import (
     zeros,
 )
 from fastconv.cuda.unroll import static_range
-from fastconv.cuda.window import bits
+from fastconv.cuda.window import corner, shown
 
 
 def _named(*values: object) -> int:
@@ -140,17 +140,15 @@ def multiply(
     borders = cuda.shared.array(PIXELS, int32)
     if thread < PIXELS:
         pixel = int32(first_pixel + thread)
-        image = quotient(pixel, image_multiplier, image_shift)
-        rest = int32(pixel - image * image_pixels)
-        plane = quotient(rest, plane_multiplier, plane_shift)
-        rest = int32(rest - plane * plane_pixels)
-        row = quotient(rest, row_multiplier, row_shift)
-        d = int32(plane * stride_depth - padding_depth)
-        h = int32(row * stride_height - padding_height)
-        w = int32((rest - row * row_pixels) * stride_width - padding_width)
-        inside = bits(int32(0), d, kernel_depth, dilation_depth, depth)
-        inside |= bits(kernel_depth, h, kernel_height, dilation_height, height)
-        inside |= bits(int32(kernel_depth + kernel_height), w, kernel_width, dilation_width, width)
+        image, d, h, w = corner(
+            *(pixel, image_pixels, image_multiplier, image_shift),
+            *(plane_pixels, plane_multiplier, plane_shift, row_pixels, row_multiplier, row_shift),
+            *(stride_depth, stride_height, stride_width, padding_depth, padding_height, padding_width),
+        )
+        inside = shown(
+            *(d, h, w, kernel_depth, kernel_height, kernel_width),
+            *(dilation_depth, dilation_height, dilation_width, depth, height, width),
+        )
         first = image * image_size + group * group_step + ((int64(d) * height + h) * width + w) * pixel_step
         put(starts, thread, address_of(x, first))
         put(borders, thread, int32(~inside if pixel < pixels else -1))

@@ -31,7 +31,7 @@ from fastconv.cuda.intrinsics import (
     zeros,
 )
 from fastconv.cuda.unroll import static_range
-from fastconv.cuda.window import bits
+from fastconv.cuda.window import corner, shown
 
 # What the kernel is specialised by; `im2col.Tile` says what for each tile.
 FILTERS = PIXELS = 128  # of a block's tile
@@ -112,19 +112,17 @@ def multiply(
     column = thread % PIXELS
     line = thread // PIXELS
     pixel = int32(first_pixel + column)
-    image = quotient(pixel, image_multiplier, image_shift)
-    rest = int32(pixel - image * image_pixels)
-    plane = quotient(rest, plane_multiplier, plane_shift)
-    rest = int32(rest - plane * plane_pixels)
-    row = quotient(rest, row_multiplier, row_shift)
-    d = plane * stride_depth - padding_depth
-    h = row * stride_height - padding_height
-    w = (rest - row * row_pixels) * stride_width - padding_width
+    image, d, h, w = corner(
+        *(pixel, image_pixels, image_multiplier, image_shift),
+        *(plane_pixels, plane_multiplier, plane_shift, row_pixels, row_multiplier, row_shift),
+        *(stride_depth, stride_height, stride_width, padding_depth, padding_height, padding_width),
+    )
     inside = int32(0)
     if pixel < pixels:
-        inside |= bits(int32(0), d, kernel_depth, dilation_depth, depth)
-        inside |= bits(kernel_depth, h, kernel_height, dilation_height, height)
-        inside |= bits(int32(kernel_depth + kernel_height), w, kernel_width, dilation_width, width)
+        inside = shown(
+            *(d, h, w, kernel_depth, kernel_height, kernel_width),
+            *(dilation_depth, dilation_height, dilation_width, depth, height, width),
+        )
     source = advance(x, image * image_size + group * group_step + ((d * height + h) * width + w) * pixel_step)
     entry_place = int32(first_tile * DEPTH + line * STEPS_AT_ONCE)
     weights = advance(weight, (group * padded_steps + first_tile * DEPTH) * padded_filters + first_filter)

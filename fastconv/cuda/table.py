@@ -11,9 +11,10 @@ from fastconv.cuda.algorithm import Algorithm, AnyAlgorithm
 from fastconv.cuda.depthwise import Depthwise
 from fastconv.cuda.direct import Direct
 from fastconv.cuda.fft import FFT
-from fastconv.cuda.gradient import gradients
+from fastconv.cuda.gradient import Gradient, gradients
 from fastconv.cuda.im2col import Im2col
 from fastconv.cuda.implicit_gemm_mma import ImplicitGemmMma
+from fastconv.cuda.implicit_gemm_mma_weight import ImplicitGemmMmaWeight
 from fastconv.cuda.padding import Bordered
 from fastconv.cuda.pooling import Pooling
 from fastconv.cuda.wgmma import ImplicitGemmWgmma
@@ -31,16 +32,22 @@ _CONVOLUTIONS: tuple[Algorithm, ...] = (
     FFT(),
 )
 
+
+
+def _by_weight(entry: Algorithm) -> Algorithm:
+    if isinstance(entry, ImplicitGemmMma):
+        return Bordered(ImplicitGemmMmaWeight())
+    return Gradient(Im2col(alike=False) if isinstance(entry, Im2col) else entry, "weight_gradient")
+
+
 TABLE: tuple[Algorithm, ...] = tuple(map(Bordered, _CONVOLUTIONS))
 
-#: The algorithms of each gradient: all that convolve, put to it. By the weight, what stands for images are channels.
+#: The algorithms of each gradient: all that convolve, put to it. By the weight, what stands for images are channels;
+#: and tensor cores have a product of their own, which takes its operands as they lie.
 GRADIENTS: Mapping[str, tuple[Algorithm, ...]] = MappingProxyType(
     {
         "input_gradient": gradients("input_gradient", _CONVOLUTIONS),
-        "weight_gradient": gradients(
-            "weight_gradient",
-            tuple(Im2col(alike=False) if isinstance(each, Im2col) else each for each in _CONVOLUTIONS),
-        ),
+        "weight_gradient": tuple(map(_by_weight, _CONVOLUTIONS)),
     }
 )
 

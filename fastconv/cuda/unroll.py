@@ -108,8 +108,9 @@ def specialise(
     ast.increment_lineno(specialised, function.__code__.co_firstlineno - 1)
     namespace = {**function.__globals__, **names}
     sources = [ast.unparse(specialised)]
+    called = {node.id for node in ast.walk(specialised) if isinstance(node, ast.Name)}  # in branches that are taken
     for name in function.__code__.co_names:
-        if isinstance(one := namespace.get(name), Part):
+        if name in called and isinstance(one := namespace.get(name), Part):
             within = specialise(one.function, constants, names, inline)
             namespace[name] = inline(within.function, one.results)
             sources.append(within.source)

@@ -2,7 +2,8 @@
 
 For each group, ``out[pixel, filter] = sum over k of columns[pixel, k] * weight[filter, k]``, with k counting taps and,
 innermost, channels. M is the pixels of all images, N the filters of the group, K the taps times channels, rounded up to
-a step for each tap. The tensor engine gathers the columns itself (`tensor_map.Im2col`), from arrays in channels_last.
+a step for each tap. The tensor engine gathers the columns itself (`tensor_map.Im2col`), from arrays in channels_last:
+inputs with channels first are transposed before.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fastconv.cuda.intrinsics import division
 from fastconv.cuda.packing import copying, reduce
 from fastconv.cuda.plan import Mapped, Operand, Plan, Step, Target
 from fastconv.cuda.splitting import quickest, share, split_for_any_batch
+from fastconv.cuda.transposition import channels_moved, room_of, terms_of
 from fastconv.problem import ConvProblem
 
 CAPABILITY = (9, 0)
@@ -34,7 +36,7 @@ PIXELS = 128  # of a tile: 64 of each of two warpgroups
 THREADS = 3 * 128
 _WARPS, _ROWS = 8, 16  # that multiply, and the rows of each
 _SCRATCH = 4096  # bytes of each: 16 rows of sums, or two tiles of results of 16 rows
-_PITCH = 40  # between rows of sums
+_PITCHES = {True: 40, False: 20}  # between lines of sums: pixels with channels last, or filters
 _TURN = 32  # filters that have sums there at once
 
 
@@ -73,7 +75,6 @@ class Tile:
             "STAGES": self.stages,
             "SUMS": self.filters // 2,
             "TURNS": self.filters // _TURN,
-            "PITCH": _PITCH,
             "STAGE_BYTES": self.stage_bytes,
             "PIXEL_BYTES": PIXELS * maps.ROW,
             "SCRATCH": self.scratch // 4,
@@ -139,23 +140,24 @@ class ImplicitGemmWgmma(Algorithm):
         return TF32_ERROR if problem.dtype == "float32" else super().error_bound(problem)
 
     def workspace(self, problem: ConvProblem, device: Device) -> int:
-        """Return the bytes of packed weights and split sums."""
-        return _packed(problem) + divide(problem, device).parts
+        """Return the bytes of packed weights, of a transposed input and of split sums."""
+        return _packed(problem) + room_of(problem) + divide(problem, device).parts
 
     def terms(self, problem: ConvProblem, machine: Device) -> dict[str, float]:
         """Predict the time of the best division."""
         return divide(problem, machine).terms
 
     def plan(self, problem: ConvProblem, activation: str | None, target: Target) -> Plan:
-        """Return launches that pack, multiply and, where sums are split, add."""
+        """Return launches that pack, transpose where channels are first, multiply and, where sums are split, add."""
         divided = divide(problem, target.device)
-        packing = _packing(problem, target)
-        multiplying = _multiplying(problem, activation, divided, target)
-        if divided.splits == 1:
-            return Plan(target, [multiplying], 0, [packing], _packed(problem))
-        pointers = Operand(Place.WORKSPACE), Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
-        adding = reduce(target, problem, activation, divided.splits, pointers)
-        return Plan(target, [multiplying, adding], divided.parts, [packing], _packed(problem))
+        steps, x = channels_moved(target, problem)
+        parts = Operand(Place.WORKSPACE, room_of(problem))
+        steps.append(_multiplying(problem, activation, divided, target, x, parts))
+        if divided.splits > 1:
+            pointers = parts, Operand(Place.BIAS), Operand(Place.RESIDUAL), Operand(Place.OUT)
+            steps.append(reduce(target, problem, activation, divided.splits, pointers))
+        workspace = room_of(problem) + divided.parts
+        return Plan(target, steps, workspace, [_packing(problem, target)], _packed(problem))
 
 
 def channels_of_step(problem: ConvProblem) -> int:
@@ -165,8 +167,6 @@ def channels_of_step(problem: ConvProblem) -> int:
 
 def _ungathered(name: str, problem: ConvProblem) -> str | None:
     """Return why the tensor engine does not gather the columns of a problem."""
-    if problem.layout != "channels_last":
-        return f"{name} takes arrays in channels_last, not {problem.layout}"
     least = maps.LEAST // problem.itemsize
     if problem.channels % least:
         return f"{name} takes channels in multiples of {least} for {problem.dtype}, not {problem.channels}"
@@ -219,37 +219,40 @@ def _packing(problem: ConvProblem, target: Target) -> Step:
 def _stored(problem: ConvProblem, whole: bool) -> int:
     """Return the filters that the tensor engine stores at once; 0 where it cannot store results.
 
-    It stores whole results, whose rows of a group's filters begin at multiples of 16 bytes. Threads store the others:
-    parts of sums, rows of odd sizes, and results with a residual, which has to be read the same way.
+    It stores whole results in channels_last, whose rows of a group's filters begin at multiples of 16 bytes. Threads
+    store the others: parts of sums, rows of odd sizes, and results with a residual, which has to be read the same way.
     """
     rows = problem.filters // problem.groups * problem.itemsize
-    return maps.ROW // problem.itemsize if whole and rows % maps.LEAST == 0 else 0
+    takes = whole and problem.layout == "channels_last" and rows % maps.LEAST == 0
+    return maps.ROW // problem.itemsize if takes else 0
 
 
-def _maps(problem: ConvProblem, tile: Tile, whole: bool) -> tuple[Mapped, ...]:
-    """Return the tensor maps of x, of packed weights and of the result."""
+def _maps(problem: ConvProblem, tile: Tile, whole: bool, x: Operand) -> tuple[Mapped, ...]:
+    """Return the tensor maps of x in channels_last, of packed weights and of the result."""
     shape, item, channels = geometry(problem), problem.itemsize, channels_of_step(problem)
     sizes = problem.channels, *problem.size[::-1], problem.batch
     strides = tuple([prod(sizes[: i + 1]) * item for i in range(len(sizes) - 1)])
     lower, upper = (corner[::-1] for corner in corners(problem))
     factor = "tfloat32" if problem.dtype == "float32" else problem.dtype
-    x = maps.Im2col(factor, sizes, strides, lower, upper, problem.stride[::-1], channels, PIXELS)
+    columns = maps.Im2col(factor, sizes, strides, lower, upper, problem.stride[::-1], channels, PIXELS)
     row = shape.group_channels * item
     weight_sizes = shape.group_channels, shape.taps, problem.filters
     weight = maps.Tile(factor, weight_sizes, (row, shape.taps * row), (channels, 1, tile.filters))
     weights = Mapped(weight, Operand(Place.PACKED))
     stored = _stored(problem, whole)
     if not stored:
-        return Mapped(x, Operand(Place.X)), weights, weights  # the kernel does not look at the last one
+        return Mapped(columns, x), weights, weights  # the kernel does not look at the last one
     out_sizes = shape.group_filters, problem.groups, problem.batch * shape.pixels
     row = shape.group_filters * item
     out = maps.Tile(problem.dtype, out_sizes, (row, problem.groups * row), (stored, 1, _ROWS))
-    return Mapped(x, Operand(Place.X)), weights, Mapped(out, Operand(Place.OUT))
+    return Mapped(columns, x), weights, Mapped(out, Operand(Place.OUT))
 
 
-def _multiplying(problem: ConvProblem, activation: str | None, divided: Division, target: Target) -> Step:
-    """Return the launch that multiplies."""
-    shape, tile, whole = geometry(problem), divided.tile, divided.splits == 1
+def _multiplying(
+    problem: ConvProblem, activation: str | None, divided: Division, target: Target, x: Operand, parts: Operand
+) -> Step:
+    """Return the launch that multiplies, given where x and the sums of splits are."""
+    shape, tile, whole, last = geometry(problem), divided.tile, divided.splits == 1, problem.layout == "channels_last"
     run, stored = maps.LEAST // problem.itemsize, _stored(problem, whole)
     factor = "tfloat32" if problem.dtype == "float32" else problem.dtype
     kernel = Kernel(
@@ -261,7 +264,11 @@ def _multiplying(problem: ConvProblem, activation: str | None, divided: Division
             **tile.constants(),
             "RANK": problem.rank,
             "CHANNELS": channels_of_step(problem),
-            "RUN": 1 if shape.group_filters % run else run,
+            "CHANNELS_LAST": last,
+            "ALONG": _TURN if last else _ROWS,
+            "ACROSS": _ROWS if last else _TURN,
+            "PITCH": _PITCHES[last],
+            "RUN": 1 if (shape.group_filters if last else shape.pixels) % run else run,
             "STORED": stored,
             "TURN_SUMS": stored // 2,
             "WHOLE": whole,
@@ -279,7 +286,7 @@ def _multiplying(problem: ConvProblem, activation: str | None, divided: Division
     return target.step(
         kernel,
         (min(divided.tiles, target.device.multiprocessors), 1, 1),
-        addends if whole else (None, None, None, Operand(Place.WORKSPACE)),
+        addends if whole else (None, None, None, parts),
         (
             *(divided.tiles, filter_tiles, *division(filter_tiles), pixel_tiles, *division(pixel_tiles)),
             *(problem.groups, *division(problem.groups)),
@@ -291,7 +298,7 @@ def _multiplying(problem: ConvProblem, activation: str | None, divided: Division
             *(pixels, shape.group_channels, shape.group_filters, problem.filters, prod(problem.output_shape)),
         ),
         tile.shared,
-        _maps(problem, tile, whole),
+        _maps(problem, tile, whole, x),
     )
 
 
@@ -328,5 +335,6 @@ def _divided(problem: ConvProblem, device: Device, tile: Tile, splits: int) -> D
         "launches": (2 if splits == 1 else 3) * device.launch,
         **longer(products=(cycles + _BEGIN) / device.clock, memory=moved / device.bandwidth),
         "packing and parts": (2 * _packed(problem) + 2 * parts) / device.bandwidth,
+        **terms_of(problem, device),
     }
     return Division(tile, splits, split_steps, tiles, parts, terms)

@@ -1,4 +1,7 @@
-"""Which elements of a pixel's window are inside the image: a bit for each depth, row and column of taps."""
+"""Where a pixel's window lies, and which of its elements are inside the image.
+
+Of these there is a bit for each depth, row and column of taps.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Callable
 from numba.cuda.types import int32
 
 from fastconv.cuda.inline import inlined
+from fastconv.cuda.intrinsics import quotient
+from fastconv.cuda.unroll import part
 from fastconv.problem import ConvProblem
 
 _BITS = 31  # the sign bit stays free
@@ -77,3 +82,56 @@ def _distance(*types: object) -> Callable[..., int]:
 
 #: How many pixels an element under a tap lies behind the window's first one.
 distance = inlined(_distance)
+
+
+@part(results=4)
+def corner(
+    pixel: int,
+    image_pixels: int,
+    image_multiplier: int,
+    image_shift: int,
+    plane_pixels: int,
+    plane_multiplier: int,
+    plane_shift: int,
+    row_pixels: int,
+    row_multiplier: int,
+    row_shift: int,
+    stride_depth: int,
+    stride_height: int,
+    stride_width: int,
+    padding_depth: int,
+    padding_height: int,
+    padding_width: int,
+) -> tuple[int, int, int, int]:
+    """Return a pixel's image, and the depth, row and column where its window begins."""
+    image = quotient(pixel, image_multiplier, image_shift)
+    rest = int32(pixel - image * image_pixels)
+    plane = quotient(rest, plane_multiplier, plane_shift)
+    rest = int32(rest - plane * plane_pixels)
+    row = quotient(rest, row_multiplier, row_shift)
+    d = int32(plane * stride_depth - padding_depth)
+    h = int32(row * stride_height - padding_height)
+    w = int32((rest - row * row_pixels) * stride_width - padding_width)
+    return image, d, h, w
+
+
+@part()
+def shown(
+    d: int,
+    h: int,
+    w: int,
+    kernel_depth: int,
+    kernel_height: int,
+    kernel_width: int,
+    dilation_depth: int,
+    dilation_height: int,
+    dilation_width: int,
+    depth: int,
+    height: int,
+    width: int,
+) -> int:
+    """Return the bits of the depths, rows and columns of a window that are inside its image."""
+    inside: int = bits(int32(0), d, kernel_depth, dilation_depth, depth)
+    inside |= bits(kernel_depth, h, kernel_height, dilation_height, height)
+    inside |= bits(int32(kernel_depth + kernel_height), w, kernel_width, dilation_width, width)
+    return inside

@@ -12,7 +12,7 @@ from __future__ import annotations
 from numba import cuda
 from numba.cuda.types import int32, int64
 
-from fastconv.cuda.compile import Float, IntPointer, Pointer, Wide
+from fastconv.cuda.compile import Array, Float, IntPointer, Pointer, Tuple, Wide
 from fastconv.cuda.intrinsics import (
     add_products,
     advance,
@@ -28,7 +28,7 @@ from fastconv.cuda.intrinsics import (
     zeros,
 )
 from fastconv.cuda.transform import gather, load_tile, transform_input, transform_output
-from fastconv.cuda.unroll import static_range
+from fastconv.cuda.unroll import part, static_range
 from fastconv.cuda.winograd_tiles import store_tile, tile_place
 
 # What it is specialised by.
@@ -40,6 +40,66 @@ ROWS, COLUMNS, FREQUENCIES = 4, 4, 16
 RUN = 1  # outputs that are stored at once: 1 or 2
 
 BLOCK = {"FILTERS": FILTERS, "TILES": TILES, "DEPTH": DEPTH, "PITCH": PITCH}
+
+
+@part(results=0)
+def put_tile(shared: Array, place: int, tile: Tuple) -> None:
+    """Store the frequencies of a tile, each to the matrix of its own."""
+    found = transform_input(tile, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE)
+    for i in static_range(FREQUENCIES):
+        put(shared, place + i * (DEPTH * TILES), found[i])
+
+
+@part(results=0)
+def put_products(shared: Array, thread: int, turn: int, first_sums: Tuple, second_sums: Tuple) -> None:
+    """Store a turn's products of the warp's two frequencies: of half of the filters by half of the tiles."""
+    lane = int32(thread % 32)
+    place = int32((thread // 32 * 64 + lane // 4 * 4) * PITCH + lane % 4 * 4)
+    for r in static_range(4):
+        if turn == r:
+            for i in static_range(4):
+                set_quad(shared, place + i * PITCH, first_sums, (r // 2 * 4 + i) * 8 + r % 2 * 4, 1)
+                set_quad(shared, place + (32 + i) * PITCH, second_sums, (r // 2 * 4 + i) * 8 + r % 2 * 4, 1)
+
+
+@part(results=0)
+def store_turn(
+    shared: Array,
+    thread: int,
+    first_filter: int,
+    filters: int,
+    first_of_group: int,
+    image: int,
+    row: int,
+    column: int,
+    bias: Pointer,
+    residual: Pointer,
+    out: Pointer,
+    marks: IntPointer,
+    out_image_size: Wide,
+    row_gap: int,
+    column_gap: int,
+    out_height: int,
+    out_width: int,
+) -> None:
+    """Transform a tile's products back and store its outputs, of two of a turn's filters; mark images in doubt."""
+    for half in range(int32(2)):
+        in_round = int32(half * 16 + thread // 16)
+        filter_ = int32(first_filter + in_round)
+        if filter_ < filters:
+            values = gather(shared, int32(in_round * PITCH + thread % 16), 32 * PITCH, FREQUENCIES)
+            found = transform_output(
+                values, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE
+            )
+            filter_ = int32(first_of_group + filter_)
+            begin = int64(image) * out_image_size + int64(filter_) * int64(out_height * out_width)
+            doubt = store_tile(
+                *(Float(0), found, filter_, bias, residual, out, begin, row, column),
+                *(row_gap, column_gap, out_height, out_width, int32(1)),
+            )
+            if doubt != Float(0):
+                mark(marks, int32(0))
+                mark(marks, int32(image + 1))
 
 
 def fused(
@@ -103,7 +163,7 @@ def fused(
     line = group * padded_channels + thread // (FILTERS // 4) % DEPTH
     start = int64(thread // (DEPTH * FILTERS // 4)) * int64(frequency_step) + int64(line) * int64(padded_filters)
     factors = advance(weight, start + int64(first_filter + thread % (FILTERS // 4) * 4))
-    put_tile = int32(lane + channel * TILES + 2 * FREQUENCIES * DEPTH * FILTERS)
+    my_tile = int32(lane + channel * TILES + 2 * FREQUENCIES * DEPTH * FILTERS)
     get_weights = int32(thread // 32 * (2 * DEPTH * FILTERS) + lane // 4 * 4)
     get_tiles = int32(thread // 32 * (2 * DEPTH * TILES) + lane % 4 * 4 + 2 * FREQUENCIES * DEPTH * FILTERS)
     next_tile = zeros(Float(0), ROWS * COLUMNS)
@@ -132,49 +192,27 @@ def fused(
             place = int32(thread * 4 + buffer * (FREQUENCIES * DEPTH * FILTERS))
             set_quads(shared, place, THREADS * 4, next_weights)
             if transforms:
-                found = transform_input(
-                    next_tile, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE
-                )
-                place = int32(put_tile + buffer * (FREQUENCIES * DEPTH * TILES))
-                for i in static_range(FREQUENCIES):
-                    put(shared, place + i * (DEPTH * TILES), found[i])
+                put_tile(shared, int32(my_tile + buffer * (FREQUENCIES * DEPTH * TILES)), next_tile)
             cuda.syncthreads()
 
     # A round takes half of the filters and half of the tiles.
     thread = thread_x_again()
-    lane = int32(thread % 32)
     group = block_z_again()
     block = block_x_again()
     tile_block = quotient(block, filter_blocks_multiplier, filter_blocks_shift)
     first_filter = int32((block - tile_block * filter_blocks) * FILTERS)
     for turn in range(int32(4)):
-        place = int32((thread // 32 * 64 + lane // 4 * 4) * PITCH + lane % 4 * 4)
-        for r in static_range(4):
-            if turn == r:
-                for i in static_range(4):
-                    set_quad(shared, place + i * PITCH, first_sums, (r // 2 * 4 + i) * 8 + r % 2 * 4, 1)
-                    set_quad(shared, place + (32 + i) * PITCH, second_sums, (r // 2 * 4 + i) * 8 + r % 2 * 4, 1)
+        put_products(shared, thread, turn, first_sums, second_sums)
         cuda.syncthreads()
         tile = int32(tile_block * TILES + turn % 2 * 16 + thread % 16)
         image, row, column = tile_place(
             *(tile, image_tiles, image_multiplier, image_shift, row_tiles, row_multiplier, row_shift),
             *(row_gap, row_gap_multiplier, row_gap_shift, column_gap, column_gap_multiplier, column_gap_shift),
         )
-        for half in range(int32(2)):
-            in_round = int32(half * 16 + thread // 16)
-            filter_ = int32(first_filter + turn // 2 * 32 + in_round)
-            if filter_ < filters and tile < tiles:
-                values = gather(shared, int32(in_round * PITCH + thread % 16), 32 * PITCH, FREQUENCIES)
-                found = transform_output(
-                    values, ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE, COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE
-                )
-                filter_ = int32(group * filters + filter_)
-                begin = int64(image) * out_image_size + int64(filter_) * int64(out_height * out_width)
-                doubt = store_tile(
-                    *(Float(0), found, filter_, bias, residual, out, begin, row, column),
-                    *(row_gap, column_gap, out_height, out_width, int32(1)),
-                )
-                if doubt != Float(0):
-                    mark(marks, int32(0))
-                    mark(marks, int32(image + 1))
+        if tile < tiles:
+            store_turn(
+                *(shared, thread, int32(first_filter + turn // 2 * 32), filters, int32(group * filters)),
+                *(image, row, column, bias, residual, out, marks),
+                *(out_image_size, row_gap, column_gap, out_height, out_width),
+            )
         cuda.syncthreads()

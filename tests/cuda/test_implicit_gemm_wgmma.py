@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -35,6 +36,9 @@ PROBLEMS = [
     ("conv2d,n1,c20,9x9,k33,3x3,p1,channels_last,fp16,float32", None, 64, 1),
     ("conv2d,n1,c64,10x10,k72,3x3,p1,channels_last,float16", "relu", 64, 3),
     ("conv2d,n1,c40,9x9,k75,3x3,p1,channels_last,tf32,float32", None, 64, 2),
+    ("conv2d,n2,c24,9x7,k37,3x3,s2,p1,float16", "relu", 64, 1),
+    ("conv2d,n3,c72,8x6,k136,1x1,bfloat16", None, 128, 1),
+    ("conv3d,n2,c20,4x5x4,k70,2x3x2,p1x0x1:0,flip,tf32,float32", None, 64, 2),
 ]
 
 
@@ -150,12 +154,16 @@ def test_other_padding_is_a_copy_that_the_map_is_of(divided, interpreting):
     assert compared(problem, interpreting) <= LIMITS["float16"]
 
 
-def test_the_gradient_by_the_input(divided, interpreting):
-    """Of strides: several forward problems, whose maps are of copies in the workspace."""
+@pytest.mark.parametrize("text", [
+    "conv2d,n1,c16,7x6,k16,3x3,s2,p1,channels_last,input_gradient,float16",  # strides: several forward problems
+    "conv2d,n8,c10,7x6,k16,3x3,s2,p1,channels_last,weight_gradient,float16",  # images are its channels, and last
+])  # fmt: skip
+def test_gradients(text, divided, interpreting):
+    """Their maps are of copies in the workspace."""
     from test_gradients import functions
 
     divided(64)
-    problem = ConvProblem.parse("conv2d,n1,c16,7x6,k16,3x3,s2,p1,channels_last,input_gradient,float16")
+    problem = ConvProblem.parse(text)
     random = np.random.default_rng(0)
     operands = [random.uniform(-1, 1, shape).astype(np.float16) for shape in problem.operand_shapes]
     call, arguments = functions(problem), problem.arguments()
@@ -179,11 +187,19 @@ def test_the_plan_takes_the_workspace_that_is_said(interpreting):
     from fastconv.cuda import plan, table
 
     (entry,) = (entry for entry in table.TABLE if entry.name == NAME)
-    for text in ("conv2d,n3,c512,9x9,k8,3x3,p1,channels_last,float16", "conv2d,n1,c8,9x9,k9,1x1,channels_last,float16"):
-        problem = ConvProblem.parse(text)
+    alone, split, first = (
+        ConvProblem.parse(f"conv2d,n3,{text},float16")
+        for text in ("c8,9x9,k9,1x1,channels_last", "c512,9x9,k8,3x3,p1,channels_last", "c512,9x9,k8,3x3,p1")
+    )
+    rooms = []
+    for problem in (alone, split, first):
         made = entry.plan(problem, None, plan.target(0))
         assert made.packed + made.workspace == entry.workspace(problem, interpreting.figures)
-        assert (made.workspace > 0) == (problem.channels == 512)  # for parts of sums
+        rooms.append(made.workspace)
+        transposed = "transposition" in entry.terms(problem, interpreting.figures)
+        assert transposed == (problem.layout == "channels_first")
+    assert rooms[0] == 0
+    assert rooms[2] - plan.aligned(prod(first.input_shape) * 2) == rooms[1] > 0  # parts of sums
 
 
 # --- what is wrong ----------------------------------------------------------------------------------
@@ -288,7 +304,6 @@ LAST = "channels_last,float16"
 
 @pytest.mark.parametrize(("text", "reason"), [
     ("conv2d,n1,c8,9x9,k8,3x3,channels_last,float32", "precision must be tf32, bf16 or fp16, not ieee"),
-    ("conv2d,n1,c8,9x9,k8,3x3,float16", "takes arrays in channels_last, not channels_first"),
     (f"conv2d,n1,c12,9x9,k8,3x3,{LAST}", "channels in multiples of 8 for float16, not 12"),
     ("conv2d,n1,c6,9x9,k8,3x3,channels_last,tf32,float32", "channels in multiples of 4 for float32, not 6"),
     (f"conv2d,n1,c64,9x9,k8,3x3,g2,{LAST}", "groups whose channels are multiples of 64 for float16, not 32"),

@@ -102,6 +102,16 @@ def test_fragments_of_four_matrices():
     assert y.reshape(32, 4).tolist() == wanted
 
 
+def test_transposed_fragments():
+    """Lane 4 r + t gets halves r of the rows 2 t and 2 t + 1 of each matrix."""
+    code = FILL.replace("BARRIER", "bar.sync 0;").replace("m8n8.x4", "m8n8.x4.trans")
+    y = run(code, np.zeros(1, "u4"), np.zeros(128, "u4"), block=32, before=LARGE)
+    matrices = np.arange(128, dtype=np.uint32).view(np.uint16).reshape(4, 8, 8)
+    for lane, registers in enumerate(y.view(np.uint16).reshape(32, 4, 2)):
+        rows = [2 * (lane % 4), 2 * (lane % 4) + 1]
+        assert registers.tolist() == matrices[:, rows, lane // 4].tolist()
+
+
 def test_words_that_others_wrote_are_there_after_a_barrier_alone():
     """An address is read for a whole warp: the one that gives it is not the one that needs it."""
     shifted = FILL.replace("ldmatrix", "xor.b32 %r6, %r6, 16; ldmatrix")

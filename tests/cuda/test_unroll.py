@@ -128,3 +128,20 @@ def test_bounds_must_be_constant():
 
     with pytest.raises(ValueError, match="static_range must have constant bounds, got count"):
         specialise(kernel, {}, {})
+
+
+@part(results=0)
+def divided(value: int) -> None:
+    value // SIZE
+
+
+def perhaps(out: list[int]) -> None:
+    if SIZE > 0:
+        divided(5)
+    out.append(SIZE)
+
+
+def test_a_part_that_is_not_called_is_not_specialised():
+    """Constants may mean nothing to it: here it would divide by zero."""
+    assert specialise(perhaps, {"SIZE": 0}, {}).source == "def perhaps(out):\n    pass\n    out.append(0)"
+    assert specialise(perhaps, {"SIZE": 2}, {}).source.endswith("def divided(value):\n    value // 2")

@@ -80,6 +80,31 @@ TENSOR_CORES = (
 )
 
 
+class Weights(NamedTuple):
+    """A kernel of gradients by the weight, and what its main loop must be made of."""
+
+    problem: str
+    tile: int
+    products: int  # HMMA
+    loads: int  # LDSM: words are loaded by as many LDS as factors are, and three that ptxas adds
+    copies: int  # LDGSTS
+    loop: int  # instructions, at most
+    registers: int = 255  # at most
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """By the names of the instructions."""
+        return {"HMMA": self.products, "LDSM": self.loads, "LDGSTS": self.copies}
+
+
+WEIGHTS = (
+    Weights(f"{FIRST},{LAST},bfloat16", 0, 64, 16, 8, 220),
+    Weights(f"{FIRST},{LAST},float16", 2, 16, 8, 4, 120, 128),
+    Weights(f"{FIRST},{LAST},tf32,float32", 1, 64, 0, 12, 560, 168),
+    Weights(f"{ODD},{LAST},fp16,float32", 2, 16, 0, 20, 360, 128),
+)
+
+
 class Warpgroups(NamedTuple):
     """A kernel for warpgroups, and what it must be made of."""
 
@@ -101,6 +126,7 @@ WARPGROUPS = (
     Warpgroups(f"{_WIDE},bfloat16", 128, "HGMMA.64x128x16.F32.BF16", 3, stored=False),
     Warpgroups(f"{_WIDE},tf32,float32", 128, "HGMMA.64x128x8.F32.TF32"),
     Warpgroups(f"{_WIDE},tf32,float32", 256, "HGMMA.64x256x8.F32.TF32"),
+    Warpgroups("conv2d,n8,c64,14x14,k256,3x3,p1,float16", 128, "HGMMA.64x128x16.F32", stored=False),
     Warpgroups("conv3d,n8,c64,4x9x9,k250,3x3x3,p1,channels_last,float16", 256, "HGMMA.64x256x16.F32", 1, stored=False),
 )
 
@@ -155,7 +181,33 @@ def main() -> None:
                 entry.plan(PoolProblem.parse(text), target)
             say(_line(text, name, "", capability, machine_code(driver.codes[-1].machine_code)))
     _say_tensor_cores(say)
+    _say_weights(say)
     _say_warpgroups(say)
+
+
+def _say_weights(say: Callable[[str], object]) -> None:
+    from dataclasses import replace
+
+    from machine_code import machine_code
+
+    from fastconv.cuda import implicit_gemm_mma_weight
+    from fastconv.cuda.driver import Device
+    from fastconv.cuda.plan import Target
+    from fastconv.problem import ConvProblem
+
+    tiles, implicit_gemm_mma_weight.SPLITS = implicit_gemm_mma_weight.TILES, (1,)
+    for variant in WEIGHTS:
+        implicit_gemm_mma_weight.TILES = (tile,) = (tiles[variant.tile],)
+        implicit_gemm_mma_weight.divide.cache_clear()
+        problem = replace(ConvProblem.parse(variant.problem), direction="weight_gradient")
+        for capability in ((8, 0), (9, 0)):
+            driver = _Keeping()
+            target = Target(driver, 0, Device(capability=capability))
+            implicit_gemm_mma_weight.ImplicitGemmMmaWeight().plan(problem, None, target)
+            (code,) = (machine_code(each.machine_code) for each in driver.codes if "mma.sync" in each.ptx)
+            counts = [sum(opcode.startswith(name) for opcode in code.main_loop) for name in variant.counts]
+            line = _line(variant.problem, "mma weight", f"{tile.filters}x{tile.columns}", capability, code)
+            say(f"{line.rstrip()} HMMA {counts[0]} LDSM {counts[1]} LDGSTS {counts[2]}\n")
 
 
 def _say_tensor_cores(say: Callable[[str], object]) -> None:

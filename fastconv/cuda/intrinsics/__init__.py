@@ -68,8 +68,10 @@ from fastconv.cuda.intrinsics.tensor_cores import (
     commit_copies,
     copy_async,
     load_matrices,
+    load_transposed,
     put_sums,
     shared_address,
+    store_sums,
     wait_copies,
 )
 
@@ -110,6 +112,7 @@ __all__ = [
     "load_row",
     "load_run",
     "load_tile",
+    "load_transposed",
     "make_barrier",
     "mark",
     "more_registers",
@@ -130,6 +133,7 @@ __all__ = [
     "slide",
     "store",
     "store_run",
+    "store_sums",
     "store_tile",
     "tensor_map",
     "thread_x_again",

@@ -33,10 +33,13 @@ from fastconv.cuda.intrinsics.emitting import INT32, INT64, literal
 
 __all__ = [
     "address_of",
+    "as_columns",
     "as_they_are",
     "commit_copies",
     "copy_async",
     "load_matrices",
+    "load_transposed",
+    "load_words",
     "multiply_bfloat16",
     "multiply_float16",
     "multiply_tf32",
@@ -45,6 +48,7 @@ __all__ = [
     "rounded_to_float16",
     "rounded_to_tf32",
     "shared_address",
+    "store_sums",
     "wait_copies",
     "word_of_bfloat16",
     "word_of_float16",
@@ -178,6 +182,67 @@ def load_matrices(typing_context, address, step, count):
     return types.UniTuple(types.int32, _FRAGMENTS * number)(types.int32, step, count), generate
 
 
+@intrinsic
+def load_transposed(typing_context, address, ahead, row, count):
+    """Tuple of count times four registers: fragments of halves whose columns are the rows of shared memory
+
+    Those are swizzled: chunk c of 16 bytes of row r is at place c ^ (r % 8). Lane 8 m + r gives the address of row r of
+    matrix m, `ahead` bytes before it; each further four matrices lie two chunks behind.
+    """
+    if not literal(ahead, row, count):
+        return None
+    behind, number = ahead.literal_value, count.literal_value
+    result = ir.LiteralStructType([INT32] * _FRAGMENTS)
+
+    def generate(context, builder, signature, arguments):
+        found = []
+        for i in range(number):
+            place = builder.xor(arguments[0], ir.Constant(INT32, i % 4 * 32))
+            distance = behind + i // 4 * 128
+            text = f"ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {{$0, $1, $2, $3}}, [$4+{distance}];"
+            loaded = _told(builder, text, "=r,=r,=r,=r,r", [place], result=result, convergent=True)
+            found += [builder.extract_value(loaded, j) for j in range(_FRAGMENTS)]
+        return _packed(builder, found, INT32)
+
+    return types.UniTuple(types.int32, _FRAGMENTS * number)(types.int32, ahead, row, count), generate
+
+
+@intrinsic
+def load_words(typing_context, address, ahead, row, count):
+    """The same of words, which no instruction transposes: each is loaded by itself
+
+    Chunk c of row r is at place c ^ (r % 4 * 2): four rows of eight words lie in all banks. Lane l gives the address of
+    word l // 4 of row l % 4; rows have `row` bytes.
+    """
+    if not literal(ahead, row, count):
+        return None
+    behind, number, four_rows = ahead.literal_value, count.literal_value, 4 * row.literal_value
+
+    def generate(context, builder, signature, arguments):
+        found = []
+        for i in range(number):
+            for lower in (0, four_rows):
+                for eight in (2 * i, 2 * i + 1):
+                    place = builder.xor(arguments[0], ir.Constant(INT32, eight % 4 * 32))
+                    text = f"ld.shared.b32 $0, [$1+{behind + lower + eight // 4 * 128}];"
+                    found.append(_told(builder, text, "=r,r", [place], result=INT32))
+        return _packed(builder, found, INT32)
+
+    return types.UniTuple(types.int32, _FRAGMENTS * number)(types.int32, ahead, row, count), generate
+
+
+@intrinsic
+def as_columns(typing_context, factors):
+    """Fragments of A as those of B: sixteen rows of one are twice eight columns of the other"""
+
+    def generate(context, builder, signature, arguments):
+        values = [builder.extract_value(arguments[0], i) for i in range(factors.count)]
+        order = [first + i for first in range(0, factors.count, _FRAGMENTS) for i in (0, 2, 1, 3)]
+        return _packed(builder, [values[i] for i in order], INT32)
+
+    return factors(factors), generate
+
+
 def _multiplying(shape: str):
     """An intrinsic that adds products of matrices, by the instruction of that shape and these types.
 
@@ -305,6 +370,36 @@ def put_sums(typing_context, array, index, sums, columns, row_step, column_step)
         return context.get_dummy_value()
 
     return types.void(array, types.int32, sums, columns, row_step, column_step), generate
+
+
+@intrinsic
+def store_sums(typing_context, pointer, sums, columns, row_step):
+    """Store sums as products leave them: that of row i, column j of a warp's to pointer[i * row_step + j]
+
+    `pointer` is where this lane's first sum belongs, at a multiple of two elements: that of row g, column 2 t.
+    """
+    if not literal(columns):
+        return None
+    across = columns.literal_value
+
+    def generate(context, builder, signature, arguments):
+        pointer, sums, _, row_step = arguments
+        first = builder.addrspacecast(pointer, ir.PointerType(pointer.type.pointee, _GLOBAL))
+        pair = ir.VectorType(first.type.pointee, 2)
+        step = builder.sext(row_step, INT64)
+        for place in range(0, sums.type.count, 2):
+            tile, lower = place // _FRAGMENTS, place // 2 % 2
+            distance = builder.mul(step, ir.Constant(INT64, tile // across * 16 + lower * 8))
+            row = builder.gep(first, [distance])
+            address = builder.gep(row, [ir.Constant(INT64, tile % across * 8)])
+            vector = ir.Constant(pair, ir.Undefined)
+            for i in range(2):
+                value = builder.extract_value(sums, place + i)
+                vector = builder.insert_element(vector, value, ir.Constant(INT32, i))
+            builder.store(vector, builder.bitcast(address, ir.PointerType(pair, _GLOBAL)), align=8)
+        return context.get_dummy_value()
+
+    return types.void(pointer, sums, columns, types.int32), generate
 
 
 def _word(text: str):

@@ -36,10 +36,14 @@ def _whole_warps(machine: Machine, active: Active, text: str) -> np.ndarray:
 
 
 def load_matrices(instruction: Instruction, kernel: Kernel) -> Step:
-    """`ldmatrix`: of each matrix, eight lanes give the addresses of eight rows of 16 bytes."""
+    """`ldmatrix`: of each matrix, eight lanes give the addresses of eight rows of 16 bytes.
+
+    Transposed, lane 4 r + t gets not halves 2 t and 2 t + 1 of row r, but half r of the rows 2 t and 2 t + 1.
+    """
     modifiers, text = instruction.modifiers, instruction.text
+    transposed = "trans" in modifiers
     writes = [writer(target, kernel) for target in braced(instruction.operands[0])]
-    if "trans" in modifiers or len(writes) != 4 or "m8n8" not in modifiers:
+    if len(writes) != 4 or "m8n8" not in modifiers:
         raise UnknownInstructionError(f"not interpreted: {text}")
     address = address_reader(instruction.operands[1], kernel)
 
@@ -47,7 +51,11 @@ def load_matrices(instruction: Instruction, kernel: Kernel) -> Step:
         _whole_warps(machine, active, text)
         memory, places = machine.look("shared", address(machine), 16, active, text, False)
         rows = np.where(np.ones(machine.count, bool) if active is None else active, places, 0)
-        words = memory.view(np.uint32)[(rows // 4)[:, None] + np.arange(4)].reshape(-1, 4, 8 * 4)  # warp, matrix, lane
+        words = memory.view(np.uint32)[(rows // 4)[:, None] + np.arange(4)]
+        if transposed:
+            halves = words.view(np.uint16).reshape(-1, 8, 8).swapaxes(1, 2)
+            words = np.ascontiguousarray(halves).view(np.uint32)
+        words = words.reshape(-1, 4, 8 * 4)  # warp, matrix, lane
         for matrix, write in enumerate(writes):
             write(machine, words[:, matrix].ravel(), active)
 
