@@ -32,6 +32,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     }
     monkeypatch.setattr(command, "SUITES", suites)
     monkeypatch.setattr(command, "SECONDS", 0.0)
+    monkeypatch.setattr(command, "QUICK_SECONDS", 0.0)
     monkeypatch.setattr(fastconv.bench.peers, "COMPARISONS", {"conv": {}})
     monkeypatch.setattr(fastconv.bench.contenders, "COMPARISONS", {"conv": {}})
     monkeypatch.setattr(ceilings, "measure", lambda dtype, threads: ceilings.Ceilings(100.0 * threads, 10.0))
