@@ -59,7 +59,7 @@ def report_command(
     """Measure every suite beside the other libraries, and write the page of results with its pictures.
 
     All suites run with one image on one thread and on all threads, and where it is worth it with
-    eight images on all threads. This takes some 50 minutes on two cores, --quick less than five.
+    eight images on all threads. This takes an hour on two cores, --quick less than five minutes.
     Exit code 1 if any result is wrong.
     """
     try:
