@@ -29,8 +29,8 @@ REASONS: Mapping[str, str] = {
     "1x1": (
         "The input is packed for as many multiply-adds as there are filters: with 16 to 64 of them that takes a "
         "tenth of the time (to read it where it lies takes as long), and at 7 x 7 the last of 49 pixels takes a "
-        "vector of its own. The others are at 0.9 of the peak and more, ONNX Runtime with weights that it packed "
-        "before the clock starts."
+        "vector of its own. The others are at 0.8 to 0.9 of the peak, ONNX Runtime with weights that it packed before "
+        "the clock starts."
     ),
     "strided": (
         "Each phase of the stride is packed for itself, and each has a window of its own in the first level cache."
