@@ -191,9 +191,10 @@ class _Course:
 
     def go(self) -> None:
         """Make one pass."""
-        runs = self._runs_again() if self.outcomes else self._runs_checked()
+        first = not self.outcomes
+        runs = self._runs_checked() if first else self._runs_again()
         rest = timing.until_idle if fastconv.get_num_threads() > 1 else _nothing
-        seconds, rounds = _part(self.settings, first=not self.times.keys() - self.once)
+        seconds, rounds = _part(self.settings, first)
         self.times |= timing.take_turns(runs, seconds, before_turn=rest, rounds=rounds, before=self.times)
 
     def result(self, peak_gflops: float | None) -> LayerResult:

@@ -143,19 +143,14 @@ def emit(tile: Tile, target: targets.Target) -> ir.Module:
     frame = _Frame(b, function.args[0], tile)
     repeats = frame.integer(REPEATS, "repeats")
     moves = [frame.integer(slot, f"next{slot}") for slot in (A_NEXT, Y_NEXT, RESIDUAL_NEXT, BIAS_NEXT)]
-    entry, loop, done = b.block, b.append_basic_block("tile"), b.append_basic_block("done")
-    b.branch(loop)
-    b.position_at_end(loop)
-    repeat = b.phi(I64, "repeat")
-    shifts = [b.phi(I64, f"shift{slot}") for slot in (A_NEXT, Y_NEXT, RESIDUAL_NEXT, BIAS_NEXT)]
-    sums = _emit_sums(b, frame, tile, shifts[0])
-    _emit_epilogue(b, frame, tile, sums, finish, *shifts[1:])
-    repeat_next = b.add(repeat, I64(1), "repeat_next")
-    _phi(repeat, (I64(0), entry), (repeat_next, b.block))
-    for shift, move in zip(shifts, moves, strict=True):
-        _phi(shift, (I64(0), entry), (b.add(shift, move), b.block))
-    b.cbranch(b.icmp_signed("<", repeat_next, repeats), loop, done)
-    b.position_at_end(done)
+
+    def one_tile(_: ir.Value, shifts: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        a_shift, *others = shifts
+        sums = _emit_sums(b, frame, tile, a_shift)
+        _emit_epilogue(b, frame, tile, sums, finish, *others)
+        return [b.add(shift, move) for shift, move in zip(shifts, moves, strict=True)]
+
+    b.loop_once(I64(0), repeats, 1, [I64(0)] * len(moves), one_tile, "tile")
     b.ret_void()
     return own.module
 
@@ -277,11 +272,6 @@ class _Joints:
             pointer = self.b.at(pointer, self.gap)
             value = self.b.blend(value, self.b.load_vector(pointer), mask)
         return value
-
-
-def _phi(phi: ir.PhiInstr, *incoming: tuple[ir.Value, ir.Block]) -> None:
-    for value, block in incoming:
-        phi.add_incoming(value, block)
 
 
 def _emit_epilogue(

@@ -317,9 +317,7 @@ class Builder(ir.IRBuilder):
         self.position_at_end(inside)
         changed = body(i, carried)
         following = self.add(i, I64(step) if isinstance(step, int) else step)
-        for phi, old, new in zip([i, *carried], [first, *values], [following, *changed], strict=True):
-            phi.add_incoming(old, before)
-            phi.add_incoming(new, self.block)
+        self._carry(before, [i, *carried], [first, *values], [following, *changed])
         self.branch(head)
         self.position_at_end(after)
         return carried
@@ -346,12 +344,18 @@ class Builder(ir.IRBuilder):
         carried = [self.phi(value.type) for value in values]
         changed = list(body(i, carried))
         following = self.add(i, I64(step))
-        for phi, old, new in zip([i, *carried], [first, *values], [following, *changed], strict=True):
-            phi.add_incoming(old, before)
-            phi.add_incoming(new, self.block)
+        self._carry(before, [i, *carried], [first, *values], [following, *changed])
         self.cbranch(self.icmp_signed("<", following, end), inside, after)
         self.position_at_end(after)
         return changed
+
+    def _carry(
+        self, before: ir.Block, phis: Sequence[ir.PhiInstr], old: Sequence[ir.Value], new: Sequence[ir.Value]
+    ) -> None:
+        """What comes into a loop: `old` from the block before it, `new` from the one that ends here."""
+        for phi, first, following in zip(phis, old, new, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(following, self.block)
 
     def count_up(
         self, first: ir.Value, end: ir.Value, step: int, body: Callable[[ir.Value], None], name: str

@@ -107,13 +107,15 @@ class Case:
 
 
 #: What is seldom drawn: Winograd's tiles with a stride, cut at both ends, of groups, and by one axis alone; filters on
-#: small planes whose taps are left out, and looked at by more vectors than are written out.
+#: small planes whose taps are left out, and looked at by more vectors than are written out; short rows of which every
+#: column has a copy.
 SELDOM = (
     "conv2d,n2,c9,13x18,k11,3x3,s2,p1,float32",
     "conv2d,n1,c6,11x9,k10,3x5,s2x1,p1x2:0,g2,flip,float32",
     "conv2d,n2,c5,3x31,k7,1x3,s2,p0x1,float64",
     "conv2d,n2,c3,7x6,k3,13x13,p6,g3,float32",
     "conv2d,n1,c3,7x8,k3,15x13,s2,p7x6,g3,float64",
+    "conv2d,n1,c5,13x13,k49,3x3,p1,float32",
 )
 
 
