@@ -150,8 +150,8 @@ def _digest_of_helpers() -> str:
     """A digest of the source that ends up in kernels besides their own."""
     digest = hashlib.sha256()
     package = Path(fastconv.__file__).parent
-    names = ("activation", "compile", "epilogue", "fourier", "inline", "padding", "transform", "unroll", "window")
-    files = [package / "cuda" / f"{name}.py" for name in names]
+    names = ("activation", "compile", "epilogue", "fourier", "fuse", "inline", "padding", "transform", "unroll")
+    files = [package / "cuda" / f"{name}.py" for name in (*names, "window")]
     files += sorted((package / "cuda" / "intrinsics").glob("*.py"))
     files += [package / "codegen" / f"{name}.py" for name in ("cook_toom", "fourier", "straight_line")]
     for file in files:
@@ -204,8 +204,9 @@ def _compile(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, bytes | 
 def _front_end(kernel: Kernel, capability: tuple[int, int], output: str) -> str | bytes:
     """Return what Numba makes of a kernel: "ptx" or "ltoir"."""
     cuda, types = import_module("numba.cuda"), import_module("numba.cuda.types")
-    inline = import_module("fastconv.cuda.inline").inlined_part
-    specialised = specialise(kernel.function, kernel.constants, _names(kernel), inline)
+    inline = import_module("fastconv.cuda.inline")
+    made = inline.inlined_part, inline.expression
+    specialised = specialise(kernel.function, kernel.constants, _names(kernel), *made)
     element, real = (getattr(types, dtype) for dtype in (kernel.dtype, computed(kernel.dtype)))
     kinds = {
         "Pointer": types.CPointer(element),

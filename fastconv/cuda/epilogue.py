@@ -14,11 +14,11 @@ from typing import TypeAlias
 
 from llvmlite import ir
 from numba.cuda import types
-from numba.cuda.extending import intrinsic
 
 from fastconv.cuda import activation as activations
 from fastconv.cuda.inline import inlined
 from fastconv.cuda.intrinsics import is_given, load
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 from fastconv.problem import ACTIVATIONS
 
 _Formula: TypeAlias = Callable[..., Callable[..., float]]

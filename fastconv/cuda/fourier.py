@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.cuda import types
-from numba.cuda.extending import intrinsic
 
 from fastconv.codegen import fourier
 from fastconv.cuda.intrinsics import emit_element, emit_fused_multiply_add
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 __all__ = ["transform_line"]
 

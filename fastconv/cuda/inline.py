@@ -1,15 +1,19 @@
-"""Python functions as parts of kernels."""
+"""Python functions and expressions as parts of kernels."""
 
 # mypy: disable-error-code="no-untyped-def"
 # What the compiler hands to an intrinsic, and takes from it, has no types.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from functools import cache
 
 from numba.cuda import types
 from numba.cuda.core.targetconfig import ConfigStack
-from numba.cuda.extending import intrinsic
+
+from fastconv.cuda.fuse import Constant, Operation, Value
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 
 def inlined(formula: Callable[..., Callable[..., object]]):
@@ -25,11 +29,9 @@ def inlined(formula: Callable[..., Callable[..., object]]):
         result = arguments[0]
 
         def generate(context, builder, signature, values):
-            (packed,) = values  # a tuple, as `arguments` is
-            each = [builder.extract_value(packed, i) for i in range(len(arguments))]
-            return context.compile_internal(builder, formula(*arguments), result(*arguments), each)
+            return context.compile_internal(builder, formula(*arguments), result(*arguments), values)
 
-        return result(types.StarArgTuple(arguments)), generate
+        return result(*arguments), generate
 
     return call
 
@@ -48,14 +50,66 @@ def inlined_part(function: Callable[..., object], results: int):
         result = {0: none, 1: one}.get(results) or types.UniTuple(one, results)
 
         def generate(context, builder, signature, values):
-            (packed,) = values
-            each = [builder.extract_value(packed, i) for i in range(len(arguments))]
             flags = ConfigStack.top_or_none().copy()
             flags.forceinline = True
             inner = result(*arguments)
             compiled = context.compile_subroutine(builder, function, inner, flags=flags, caching=False)
-            return context.call_internal(builder, compiled.fndesc, inner, each)
+            return context.call_internal(builder, compiled.fndesc, inner, values)
 
-        return result(types.StarArgTuple(arguments)), generate
+        return result(*arguments), generate
 
     return call
+
+
+@cache
+def expression(whole: Operation):
+    """Make an expression an operation by itself: what Numba makes of it as it stands, without its statements.
+
+    A call of it has the types that Numba gives to each of its operations; those are asked for once in a process.
+    """
+
+    def call(typing_context, *kinds):
+        result, emit = _typed(typing_context, whole, kinds)
+
+        def generate(context, builder, signature, values):
+            return emit(context, builder, values)
+
+        return result(*kinds), generate
+
+    return intrinsic(call)
+
+
+def _typed(typing_context, node, kinds):
+    """The type of an expression whose arguments have these types, and what emits its code."""
+    if isinstance(node, Value):
+        return kinds[node.place], lambda context, builder, values: values[node.place]
+    if isinstance(node, Constant):
+        kind = typing_context.resolve_value_type_prefer_literal(node.value)
+        return kind, lambda context, builder, values: context.get_constant_generic(builder, kind, node.value)
+    operands = [_typed(typing_context, operand, kinds) for operand in node.operands]
+    of, emits = tuple(kind for kind, _ in operands), [emit for _, emit in operands]
+    if node.function is operator.getitem and isinstance(of[0], types.BaseTuple):
+        return of[0][of[1].literal_value], lambda context, builder, values: builder.extract_value(
+            emits[0](context, builder, values), of[1].literal_value
+        )
+    if node.function is tuple:
+        result, wanted = types.BaseTuple.from_types(of), of
+    else:
+        function, signature = _resolved(typing_context, node.function, of)
+        result, wanted = signature.return_type, signature.args
+
+    def emit(context, builder, values):
+        given = [one(context, builder, values) for one in emits]
+        cast = [context.cast(builder, *each) for each in zip(given, of, wanted, strict=True)]
+        if node.function is tuple:
+            return context.make_tuple(builder, result, cast)
+        return context.get_function(function, signature)(builder, cast)
+
+    return result, emit
+
+
+@cache
+def _resolved(typing_context, function, kinds):
+    """The type of a function, and its signature for arguments of these types."""
+    kind = typing_context.resolve_value_type(function)
+    return kind, typing_context.resolve_function_type(kind, kinds, {})

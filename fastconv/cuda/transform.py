@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.cuda import types
-from numba.cuda.extending import intrinsic
 
 from fastconv.codegen.cook_toom import transforms
 from fastconv.codegen.straight_line import program
 from fastconv.cuda.intrinsics import emit_load_if
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 __all__ = ["gather", "load_tile", "store_each", "transform_input", "transform_output", "transform_weight"]
 

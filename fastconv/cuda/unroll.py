@@ -19,6 +19,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 
+from fastconv.cuda.fuse import Fusing, fuse
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -85,6 +87,7 @@ def specialise(
     constants: Mapping[str, Constant],
     names: Mapping[str, object],
     inline: Callable[[Callable[..., object], int], Callable[..., object]] = _as_it_is,
+    fusing: Fusing | None = None,
 ) -> Specialised:
     """Return `function` with constants put in.
 
@@ -98,6 +101,8 @@ def specialise(
         What other global names of it mean here, such as a data type.
     inline : callable
         What makes of a part, specialised likewise, and the count of its results that which the function calls.
+    fusing : callable, optional
+        What makes operations of expressions, see `fuse`.
     """
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     specialised = _Specialiser(constants).visit(tree)
@@ -111,9 +116,12 @@ def specialise(
     called = {node.id for node in ast.walk(specialised) if isinstance(node, ast.Name)}  # in branches that are taken
     for name in function.__code__.co_names:
         if name in called and isinstance(one := namespace.get(name), Part):
-            within = specialise(one.function, constants, names, inline)
+            within = specialise(one.function, constants, names, inline, fusing)
             namespace[name] = inline(within.function, one.results)
             sources.append(within.source)
+    if fusing is not None:
+        fuse(definition, namespace, fusing)
+        ast.fix_missing_locations(specialised)
     exec(compile(specialised, function.__code__.co_filename, "exec"), namespace)
     found = namespace[function.__name__]
     assert callable(found)

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from numba.cuda import types
-from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, INT64
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 __all__ = ["division", "quotient"]
 

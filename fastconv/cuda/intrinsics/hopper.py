@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.cuda import cgutils, types
-from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, INT64, literal
 from fastconv.cuda.intrinsics.halves import narrowed_pair, real
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 __all__ = [
     "announce_barriers",

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.cuda import types
-from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, INT64, QUAD, as_quad, literal
 from fastconv.cuda.intrinsics.halves import cut, narrowed, narrowed_pair, real, widened, widened_pair
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 __all__ = [
     "advance",

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from numba.cuda.extending import intrinsic
-
 from fastconv.cuda.intrinsics.emitting import QUAD, fused_multiply_add, literal
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 from fastconv.cuda.intrinsics.shared import element, emit_quads
 
 __all__ = ["add_products"]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.cuda import types
-from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, fused_multiply_add, literal
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 __all__ = [
     "add_each",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.cuda import types
-from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, QUAD, as_quad, literal
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 __all__ = ["element", "emit_quads", "get", "put", "quads", "set_quad", "set_quads"]
 

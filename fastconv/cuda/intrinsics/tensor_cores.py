@@ -27,9 +27,9 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.cuda import types
-from numba.cuda.extending import intrinsic
 
 from fastconv.cuda.intrinsics.emitting import INT32, INT64, literal
+from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 __all__ = [
     "address_of",
