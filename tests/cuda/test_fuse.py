@@ -161,7 +161,8 @@ def kernel(x: int, out: int, a: int, b: int, factor: float) -> None:
 
 def test_the_compiler_makes_the_same_of_fused_expressions():
     inline = import_module("fastconv.cuda.inline")
-    made = [specialise(kernel, {"SIZE": 4}, {}, inline.inlined_part, fusing).function for fusing in (None, inline.expression)]
+    ways = inline.inlined_part, None
+    made = [specialise(kernel, {"SIZE": 4}, {}, *way).function for way in (ways, (ways[0], inline.expression))]
     pointer = types.CPointer(float32)
     signature = types.void(pointer, pointer, int32, int32, float32)
     texts = [cuda.compile(one, signature, device=False, abi="numba", cc=(8, 0))[0] for one in made]
