@@ -205,7 +205,7 @@ def _front_end(kernel: Kernel, capability: tuple[int, int], output: str) -> str 
     """Return what Numba makes of a kernel: "ptx" or "ltoir"."""
     cuda, types = import_module("numba.cuda"), import_module("numba.cuda.types")
     inline = import_module("fastconv.cuda.inline")
-    made = inline.inlined_part, inline.expression
+    made = inline.inlined_part, inline.fused
     specialised = specialise(kernel.function, kernel.constants, _names(kernel), *made)
     element, real = (getattr(types, dtype) for dtype in (kernel.dtype, computed(kernel.dtype)))
     kinds = {

@@ -1,4 +1,4 @@
-"""Python functions and expressions as parts of kernels."""
+"""Python functions, and runs of statements, as parts of kernels."""
 
 # mypy: disable-error-code="no-untyped-def"
 # What the compiler hands to an intrinsic, and takes from it, has no types.
@@ -12,7 +12,7 @@ from functools import cache
 from numba.cuda import types
 from numba.cuda.core.targetconfig import ConfigStack
 
-from fastconv.cuda.fuse import Constant, Operation, Value
+from fastconv.cuda.fuse import Constant, Result, Run, Value
 from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
 
@@ -62,35 +62,48 @@ def inlined_part(function: Callable[..., object], results: int):
 
 
 @cache
-def expression(whole: Operation):
-    """Make an expression an operation by itself: what Numba makes of it as it stands, without its statements.
+def fused(run: Run):
+    """Make a run an operation by itself: what Numba makes of it as it stands, without its statements.
 
     A call of it has the types that Numba gives to each of its operations; those are asked for once in a process.
     """
 
-    def call(typing_context, *kinds):
-        result, emit = _typed(typing_context, whole, kinds)
+    def call(typing_context, *arguments):
+        kinds: dict[Value | Result, types.Type] = {Value(place): kind for place, kind in enumerate(arguments)}
+        emits = []
+        for place, step in enumerate(run.steps):
+            kinds[Result(place)], emit = _typed(typing_context, step, kinds)
+            emits.append(emit)
+        wanted = [Result(place) for place in run.results]
+        results = tuple(kinds[each] for each in wanted)
+        result = types.BaseTuple.from_types(results) if len(results) > 1 else next(iter(results), types.void)
 
         def generate(context, builder, signature, values):
-            return emit(context, builder, values)
+            found: dict[Value | Result, object] = {Value(place): value for place, value in enumerate(values)}
+            for place, emit in enumerate(emits):
+                found[Result(place)] = emit(context, builder, found)
+            if len(wanted) > 1:
+                return context.make_tuple(builder, result, [found[each] for each in wanted])
+            return found[wanted[0]] if wanted else context.get_dummy_value()
 
-        return result(*kinds), generate
+        return result(*arguments), generate
 
     return intrinsic(call)
 
 
 def _typed(typing_context, node, kinds):
-    """The type of an expression whose arguments have these types, and what emits its code."""
-    if isinstance(node, Value):
-        return kinds[node.place], lambda context, builder, values: values[node.place]
+    """The type of an expression where values and results have these types, and what emits its code."""
+    if isinstance(node, Value | Result):
+        return kinds[node], lambda context, builder, found: found[node]
     if isinstance(node, Constant):
         kind = typing_context.resolve_value_type_prefer_literal(node.value)
-        return kind, lambda context, builder, values: context.get_constant_generic(builder, kind, node.value)
+        return kind, lambda context, builder, found: context.get_constant_generic(builder, kind, node.value)
     operands = [_typed(typing_context, operand, kinds) for operand in node.operands]
     of, emits = tuple(kind for kind, _ in operands), [emit for _, emit in operands]
     if node.function is operator.getitem and isinstance(of[0], types.BaseTuple):
-        return of[0][of[1].literal_value], lambda context, builder, values: builder.extract_value(
-            emits[0](context, builder, values), of[1].literal_value
+        place = of[1].literal_value
+        return of[0][place], lambda context, builder, found: builder.extract_value(
+            emits[0](context, builder, found), place
         )
     if node.function is tuple:
         result, wanted = types.BaseTuple.from_types(of), of
@@ -98,8 +111,8 @@ def _typed(typing_context, node, kinds):
         function, signature = _resolved(typing_context, node.function, of)
         result, wanted = signature.return_type, signature.args
 
-    def emit(context, builder, values):
-        given = [one(context, builder, values) for one in emits]
+    def emit(context, builder, found):
+        given = [one(context, builder, found) for one in emits]
         cast = [context.cast(builder, *each) for each in zip(given, of, wanted, strict=True)]
         if node.function is tuple:
             return context.make_tuple(builder, result, cast)
