@@ -6,10 +6,12 @@ it returns one kernel for another. The key here holds all of them.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping, MutableSequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
@@ -222,21 +224,34 @@ def _front_end(kernel: Kernel, capability: tuple[int, int], output: str) -> str 
     bounds = kernel.threads, kernel.blocks
     target = (*capability, kernel.suffix) if kernel.suffix else capability
     try:
-        code, _ = cuda.compile(
-            specialised.function,
-            signature,
-            device=False,
-            abi="numba",
-            cc=target,
-            launch_bounds=bounds,
-            output=output,
-        )
+        with _nothing_collected():
+            code, _ = cuda.compile(
+                specialised.function,
+                signature,
+                device=False,
+                abi="numba",
+                cc=target,
+                launch_bounds=bounds,
+                output=output,
+            )
     except RuntimeError as error:
         if "NVVM" in str(error) or "dynamic" in type(error).__name__.lower():
             raise UnavailableError(f"the libraries of the CUDA compiler are missing: {error}") from error
         raise
     assert isinstance(code, str | bytes)
     return code
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Let Python look for no cycles: what the compiler makes is little, but each search goes through all of Numba."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _entry_point(ptx: str) -> str:

@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+#: Arguments of a call. For more, Python makes a list of them, and Numba of that as many sums of tuples.
+_ARGUMENTS = 30
+
 _BUILTIN = {"abs": abs, "max": max, "min": min}
 _OPERATORS: dict[type[ast.AST], Callable[..., object]] = {
     ast.Add: operator.add,
@@ -242,7 +245,7 @@ class _Fuser:
             alone, last = _Taken(self._known), runs[-1] if runs else None
             if not alone.take(statement):
                 runs.append(statement)
-            elif alone.waits or not isinstance(last, _Taken):
+            elif alone.waits or not isinstance(last, _Taken) or len(last.leaves) + len(alone.leaves) > _ARGUMENTS:
                 runs.append(alone)
             else:
                 last.take(statement)
