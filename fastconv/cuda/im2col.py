@@ -42,8 +42,8 @@ class Tile:
         """Of a block."""
         return self.filters * self.pixels // (self.thread_filters * self.thread_pixels)
 
-    def constants(self, steps_at_once: int, channels_last: bool) -> dict[str, int]:
-        """Return what the kernel is specialised by."""
+    def constants(self) -> dict[str, int]:
+        """Return what every kernel by tiles is specialised by."""
         weights, columns = self.depth * self.filters, self.depth * self.pixels
         return {
             "FILTERS": self.filters,
@@ -52,19 +52,32 @@ class Tile:
             "THREAD_PIXELS": self.thread_pixels,
             "DEPTH": self.depth,
             "THREADS": self.threads,
-            "WEIGHT_QUADS": weights // 4,
-            "WEIGHT_LOADS": -(-weights // (4 * self.threads)),
-            "COLUMN_LOADS": columns // self.threads,
+            "WEIGHT_BUFFER": weights,
+            "COLUMN_BUFFER": columns,
+            "WEIGHT_LOADS": weights // (4 * self.threads),
+        }
+
+    def windows(self, channels: int, channels_last: bool) -> dict[str, int]:
+        """Return what the kernel of windows is specialised by besides, for so many channels of a group."""
+        lines = max(1, self.threads // self.pixels)
+        steps_at_once, column_loads = 4 if channels_last and channels % 4 == 0 else 1, self.depth // lines
+        along, across = (self.filters, self.pixels) if channels_last else (self.pixels, self.filters)
+        return {
+            "COLUMNS": max(1, self.pixels // self.threads),
+            "LINES": lines,
+            "COLUMN_LOADS": column_loads,
             "STEPS_AT_ONCE": steps_at_once,
+            "ENTRY_LOADS": steps_at_once if channels % self.depth else column_loads,
             "CHANNELS_LAST": channels_last,
-            "ALONG": self.filters if channels_last else self.pixels,
-            "ACROSS": self.pixels if channels_last else self.filters,
+            "ALONG": along,
+            "ACROSS": across,
+            "ACROSS_STEP": max(1, self.threads // along),
             "ROUNDS": self.thread_pixels if channels_last else self.thread_filters,
         }
 
 
 TILES = {
-    "float32": (Tile(128, 128, 8, 8, 2), Tile(64, 64, 8, 8, 6), Tile(32, 128, 4, 8, 4)),
+    "float32": (Tile(128, 128, 8, 8, 2), Tile(64, 64, 8, 8, 6), Tile(32, 128, 8, 8, 6)),
     "float64": (Tile(64, 64, 8, 8, 4),),
 }
 
@@ -73,7 +86,7 @@ LEAST_TILES = 8  # of a split: below, a block begins and ends more than it multi
 
 #: Share of a multiprocessor's cycles that are products while it has enough threads: that of the main loop's
 #: instructions, by the tile's filters and pixels, less what the blocks' ends take.
-_BUSY = {(128, 128): 0.78, (64, 64): 0.72, (32, 128): 0.62}
+_BUSY = {(128, 128): 0.79, (64, 64): 0.76, (32, 128): 0.71}
 _ENOUGH_THREADS = 256  # of a multiprocessor: two warps for each of its four schedulers
 
 
@@ -148,13 +161,12 @@ class Im2col(Algorithm):
         )
         whole = splits == 1
         channels_last = problem.layout == "channels_last"
-        steps_at_once = 4 if channels_last and shape.group_channels % 4 == 0 else 1
         kernel = Kernel(
             product.multiply,
             problem.dtype,
             tile.threads,
             tile.blocks,
-            {**tile.constants(steps_at_once, channels_last), "WHOLE": whole},
+            {**tile.constants(), **tile.windows(shape.group_channels, channels_last), "WHOLE": whole},
             {"finish": epilogue.place(activation if whole else None)},
         )
         pixels, tiles = problem.batch * shape.pixels, divided.padded_steps // tile.depth - 1
@@ -177,7 +189,7 @@ class Im2col(Algorithm):
                 *(*shape.size, *places, *shape.stride, *shape.dilation, *shape.padding),
                 *(shape.pixels, *division(shape.pixels)),
                 *(output[1] * output[2], *division(output[1] * output[2]), output[2], *division(output[2])),
-                *(shape.pixel_step, shape.group_channels * shape.channel_step),
+                *(shape.pixel_step, shape.channel_step, shape.group_channels * shape.channel_step),
                 *(shape.out_pixel_step, shape.out_filter_step),
             ),
         )

@@ -11,7 +11,18 @@ from numba.cuda.types import int32, int64
 from fastconv.cuda.compile import Float, Kernel, Pointer
 from fastconv.cuda.driver import Device, Extent
 from fastconv.cuda.im2col import Tile
-from fastconv.cuda.intrinsics import add_products, advance, load_quads, set_quads, store_run, zeros
+from fastconv.cuda.intrinsics import (
+    add_products,
+    advance,
+    block_x_again,
+    block_y_again,
+    block_z_again,
+    load_quads,
+    set_quads,
+    store_run,
+    thread_x_again,
+    zeros,
+)
 from fastconv.cuda.plan import Operand, Step, Target
 from fastconv.cuda.unroll import static_range
 
@@ -20,13 +31,13 @@ FILTERS = PIXELS = 128
 THREAD_FILTERS = THREAD_PIXELS = 8
 DEPTH = 8
 THREADS = 256
-WEIGHT_QUADS = 256
+COLUMN_BUFFER = WEIGHT_BUFFER = 1024
 WEIGHT_LOADS = COLUMN_LOADS = 1
 
 
 #: Share of the multiprocessors' cycles that are products, by the tile: that of the loop's instructions, less what the
 #: blocks' ends take.
-_BUSY = {(128, 128): 0.83, (64, 64): 0.80, (32, 128): 0.70}
+_BUSY = {(128, 128): 0.84, (64, 64): 0.83, (32, 128): 0.82}
 _ENOUGH_THREADS = 256  # of a multiprocessor
 
 
@@ -63,26 +74,25 @@ def _multiply(
     first_pixel = int32(cuda.blockIdx.x * PIXELS)
     factors = advance(weight, matrix * int64(padded_channels) * int64(padded_filters) + int64(first_filter))
     source = advance(transformed, matrix * int64(padded_channels) * int64(padded_tiles) + int64(first_pixel))
-    next_weights = zeros(Float(0), 4 * WEIGHT_LOADS)
-    weight_place = int32(thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4)
+    factors = advance(factors, int32(thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4))
     weight_step = int32(THREADS // (FILTERS // 4) * padded_filters)
-    column_place = int32(thread // (PIXELS // 4) * padded_tiles + thread % (PIXELS // 4) * 4)
+    source = advance(source, int32(thread // (PIXELS // 4) * padded_tiles + thread % (PIXELS // 4) * 4))
     column_step = int32(THREADS // (PIXELS // 4) * padded_tiles)
-    my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
-    my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
-    buffer = int32(0)  # the one that is computed with, and before that the one to load
+    put_columns = int32(thread * 4)
+    put_weights = int32(2 * COLUMN_BUFFER + put_columns)
+    get_columns = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
+    get_weights = int32(2 * COLUMN_BUFFER + thread // (PIXELS // THREAD_PIXELS) * 4)
     sums = zeros(Float(0), THREAD_FILTERS * THREAD_PIXELS)
     for whole in static_range(2):
-        for _ in range(int32(padded_channels // DEPTH) if whole else int32(1)):
-            if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                next_weights = load_quads(factors, weight_place, weight_step, WEIGHT_LOADS)
-            next_columns = load_quads(source, column_place, column_step, COLUMN_LOADS)
-            weight_place = int32(weight_place + DEPTH * padded_filters)
-            column_place = int32(column_place + DEPTH * padded_tiles)
+        channel = int32(0)
+        while channel < (padded_channels if whole else int32(DEPTH)):
+            channel = int32(channel + DEPTH)
+            next_weights = load_quads(factors, int32(0), weight_step, WEIGHT_LOADS)
+            next_columns = load_quads(source, int32(0), column_step, COLUMN_LOADS)
+            factors = advance(factors, int64(DEPTH * padded_filters))
+            source = advance(source, int64(DEPTH * padded_tiles))
 
             if whole:
-                get_weights = int32(my_filter + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
-                get_columns = int32(my_pixel + buffer * (DEPTH * PIXELS))
                 # fmt: off
                 sums = add_products(
                     sums, shared,
@@ -91,16 +101,25 @@ def _multiply(
                     DEPTH,
                 )
                 # fmt: on
-                buffer ^= int32(1)
+                get_weights = int32(get_weights ^ WEIGHT_BUFFER)
+                get_columns = int32(get_columns ^ COLUMN_BUFFER)
 
-            if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                put_weights = int32(thread * 4 + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
-                set_quads(shared, put_weights, THREADS * 4, next_weights)
-            put_columns = int32(thread * 4 + buffer * (DEPTH * PIXELS))
+            set_quads(shared, put_weights, THREADS * 4, next_weights)
             set_quads(shared, put_columns, THREADS * 4, next_columns)
+            if whole:
+                put_weights = int32(put_weights ^ WEIGHT_BUFFER)
+                put_columns = int32(put_columns ^ COLUMN_BUFFER)
+            else:
+                put_weights = int32(put_weights + WEIGHT_BUFFER)
+                put_columns = int32(put_columns + COLUMN_BUFFER)
             cuda.syncthreads()
 
-    target = advance(products, matrix * int64(filters) * int64(padded_tiles))
+    thread = thread_x_again()
+    first_pixel = int32(block_x_again() * PIXELS)
+    first_filter = int32(block_y_again() * FILTERS)
+    my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
+    my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
+    target = advance(products, int64(block_z_again()) * int64(filters) * int64(padded_tiles))
     for i in static_range(THREAD_FILTERS):
         filter_ = int32(first_filter + my_filter + (i // 4 * (FILTERS * 4 // THREAD_FILTERS) + i % 4))
         if filter_ < filters:
@@ -113,14 +132,7 @@ def multiply(
     target: Target, dtype: str, tile: Tile, matrices: Matrices, pointers: Sequence[Operand], columns: Sequence[int]
 ) -> list[Step]:
     """Return a step for each number of columns, given where weights, columns and products are."""
-    weight_quads, column_quads = (tile.depth * count // 4 for count in (tile.filters, tile.pixels))
-    constants = {
-        **{"FILTERS": tile.filters, "PIXELS": tile.pixels},
-        **{"THREAD_FILTERS": tile.thread_filters, "THREAD_PIXELS": tile.thread_pixels},
-        **{"DEPTH": tile.depth, "THREADS": tile.threads},
-        **{"WEIGHT_QUADS": weight_quads, "WEIGHT_LOADS": -(-weight_quads // tile.threads)},
-        "COLUMN_LOADS": column_quads // tile.threads,
-    }
+    constants = {**tile.constants(), "COLUMN_LOADS": tile.depth * tile.pixels // (4 * tile.threads)}
     kernel = Kernel(_multiply, dtype, tile.threads, tile.blocks, constants)
     filters = matrices.padded_filters // tile.filters
     grids: list[Extent] = [(-(-count // tile.pixels), filters, matrices.products) for count in columns]

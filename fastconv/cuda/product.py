@@ -8,21 +8,20 @@ by four pixels, so that it reads its factors by 16 bytes and no two threads of a
 from __future__ import annotations
 
 from numba import cuda
-from numba.cuda.types import int32
+from numba.cuda.types import int32, int64
 
 from fastconv.cuda.compile import Float, Pointer, RealPointer, Wide, WidePointer, finish
 from fastconv.cuda.intrinsics import (
     add_products,
+    address_of,
     advance,
     block_x_again,
     block_y_again,
     block_z_again,
     get,
-    load,
-    load4_inside,
-    load_inside,
+    load_columns,
     load_quads,
-    put,
+    put_lines,
     quotient,
     set_quad,
     set_quads,
@@ -38,14 +37,17 @@ FILTERS = PIXELS = 128  # of a block's tile
 THREAD_FILTERS = THREAD_PIXELS = 8  # of a thread's part
 DEPTH = 8
 THREADS = 256
-WEIGHT_QUADS = DEPTH * FILTERS // 4  # to load for a buffer
-WEIGHT_LOADS = 1  # of them by each thread
-COLUMN_LOADS = 4  # elements of columns that each thread loads for a buffer
+COLUMN_BUFFER, WEIGHT_BUFFER = DEPTH * PIXELS, DEPTH * FILTERS  # elements
+WEIGHT_LOADS = 1  # quads of weights that each thread loads for a buffer
+COLUMNS, LINES = 1, 2  # how many columns a thread loads, and how many threads share one
+COLUMN_LOADS = DEPTH // LINES  # elements that it loads of each for a buffer
 STEPS_AT_ONCE = 1  # 4 where four channels of a pixel lie side by side, from a multiple of 16 bytes on
+ENTRY_LOADS = 1  # elements that a thread finds by one entry of the table: of one tap
 CHANNELS_LAST = False
 WHOLE = True  # whether sums are over all steps; those over some are `parts`, which something else adds and finishes
 ALONG = PIXELS  # of a tile, what lies side by side in the result: FILTERS if CHANNELS_LAST
 ACROSS = FILTERS  # the other one
+ACROSS_STEP = 2  # how many of those the threads store at once
 ROUNDS = THREAD_FILTERS  # how many of those a thread has
 
 
@@ -94,6 +96,7 @@ def multiply(
     row_multiplier: int,
     row_shift: int,
     pixel_step: int,
+    channel_step: int,
     group_step: int,
     out_pixel_step: int,
     out_filter_step: int,
@@ -108,51 +111,55 @@ def multiply(
     first_tile = int32(split * split_tiles)
     last_tile = int32(min(tiles, first_tile + split_tiles))
 
-    # Which pixel's window this thread loads, and a bit for each depth, row and column of it that is inside the image.
+    # Where windows begin that this thread loads, and of each a bit for every depth, row and column that is inside.
     column = thread % PIXELS
     line = thread // PIXELS
-    pixel = int32(first_pixel + column)
-    image, d, h, w = corner(
-        *(pixel, image_pixels, image_multiplier, image_shift),
-        *(plane_pixels, plane_multiplier, plane_shift, row_pixels, row_multiplier, row_shift),
-        *(stride_depth, stride_height, stride_width, padding_depth, padding_height, padding_width),
-    )
-    inside = int32(0)
-    if pixel < pixels:
-        inside = shown(
-            *(d, h, w, kernel_depth, kernel_height, kernel_width),
-            *(dilation_depth, dilation_height, dilation_width, depth, height, width),
+    sources = cuda.local.array(COLUMNS, int64)
+    inside = cuda.local.array(COLUMNS, int32)
+    for i in static_range(COLUMNS):
+        pixel = int32(first_pixel + column + i * THREADS)
+        image, d, h, w = corner(
+            *(pixel, image_pixels, image_multiplier, image_shift),
+            *(plane_pixels, plane_multiplier, plane_shift, row_pixels, row_multiplier, row_shift),
+            *(stride_depth, stride_height, stride_width, padding_depth, padding_height, padding_width),
         )
-    source = advance(x, image * image_size + group * group_step + ((d * height + h) * width + w) * pixel_step)
+        inside[i] = int32(0)
+        if pixel < pixels:
+            inside[i] = shown(
+                *(d, h, w, kernel_depth, kernel_height, kernel_width),
+                *(dilation_depth, dilation_height, dilation_width, depth, height, width),
+            )
+        first = image * image_size + group * group_step + ((d * height + h) * width + w) * pixel_step
+        sources[i] = address_of(x, first)
     entry_place = int32(first_tile * DEPTH + line * STEPS_AT_ONCE)
     weights = advance(weight, (group * padded_steps + first_tile * DEPTH) * padded_filters + first_filter)
-    next_weights = zeros(Float(0), 4 * WEIGHT_LOADS)
-    next_columns = cuda.local.array(COLUMN_LOADS, Float, alignment=16)
-    weight_place = int32(thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4)
+    weights = advance(weights, int32(thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4))
     weight_step = int32(THREADS // (FILTERS // 4) * padded_filters)
-    my_filter = int32(thread // (PIXELS // THREAD_PIXELS) * 4)
-    my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
+    load_step = int32((1 if CHANNELS_LAST else channel_step) * (STEPS_AT_ONCE * LINES))
+    # Where it puts what it loaded, and gets what it multiplies. In the other buffer one bit of them differs.
     put_columns = int32(line * (STEPS_AT_ONCE * PIXELS) + column)
-    buffer = int32(0)  # the one that is computed with, and before that the one to load
+    put_weights = int32(2 * COLUMN_BUFFER + thread * 4)
+    get_columns = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
+    get_weights = int32(2 * COLUMN_BUFFER + thread // (PIXELS // THREAD_PIXELS) * 4)
     sums = zeros(Float(0), THREAD_FILTERS * THREAD_PIXELS)
 
     # The loop, after a round that only loads. The last round loads what nobody uses, but there is memory for it.
     for whole in static_range(2):
-        for _ in range(first_tile, last_tile if whole else int32(first_tile + 1)):
-            if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                next_weights = load_quads(weights, weight_place, weight_step, WEIGHT_LOADS)
-            for i in static_range(COLUMN_LOADS // STEPS_AT_ONCE):
-                entry = load(table, entry_place + i * STEPS_AT_ONCE * (THREADS // PIXELS))
-                if STEPS_AT_ONCE == 4:
-                    set_quad(next_columns, 4 * i, load4_inside(source, entry, inside), 0, 1)
-                else:
-                    next_columns[i] = load_inside(source, entry, inside)
-            weight_place += int32(DEPTH * padded_filters)
-            entry_place += int32(DEPTH)
+        while entry_place < int32((last_tile if whole else first_tile) * DEPTH + DEPTH):
+            next_weights = load_quads(weights, int32(0), weight_step, WEIGHT_LOADS)
+            next_columns = ()
+            for i in static_range(COLUMNS):
+                # fmt: off
+                next_columns = next_columns + load_columns(
+                    x, sources[i], inside[i],
+                    table, entry_place, COLUMN_LOADS // ENTRY_LOADS, ENTRY_LOADS * LINES,
+                    load_step, ENTRY_LOADS // STEPS_AT_ONCE, STEPS_AT_ONCE,
+                )
+                # fmt: on
+            weights = advance(weights, int64(DEPTH * padded_filters))
+            entry_place = int32(entry_place + DEPTH)
 
             if whole:
-                get_weights = int32(my_filter + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
-                get_columns = int32(my_pixel + buffer * (DEPTH * PIXELS))
                 # fmt: off
                 sums = add_products(
                     sums, shared,
@@ -161,14 +168,24 @@ def multiply(
                     DEPTH,
                 )
                 # fmt: on
-                buffer ^= int32(1)
+                get_weights = int32(get_weights ^ WEIGHT_BUFFER)
+                get_columns = int32(get_columns ^ COLUMN_BUFFER)
 
-            if WEIGHT_QUADS >= THREADS or thread < WEIGHT_QUADS:
-                put_weights = int32(thread * 4 + buffer * (DEPTH * FILTERS) + 2 * DEPTH * PIXELS)
-                set_quads(shared, put_weights, THREADS * 4, next_weights)
-            for i in static_range(COLUMN_LOADS):
-                ahead = (i // STEPS_AT_ONCE * STEPS_AT_ONCE * (THREADS // PIXELS) + i % STEPS_AT_ONCE) * PIXELS
-                put(shared, int32(put_columns + buffer * (DEPTH * PIXELS)) + ahead, next_columns[i])
+            set_quads(shared, put_weights, THREADS * 4, next_weights)
+            for i in static_range(COLUMNS):
+                place = int32(put_columns + i * THREADS)
+                # fmt: off
+                put_lines(
+                    shared, place, next_columns, i * COLUMN_LOADS, COLUMN_LOADS,
+                    STEPS_AT_ONCE, STEPS_AT_ONCE * LINES, PIXELS,
+                )
+                # fmt: on
+            if whole:
+                put_weights = int32(put_weights ^ WEIGHT_BUFFER)
+                put_columns = int32(put_columns ^ COLUMN_BUFFER)
+            else:
+                put_weights = int32(put_weights + WEIGHT_BUFFER)
+                put_columns = int32(put_columns + COLUMN_BUFFER)
             cuda.syncthreads()
 
     # Through shared memory once more, so that threads side by side store what lies side by side: pixels of a filter, or
@@ -183,7 +200,6 @@ def multiply(
     my_pixel = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
     first_of_group = int32(group * filters)
     target = out if WHOLE else advance(parts, split * out_size)
-    along = thread % ALONG
     for turn in range(int32(ROUNDS)):
         for r in static_range(ROUNDS):
             if turn == r:
@@ -196,14 +212,16 @@ def multiply(
                         place = my_filter // 4 * PIXELS + my_pixel + j * PIXELS // THREAD_PIXELS
                         set_quad(shared, place, sums, r * THREAD_PIXELS + j, 1)
         cuda.syncthreads()
-        for line in range(int32(thread // ALONG), int32(ACROSS // ROUNDS), int32(THREADS // ALONG)):
-            across = turn // 4 * (ACROSS * 4 // ROUNDS) + line * 4 + turn % 4
-            filter_ = first_filter + (along if CHANNELS_LAST else across)
-            pixel = int32(first_pixel + (across if CHANNELS_LAST else along))
-            if filter_ < filters and pixel < pixels:
-                image = quotient(pixel, image_multiplier, image_shift)
-                place = image * out_image_size + (pixel - image * image_pixels) * out_pixel_step
-                place += (first_of_group + filter_) * out_filter_step
-                total = get(shared, line * ALONG + along)
-                store(target, place, finish(total, bias, int32(first_of_group + filter_), residual, place))
+        for begin in range(int32(0), int32(ALONG), int32(THREADS)):
+            along = begin + thread % ALONG
+            for line in range(int32(thread // ALONG), int32(ACROSS // ROUNDS), int32(ACROSS_STEP)):
+                across = turn // 4 * (ACROSS * 4 // ROUNDS) + line * 4 + turn % 4
+                filter_ = first_filter + (along if CHANNELS_LAST else across)
+                pixel = int32(first_pixel + (across if CHANNELS_LAST else along))
+                if filter_ < filters and pixel < pixels:
+                    image = quotient(pixel, image_multiplier, image_shift)
+                    place = image * out_image_size + (pixel - image * image_pixels) * out_pixel_step
+                    place += (first_of_group + filter_) * out_filter_step
+                    total = get(shared, line * ALONG + along)
+                    store(target, place, finish(total, bias, int32(first_of_group + filter_), residual, place))
         cuda.syncthreads()

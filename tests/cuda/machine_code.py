@@ -97,7 +97,7 @@ def machine_code(cubin: bytes) -> MachineCode:
         path = Path(directory, "kernel.cubin")
         path.write_bytes(cubin)
         usage = _output(tool("cuobjdump"), "-res-usage", path)
-        listing = _output(tool("nvdisasm"), "-c", path)
+        listing = _output(tool("nvdisasm"), "-c", "-ndf", path)  # which follows no data, and lists the same
     found = re.findall(r"REG:(\d+) STACK:(\d+)", usage)
     registers, stack = (max(int(one[index]) for one in found) for index in (0, 1))
     return MachineCode(registers, stack, *_read(listing))

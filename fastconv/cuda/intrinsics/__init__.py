@@ -39,9 +39,8 @@ from fastconv.cuda.intrinsics.memory import (
     is_given,
     load,
     load4,
-    load4_inside,
+    load_columns,
     load_if,
-    load_inside,
     load_quads,
     load_row,
     load_run,
@@ -62,7 +61,7 @@ from fastconv.cuda.intrinsics.registers import (
     zeros,
 )
 from fastconv.cuda.intrinsics.shared import element as emit_element
-from fastconv.cuda.intrinsics.shared import get, put, quads, set_quad, set_quads
+from fastconv.cuda.intrinsics.shared import get, put, put_lines, quads, set_quad, set_quads
 from fastconv.cuda.intrinsics.tensor_cores import (
     address_of,
     commit_copies,
@@ -103,10 +102,9 @@ __all__ = [
     "is_given",
     "load",
     "load4",
-    "load4_inside",
+    "load_columns",
     "load_if",
     "load_im2col",
-    "load_inside",
     "load_matrices",
     "load_quads",
     "load_row",
@@ -122,6 +120,7 @@ __all__ = [
     "part",
     "prefetch_map",
     "put",
+    "put_lines",
     "put_results",
     "put_sums",
     "quads",

@@ -24,9 +24,8 @@ __all__ = [
     "is_given",
     "load",
     "load4",
-    "load4_inside",
+    "load_columns",
     "load_if",
-    "load_inside",
     "load_quads",
     "load_row",
     "load_run",
@@ -293,66 +292,71 @@ _ELEMENTS = {
 }
 
 
-def _load_inside(builder, source, entry, inside, count: int):
-    """`count` elements at an offset, or zeros unless all bits that the entry needs are set.
+def _load_inside(builder, element, source, entry, inside, step, count: int, at_once: int):
+    """`count` times `at_once` elements, `step` apart, at an offset; zeros unless all bits that the entry needs are set.
 
     In PTX, with a predicate: of a branch, the compiler would make a block of its own, which nothing moves across. The
-    address is one multiply-add to one that stays in registers; left to itself, the compiler adds in three steps.
+    address is one multiply-add to one that stays in registers; left to itself, the compiler adds in three steps. From
+    a load to the next, the step is added: multiples of it would be kept, two registers each.
     """
-    element = source.type.pointee
     size, register, kind, zero = _ELEMENTS[type(element)]
     offset = builder.trunc(entry, INT32)
     needed = builder.trunc(builder.lshr(entry, ir.Constant(INT64, 32)), INT32)
     missing = builder.and_(builder.not_(inside), needed)
-    address = builder.ptrtoint(_address(builder, source, ir.Constant(INT32, 0), _GLOBAL), INT64)
-    at_once = min(count, 16 // size)  # elements of one load
-    results, operands = range(at_once), [f"${at_once + i}" for i in range(3)]
-    vector = f".v{at_once}" if at_once > 1 else ""
-    result = ir.LiteralStructType([element] * at_once) if at_once > 1 else element
-    function_type = ir.FunctionType(result, [INT64, INT32, INT32])
-    constraints = ",".join([f"=&{register}"] * at_once + ["l", "r", "r"])
-    loaded = []
-    for begin in range(0, count, at_once):
-        text = " ".join(
-            (
-                "{ .reg .pred %all; .reg .s64 %place;",
-                f"setp.eq.b32 %all, {operands[2]}, 0;",
-                f"mad.wide.s32 %place, {operands[1]}, {size}, {operands[0]};",
-                *(f"mov.{kind} ${i}, {zero};" for i in results),
-                f"@%all ld.global.nc{vector}.{kind} {{{', '.join(f'${i}' for i in results)}}},"
-                if vector
-                else f"@%all ld.global.nc.{kind} $0,",
-                f"[%place+{begin * size}]; }}",
-            )
-        )
-        value = builder.asm(function_type, text, constraints, [address, offset, missing], side_effect=False)
-        loaded += [builder.extract_value(value, i) for i in results] if vector else [value]
-    return loaded
+    step = builder.sext(builder.mul(step, ir.Constant(INT32, size)), INT64)
+    vector = min(at_once, 16 // size)  # elements of one load
+    results = [f"${i}" for i in range(count * at_once)]
+    first, place, absent, gap = (f"${len(results) + i}" for i in range(4))
+    text = [
+        "{ .reg .pred %all; .reg .s64 %place;",
+        f"setp.eq.b32 %all, {absent}, 0;",
+        f"mad.wide.s32 %place, {place}, {size}, {first};",
+        *(f"mov.{kind} {result}, {zero};" for result in results),
+    ]
+    for begin in range(0, len(results), vector):
+        if begin and begin % at_once == 0:
+            text.append(f"add.s64 %place, %place, {gap};")
+        into = ", ".join(results[begin : begin + vector])
+        form = f".v{vector}.{kind} {{{into}}}" if vector > 1 else f".{kind} {into}"
+        text.append(f"@%all ld.global.nc{form}, [%place+{begin % at_once * size}];")
+    text.append("}")
+    several = len(results) > 1
+    result = ir.LiteralStructType([element] * len(results)) if several else element
+    function_type = ir.FunctionType(result, [INT64, INT32, INT32, INT64])
+    constraints = ",".join([f"=&{register}"] * len(results) + ["l", "r", "r", "l"])
+    operands = [source, offset, missing, step]
+    value = builder.asm(function_type, " ".join(text), constraints, operands, side_effect=False)
+    return [builder.extract_value(value, i) for i in range(len(results))] if several else [value]
 
 
 @intrinsic
-def load_inside(typing_context, source, entry, inside):
-    """source[low half of entry] where `inside` has all bits of the entry's high half, else 0"""
+def load_columns(typing_context, pointer, source, inside, table, place, entries, entry_step, step, count, at_once):
+    """Tuple of a window's elements: those by table[place], table[place + entry_step] and so on, of so many `entries`
+
+    By an entry, they are `at_once`, 1 or 4, and as many `step` elements further, and so on, `count` times. They are of
+    the pointer's type; the first ones lie as many elements behind the address `source` as the low half of the entry
+    says. All are zero unless `inside` has all bits of its high half. Four are aligned to 16 bytes, of halves to 8.
+    """
+    if not literal(entries, entry_step, count, at_once):
+        return None
+    numbers, kind = [each.literal_value for each in (entries, entry_step, count, at_once)], pointer.dtype
 
     def generate(context, builder, signature, arguments):
-        pointer, entry, bits = arguments
-        (value,) = _load_inside(builder, pointer, entry, bits, 1)
-        return widened(builder, source.dtype, value)
-
-    return real(source.dtype)(source, types.int64, types.int32), generate
-
-
-@intrinsic
-def load4_inside(typing_context, source, entry, inside):
-    """Four elements from there on, see `load_inside`; aligned to 16 bytes, of halves to 8"""
-
-    def generate(context, builder, signature, arguments):
-        pointer, entry, bits = arguments
-        loaded = _load_inside(builder, pointer, entry, bits, QUAD)
-        values = [widened(builder, source.dtype, value) for value in loaded]
-        found = ir.Constant(ir.ArrayType(values[0].type, QUAD), ir.Undefined)
+        entries, entry_step, count, at_once = numbers
+        pointer, source, inside, table, place = arguments[:5]
+        loaded = []
+        for i in range(entries):
+            here = builder.add(place, ir.Constant(INT32, i * entry_step))
+            entry = _read_only(builder, builder.load(_address(builder, table, here, _GLOBAL)))
+            loaded += _load_inside(builder, pointer.type.pointee, source, entry, inside, arguments[7], count, at_once)
+        values = [widened(builder, kind, value) for value in loaded]
+        found = ir.Constant(ir.ArrayType(values[0].type, len(values)), ir.Undefined)
         for i, value in enumerate(values):
             found = builder.insert_value(found, value, i)
         return found
 
-    return types.UniTuple(real(source.dtype), QUAD)(source, types.int64, types.int32), generate
+    whole = types.int32
+    signature = types.UniTuple(real(kind), numbers[0] * numbers[2] * numbers[3])(
+        pointer, types.int64, whole, table, whole, entries, entry_step, whole, count, at_once
+    )
+    return signature, generate

@@ -24,13 +24,20 @@ __all__ = [
 ]
 
 
-def _asked_anew(register: str):
-    """An intrinsic that reads a special register where it stands, and not where it is read already."""
+def _asked_anew(register: str, most: int):
+    """An intrinsic that reads a special register where it stands, and not where it is read already.
+
+    ptxas takes two readings for one, and would keep what is computed from it: a bit that no grid sets tells them apart.
+    """
 
     def ask(typing_context):
         def generate(context, builder, signature, arguments):
-            text = f"mov.u32 $0, %{register};"
-            return builder.asm(ir.FunctionType(INT32, []), text, "=r", [], side_effect=True)
+            text = (
+                "{ .reg .b32 %none; mov.u32 %none, %nctaid.x; shr.u32 %none, %none, 31; "
+                f"mov.u32 $0, %{register}; or.b32 $0, $0, %none; }}"
+            )
+            found = builder.asm(ir.FunctionType(INT32, []), text, "=r", [], side_effect=True)
+            return builder.and_(found, ir.Constant(INT32, most))
 
         return types.int32(), generate
 
@@ -39,10 +46,10 @@ def _asked_anew(register: str):
 
 # cuda.threadIdx.x and cuda.blockIdx, asked for anew: what depends on them is computed here, and takes no registers in
 # the loop before.
-thread_x_again = _asked_anew("tid.x")
-block_x_again = _asked_anew("ctaid.x")
-block_y_again = _asked_anew("ctaid.y")
-block_z_again = _asked_anew("ctaid.z")
+thread_x_again = _asked_anew("tid.x", 2**10 - 1)
+block_x_again = _asked_anew("ctaid.x", 2**31 - 1)
+block_y_again = _asked_anew("ctaid.y", 2**31 - 1)
+block_z_again = _asked_anew("ctaid.z", 2**31 - 1)
 
 
 @intrinsic

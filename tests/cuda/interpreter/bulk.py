@@ -180,8 +180,7 @@ def _store(instruction: Instruction, kernel: Kernel) -> Step:
                         data = machine.shared[(line + first)[:, None] + np.arange(PIECE)].ravel()
                         machine.memory.bytes[into] = data[:size]
 
-            for line in places:
-                machine.watch_engine("shared", line + first, PIECE, lane, text, writes=False)
+            machine.watch_engine("shared", places + first, PIECE, lane, text, writes=False)
             machine.engine(lane).store(lane, (places // PIECE).ravel(), read, text)
 
     return step

@@ -213,11 +213,8 @@ class Machine:
         """Note what an engine does for a lane as if the lane did it."""
         watch = self.watches.get(space)
         if watch is not None:
-            lanes = np.zeros(len(places), np.int64) + lane
-            everywhere = np.zeros(self.count, np.int64)
-            for place in places:
-                everywhere[lane] = place
-                watch.look(everywhere, size, lanes[:1], self.threads, text, writes=writes)
+            lanes = np.full(places.size, lane)
+            watch.look(places.ravel(), size, lanes, self.threads, text, writes=writes)
 
     def look(
         self, space: str, addresses: np.ndarray, size: int, active: Active, text: str, writes: bool | None
@@ -237,7 +234,7 @@ class Machine:
         watch = self.watches.get(space)
         if watch is not None and writes is not None:
             lanes = np.arange(self.count) if active is None else np.flatnonzero(active)
-            watch.look(places, size, lanes, self.threads, text, writes=writes)
+            watch.look(places[lanes], size, lanes, self.threads, text, writes=writes)
         if space == "shared" and self.engines:
             self._tell_engines(places - self._shared_start, size, active, text, writes=writes is not False)
         return memory, places

@@ -44,9 +44,9 @@ class Watch:
         self._written, self._read = np.zeros(count, np.int64), np.zeros(count, np.int64)
 
     def look(self, places: np.ndarray, size: int, lanes: np.ndarray, who: Threads, text: str, *, writes: bool) -> None:
-        """Note accesses of `size` bytes by some lanes, and raise RaceError if one collides with an earlier one."""
+        """Note accesses of `size` bytes, each by a lane, and raise RaceError if one collides with an earlier one."""
         each = max(1, size // self._granule)
-        granules = (places[lanes] // self._granule)[:, None] + np.arange(each)
+        granules = (places // self._granule)[:, None] + np.arange(each)
         mine = [np.repeat(array[lanes], each) for array in (who.thread, who.block, who.warp, who.time)]
         flat = granules.ravel()
         self._collide(flat, self._writer, self._written, mine, "written", text)
