@@ -100,7 +100,7 @@ def _typed(typing_context, node, kinds):
         return kind, lambda context, builder, found: context.get_constant_generic(builder, kind, node.value)
     operands = [_typed(typing_context, operand, kinds) for operand in node.operands]
     of, emits = tuple(kind for kind, _ in operands), [emit for _, emit in operands]
-    if node.function is operator.getitem and isinstance(of[0], types.BaseTuple):
+    if node.function is operator.getitem and isinstance(of[0], types.BaseTuple) and isinstance(of[1], types.Literal):
         place = of[1].literal_value
         return of[0][place], lambda context, builder, found: builder.extract_value(
             emits[0](context, builder, found), place

@@ -199,7 +199,7 @@ def kernel(x: int, out: int, a: int, b: int, factor: float) -> None:
         place = int64(a) * i if a < b else b + (i << 2)
         both = load(x, place), load(x, place + 1) * factor
         numbers[i] += int32(not (a & b))
-        store(out, i, max(both[0], -both[1]) / float32(numbers[i % SIZE]))
+        store(out, i, max(both[0], -both[i % 2]) / float32(numbers[i % SIZE]))
 
 
 def test_the_compiler_makes_the_same_of_fused_statements():

@@ -137,7 +137,7 @@ def test_what_a_device_refuses(interpreting):
 @pytest.mark.parametrize(("text", "name"), [
     ("conv2d,n32,c256,56x56,k256,3x3,p1,input_gradient,float32", "fft"),
     ("conv2d,n32,c256,56x56,k256,3x3,s2,p1,input_gradient,float32", "im2col"),
-    ("conv2d,n32,c64,56x56,k64,3x3,p1,weight_gradient,float32", "im2col"),
+    ("conv2d,n32,c64,56x56,k64,3x3,s2,p1,weight_gradient,float32", "im2col"),
     ("conv2d,n32,c256,56x56,k64,1x1,channels_last,weight_gradient,float32", "im2col"),
 ])  # fmt: skip
 def test_choice(text, name, compiler):
