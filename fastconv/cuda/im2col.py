@@ -28,7 +28,7 @@ from fastconv.problem import ConvProblem
 
 @dataclass(frozen=True)
 class Tile:
-    """What a block computes, and how many threads do."""
+    """What a block computes, and how many threads do: each loads as many quads of weights for a buffer."""
 
     filters: int
     pixels: int

@@ -106,7 +106,7 @@ def _multiply(
 
             set_quads(shared, put_weights, THREADS * 4, next_weights)
             set_quads(shared, put_columns, THREADS * 4, next_columns)
-            if whole:
+            if whole:  # as in `product.multiply`
                 put_weights = int32(put_weights ^ WEIGHT_BUFFER)
                 put_columns = int32(put_columns ^ COLUMN_BUFFER)
             else:

@@ -180,6 +180,7 @@ def multiply(
                     STEPS_AT_ONCE, STEPS_AT_ONCE * LINES, PIXELS,
                 )
                 # fmt: on
+            # The first time a sum: the compiler would take two of the same operation for one, of a copy in registers
             if whole:
                 put_weights = int32(put_weights ^ WEIGHT_BUFFER)
                 put_columns = int32(put_columns ^ COLUMN_BUFFER)

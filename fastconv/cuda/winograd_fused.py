@@ -197,9 +197,9 @@ def fused(
             set_quads(shared, put_weights, THREADS * 4, next_weights)
             if transforms:
                 put_tile(shared, my_tile, next_tile)
-            if whole:
+            if whole:  # as in `product.multiply`
                 put_weights = int32(put_weights ^ WEIGHT_BUFFER)
-                my_tile = int32(my_tile ^ (TILE_BUFFER))
+                my_tile = int32(my_tile ^ TILE_BUFFER)
             else:
                 put_weights = int32(put_weights + WEIGHT_BUFFER)
                 my_tile = int32(my_tile + TILE_BUFFER)

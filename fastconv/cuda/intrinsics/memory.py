@@ -343,20 +343,20 @@ def load_columns(typing_context, pointer, source, inside, table, place, entries,
 
     def generate(context, builder, signature, arguments):
         entries, entry_step, count, at_once = numbers
-        pointer, source, inside, table, place = arguments[:5]
+        pointer, source, inside, table, place, _, _, step, *_ = arguments
         loaded = []
         for i in range(entries):
             here = builder.add(place, ir.Constant(INT32, i * entry_step))
             entry = _read_only(builder, builder.load(_address(builder, table, here, _GLOBAL)))
-            loaded += _load_inside(builder, pointer.type.pointee, source, entry, inside, arguments[7], count, at_once)
+            loaded += _load_inside(builder, pointer.type.pointee, source, entry, inside, step, count, at_once)
         values = [widened(builder, kind, value) for value in loaded]
         found = ir.Constant(ir.ArrayType(values[0].type, len(values)), ir.Undefined)
         for i, value in enumerate(values):
             found = builder.insert_value(found, value, i)
         return found
 
-    whole = types.int32
-    signature = types.UniTuple(real(kind), numbers[0] * numbers[2] * numbers[3])(
-        pointer, types.int64, whole, table, whole, entries, entry_step, whole, count, at_once
+    number, length = types.int32, numbers[0] * numbers[2] * numbers[3]
+    signature = types.UniTuple(real(kind), length)(
+        pointer, types.int64, number, table, number, entries, entry_step, number, count, at_once
     )
     return signature, generate

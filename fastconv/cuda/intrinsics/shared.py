@@ -92,15 +92,15 @@ def set_quad(typing_context, array, index, values, first, step):
 
 
 @intrinsic
-def set_quads(typing_context, array, place, step, values):
-    """array[place:place + 4], array[place + step:place + step + 4] and so on = values; aligned to 16 bytes"""
+def set_quads(typing_context, array, index, step, values):
+    """array[index:index + 4], array[index + step:index + step + 4] and so on = values; aligned to 16 bytes"""
     if not literal(step):
         return None
     distance = step.literal_value
 
     def generate(context, builder, signature, arguments):
-        array, place, _, values = arguments
-        first = element(context, builder, signature.args[0], array, place)
+        array, index, _, values = arguments
+        first = element(context, builder, signature.args[0], array, index)
         for i in range(values.type.count // QUAD):
             vector = ir.Constant(ir.VectorType(first.type.pointee, QUAD), ir.Undefined)
             for j in range(QUAD):
@@ -109,12 +109,12 @@ def set_quads(typing_context, array, place, step, values):
             builder.store(vector, as_quad(builder, builder.gep(first, [ir.Constant(INT32, i * distance)])), align=16)
         return context.get_dummy_value()
 
-    return types.void(array, place, step, values), generate
+    return types.void(array, index, step, values), generate
 
 
 @intrinsic
-def put_lines(typing_context, array, place, values, first, count, run, run_step, line_step):
-    """array[place] and elements of as many lines, `line_step` apart, = values[first:first + count]
+def put_lines(typing_context, array, index, values, first, count, run, run_step, line_step):
+    """array[index] and elements of as many lines, `line_step` apart, = values[first:first + count]
 
     Every `run` of them are of neighbouring lines, and the next run's begin `run_step` lines further.
     """
@@ -131,4 +131,4 @@ def put_lines(typing_context, array, place, values, first, count, run, run_step,
             builder.store(builder.extract_value(arguments[2], begin + i), address)
         return context.get_dummy_value()
 
-    return types.void(array, place, values, first, count, run, run_step, line_step), generate
+    return types.void(array, index, values, first, count, run, run_step, line_step), generate
