@@ -7,15 +7,15 @@ next.
 
 from __future__ import annotations
 
-import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+
+from fastconv.garbage import no_garbage_collection
 
 __all__ = ["Stopwatch", "Timing", "Turn", "seconds_of", "stopwatches_in_turns", "take_turns", "until_idle"]
 
@@ -172,7 +172,7 @@ def stopwatches_in_turns(
     if not stopwatches:
         return {}
     names = list(stopwatches)
-    with _no_garbage_collection():
+    with no_garbage_collection():  # inside somebody's turn, as :mod:`timeit` does
         timings = {name: before.get(name) or _first(turn_seconds, stopwatches[name]) for name in names}
         turns = {name: timing.turn for name, timing in timings.items()}
         samples = {name: list(timing.samples) for name, timing in timings.items()}
@@ -226,15 +226,3 @@ def seconds_of(contender: Contender, calls: int = 1, clock: Clock = time.perf_co
     for _ in range(calls):
         contender()
     return clock() - start
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep Python's collector from running inside somebody's turn, as :mod:`timeit` does."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -6,12 +6,10 @@ it returns one kernel for another. The key here holds all of them.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableSequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
@@ -24,6 +22,7 @@ from fastconv import config
 from fastconv.codegen import jit
 from fastconv.cuda.unroll import Constant, specialise
 from fastconv.devices import UnavailableError, check_compiler
+from fastconv.garbage import no_garbage_collection
 from fastconv.problem import BFLOAT16
 
 # What the annotations of a kernel's parameters mean: `Pointer` into global memory, to elements of the kernel's type;
@@ -224,7 +223,7 @@ def _front_end(kernel: Kernel, capability: tuple[int, int], output: str) -> str 
     bounds = kernel.threads, kernel.blocks
     target = (*capability, kernel.suffix) if kernel.suffix else capability
     try:
-        with _nothing_collected():
+        with no_garbage_collection():  # what is made here is little, but each search goes through all of Numba
             code, _ = cuda.compile(
                 specialised.function,
                 signature,
@@ -240,18 +239,6 @@ def _front_end(kernel: Kernel, capability: tuple[int, int], output: str) -> str 
         raise
     assert isinstance(code, str | bytes)
     return code
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Let Python look for no cycles: what the compiler makes is little, but each search goes through all of Numba."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _entry_point(ptx: str) -> str:

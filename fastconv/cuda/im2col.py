@@ -44,7 +44,6 @@ class Tile:
 
     def constants(self) -> dict[str, int]:
         """Return what every kernel by tiles is specialised by."""
-        weights, columns = self.depth * self.filters, self.depth * self.pixels
         return {
             "FILTERS": self.filters,
             "PIXELS": self.pixels,
@@ -52,9 +51,7 @@ class Tile:
             "THREAD_PIXELS": self.thread_pixels,
             "DEPTH": self.depth,
             "THREADS": self.threads,
-            "WEIGHT_BUFFER": weights,
-            "COLUMN_BUFFER": columns,
-            "WEIGHT_LOADS": weights // (4 * self.threads),
+            "WEIGHT_LOADS": self.depth * self.filters // (4 * self.threads),
         }
 
     def windows(self, channels: int, channels_last: bool) -> dict[str, int]:

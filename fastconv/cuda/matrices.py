@@ -18,6 +18,7 @@ from fastconv.cuda.intrinsics import (
     block_y_again,
     block_z_again,
     load_quads,
+    other_buffer,
     set_quads,
     store_run,
     thread_x_again,
@@ -31,7 +32,6 @@ FILTERS = PIXELS = 128
 THREAD_FILTERS = THREAD_PIXELS = 8
 DEPTH = 8
 THREADS = 256
-COLUMN_BUFFER = WEIGHT_BUFFER = 1024
 WEIGHT_LOADS = COLUMN_LOADS = 1
 
 
@@ -79,9 +79,9 @@ def _multiply(
     source = advance(source, int32(thread // (PIXELS // 4) * padded_tiles + thread % (PIXELS // 4) * 4))
     column_step = int32(THREADS // (PIXELS // 4) * padded_tiles)
     put_columns = int32(thread * 4)
-    put_weights = int32(2 * COLUMN_BUFFER + put_columns)
+    put_weights = int32(2 * DEPTH * PIXELS + put_columns)
     get_columns = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
-    get_weights = int32(2 * COLUMN_BUFFER + thread // (PIXELS // THREAD_PIXELS) * 4)
+    get_weights = int32(2 * DEPTH * PIXELS + thread // (PIXELS // THREAD_PIXELS) * 4)
     sums = zeros(Float(0), THREAD_FILTERS * THREAD_PIXELS)
     for whole in static_range(2):
         channel = int32(0)
@@ -101,17 +101,13 @@ def _multiply(
                     DEPTH,
                 )
                 # fmt: on
-                get_weights = int32(get_weights ^ WEIGHT_BUFFER)
-                get_columns = int32(get_columns ^ COLUMN_BUFFER)
+                get_weights = other_buffer(get_weights, DEPTH * FILTERS, whole)
+                get_columns = other_buffer(get_columns, DEPTH * PIXELS, whole)
 
             set_quads(shared, put_weights, THREADS * 4, next_weights)
             set_quads(shared, put_columns, THREADS * 4, next_columns)
-            if whole:  # as in `product.multiply`
-                put_weights = int32(put_weights ^ WEIGHT_BUFFER)
-                put_columns = int32(put_columns ^ COLUMN_BUFFER)
-            else:
-                put_weights = int32(put_weights + WEIGHT_BUFFER)
-                put_columns = int32(put_columns + COLUMN_BUFFER)
+            put_weights = other_buffer(put_weights, DEPTH * FILTERS, whole)
+            put_columns = other_buffer(put_columns, DEPTH * PIXELS, whole)
             cuda.syncthreads()
 
     thread = thread_x_again()

@@ -21,6 +21,7 @@ from fastconv.cuda.intrinsics import (
     get,
     load_columns,
     load_quads,
+    other_buffer,
     put_lines,
     quotient,
     set_quad,
@@ -37,7 +38,6 @@ FILTERS = PIXELS = 128  # of a block's tile
 THREAD_FILTERS = THREAD_PIXELS = 8  # of a thread's part
 DEPTH = 8
 THREADS = 256
-COLUMN_BUFFER, WEIGHT_BUFFER = DEPTH * PIXELS, DEPTH * FILTERS  # elements
 WEIGHT_LOADS = 1  # quads of weights that each thread loads for a buffer
 COLUMNS, LINES = 1, 2  # how many columns a thread loads, and how many threads share one
 COLUMN_LOADS = DEPTH // LINES  # elements that it loads of each for a buffer
@@ -136,11 +136,11 @@ def multiply(
     weights = advance(weights, int32(thread // (FILTERS // 4) * padded_filters + thread % (FILTERS // 4) * 4))
     weight_step = int32(THREADS // (FILTERS // 4) * padded_filters)
     load_step = int32((1 if CHANNELS_LAST else channel_step) * (STEPS_AT_ONCE * LINES))
-    # Where it puts what it loaded, and gets what it multiplies. In the other buffer one bit of them differs.
+    # Where it puts what it loaded, and gets what it multiplies.
     put_columns = int32(line * (STEPS_AT_ONCE * PIXELS) + column)
-    put_weights = int32(2 * COLUMN_BUFFER + thread * 4)
+    put_weights = int32(2 * DEPTH * PIXELS + thread * 4)
     get_columns = int32(thread % (PIXELS // THREAD_PIXELS) * 4)
-    get_weights = int32(2 * COLUMN_BUFFER + thread // (PIXELS // THREAD_PIXELS) * 4)
+    get_weights = int32(2 * DEPTH * PIXELS + thread // (PIXELS // THREAD_PIXELS) * 4)
     sums = zeros(Float(0), THREAD_FILTERS * THREAD_PIXELS)
 
     # The loop, after a round that only loads. The last round loads what nobody uses, but there is memory for it.
@@ -168,8 +168,8 @@ def multiply(
                     DEPTH,
                 )
                 # fmt: on
-                get_weights = int32(get_weights ^ WEIGHT_BUFFER)
-                get_columns = int32(get_columns ^ COLUMN_BUFFER)
+                get_weights = other_buffer(get_weights, DEPTH * FILTERS, whole)
+                get_columns = other_buffer(get_columns, DEPTH * PIXELS, whole)
 
             set_quads(shared, put_weights, THREADS * 4, next_weights)
             for i in static_range(COLUMNS):
@@ -180,13 +180,8 @@ def multiply(
                     STEPS_AT_ONCE, STEPS_AT_ONCE * LINES, PIXELS,
                 )
                 # fmt: on
-            # The first time a sum: the compiler would take two of the same operation for one, of a copy in registers
-            if whole:
-                put_weights = int32(put_weights ^ WEIGHT_BUFFER)
-                put_columns = int32(put_columns ^ COLUMN_BUFFER)
-            else:
-                put_weights = int32(put_weights + WEIGHT_BUFFER)
-                put_columns = int32(put_columns + COLUMN_BUFFER)
+            put_weights = other_buffer(put_weights, DEPTH * FILTERS, whole)
+            put_columns = other_buffer(put_columns, DEPTH * PIXELS, whole)
             cuda.syncthreads()
 
     # Through shared memory once more, so that threads side by side store what lies side by side: pixels of a filter, or

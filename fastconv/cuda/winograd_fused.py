@@ -20,6 +20,7 @@ from fastconv.cuda.intrinsics import (
     block_z_again,
     load_quads,
     mark,
+    other_buffer,
     put,
     quotient,
     set_quad,
@@ -34,16 +35,12 @@ from fastconv.cuda.winograd_tiles import store_tile, tile_place
 # What it is specialised by.
 THREADS = 256
 FILTERS, TILES, DEPTH = 64, 32, 4  # of a block, and channels at a time
-WEIGHT_BUFFER, TILE_BUFFER = 4096, 2048  # of all frequencies
 PITCH = 20  # from a filter's products of 16 tiles to the next one's: they begin in different banks
 ROW_OUTPUTS, ROW_TAPS, ROW_STRIDE = COLUMN_OUTPUTS, COLUMN_TAPS, COLUMN_STRIDE = 2, 3, 1
 ROWS, COLUMNS, FREQUENCIES = 4, 4, 16
 RUN = 1  # outputs that are stored at once: 1 or 2
 
-BLOCK = {
-    **{"FILTERS": FILTERS, "TILES": TILES, "DEPTH": DEPTH, "PITCH": PITCH},
-    **{"WEIGHT_BUFFER": WEIGHT_BUFFER, "TILE_BUFFER": TILE_BUFFER},
-}
+BLOCK = {"FILTERS": FILTERS, "TILES": TILES, "DEPTH": DEPTH, "PITCH": PITCH}
 
 
 @part(results=0)
@@ -168,10 +165,10 @@ def fused(
     start = int64(thread // (DEPTH * FILTERS // 4)) * int64(frequency_step) + int64(line) * int64(padded_filters)
     factors = advance(weight, start + int64(first_filter + thread % (FILTERS // 4) * 4))
     my_tile = int32(lane + channel * TILES + 2 * FREQUENCIES * DEPTH * FILTERS)
-    # Where it puts weights and gets its factors. In the other buffer one bit of them differs.
+    # Where it puts weights and gets its factors.
     put_weights = int32(thread * 4)
     get_weights = int32(thread // 32 * (2 * DEPTH * FILTERS) + lane // 4 * 4)
-    get_tiles = int32(thread // 32 * (2 * DEPTH * TILES) + lane % 4 * 4 + 2 * WEIGHT_BUFFER)
+    get_tiles = int32(thread // 32 * (2 * DEPTH * TILES) + lane % 4 * 4 + 2 * FREQUENCIES * DEPTH * FILTERS)
     next_tile = zeros(Float(0), ROWS * COLUMNS)
     first_sums = zeros(Float(0), 64)
     second_sums = zeros(Float(0), 64)
@@ -191,18 +188,14 @@ def fused(
                 a = int32(a + DEPTH * FILTERS)
                 b = int32(b + DEPTH * TILES)
                 second_sums = add_products(second_sums, shared, a, FILTERS, 32, 2, b, TILES, 16, 2, DEPTH)
-                get_weights = int32(get_weights ^ WEIGHT_BUFFER)
-                get_tiles = int32(get_tiles ^ TILE_BUFFER)
+                get_weights = other_buffer(get_weights, FREQUENCIES * DEPTH * FILTERS, whole)
+                get_tiles = other_buffer(get_tiles, FREQUENCIES * DEPTH * TILES, whole)
 
             set_quads(shared, put_weights, THREADS * 4, next_weights)
             if transforms:
                 put_tile(shared, my_tile, next_tile)
-            if whole:  # as in `product.multiply`
-                put_weights = int32(put_weights ^ WEIGHT_BUFFER)
-                my_tile = int32(my_tile ^ TILE_BUFFER)
-            else:
-                put_weights = int32(put_weights + WEIGHT_BUFFER)
-                my_tile = int32(my_tile + TILE_BUFFER)
+            put_weights = other_buffer(put_weights, FREQUENCIES * DEPTH * FILTERS, whole)
+            my_tile = other_buffer(my_tile, FREQUENCIES * DEPTH * TILES, whole)
             cuda.syncthreads()
 
     # A round takes half of the filters and half of the tiles.

@@ -35,6 +35,7 @@ IM2COL = [
     ("conv2d,n2,c16,9x17,k20,3x3,p1,float32", None, 2, 1),
     ("conv1d,n3,c8,30,k9,5,p2,d2,channels_last,float64", None, 0, 1),
     ("conv2d,n1,c3,6x6,k5,3x3,float64", "silu", 0, 1),
+    ("conv2d,n1,c8,6x6,k5,3x3,p1,float64", None, 0, 1),
 ]
 
 

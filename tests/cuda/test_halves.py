@@ -23,6 +23,7 @@ CONVOLUTIONS = [
     ("depthwise", "conv2d,n2,c3,9x8,k6,3x3,s2,p1,g3,channels_last"),  # strips
     ("depthwise", "conv2d,n1,c3,9x20,k3,7x7,p3,g3"),  # tiles
     ("depthwise", "conv2d,n1,c3,9x20,k3,7x7,p3,g3,channels_last"),  # runs, of transposed weights
+    ("im2col", "conv2d,n1,c16,6x7,k9,3x3,p1"),  # eight channels of one tap
 ]
 
 POOLINGS = [

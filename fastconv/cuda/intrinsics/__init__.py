@@ -61,7 +61,7 @@ from fastconv.cuda.intrinsics.registers import (
     zeros,
 )
 from fastconv.cuda.intrinsics.shared import element as emit_element
-from fastconv.cuda.intrinsics.shared import get, put, put_lines, quads, set_quad, set_quads
+from fastconv.cuda.intrinsics.shared import get, other_buffer, put, put_lines, quads, set_quad, set_quads
 from fastconv.cuda.intrinsics.tensor_cores import (
     address_of,
     commit_copies,
@@ -117,6 +117,7 @@ __all__ = [
     "multiply_bfloat16",
     "multiply_float16",
     "multiply_tfloat32",
+    "other_buffer",
     "part",
     "prefetch_map",
     "put",

@@ -11,7 +11,7 @@ from numba.cuda import types
 from fastconv.cuda.intrinsics.emitting import INT32, QUAD, as_quad, literal
 from fastconv.cuda.intrinsics.intrinsic import intrinsic
 
-__all__ = ["element", "emit_quads", "get", "put", "put_lines", "quads", "set_quad", "set_quads"]
+__all__ = ["element", "emit_quads", "get", "other_buffer", "put", "put_lines", "quads", "set_quad", "set_quads"]
 
 
 def element(context, builder, array_type, array, index):
@@ -70,6 +70,24 @@ def put(typing_context, array, index, value):
         return context.get_dummy_value()
 
     return types.void(array, index, array.dtype), generate
+
+
+@intrinsic
+def other_buffer(typing_context, index, size, again):
+    """The same place in the other of two buffers of `size` elements
+
+    The size is a power of two, and the first one begins at a multiple of two sizes, so that one bit differs. To leave
+    the first one for the first time, it is added: of two places that are changed alike the compiler makes one change
+    behind where they meet, and changes a copy besides in each round of a loop.
+    """
+    if not literal(size, again):
+        return None
+    distance, operation = ir.Constant(INT32, size.literal_value), "xor" if again.literal_value else "add"
+
+    def generate(context, builder, signature, arguments):
+        return getattr(builder, operation)(arguments[0], distance)
+
+    return index(types.int32, size, again), generate
 
 
 @intrinsic
